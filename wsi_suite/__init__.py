@@ -1,0 +1,1 @@
+"""Nuclei and stain scores of whole-slide images."""

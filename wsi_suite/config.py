@@ -1,0 +1,207 @@
+"""Settings: every knob of the suite, with its default, its meaning and its limits.
+
+A YAML file (``--config``) and ``--set section.key=value`` are merged over the defaults here. Keys
+that do not exist are refused. Everything but :class:`RunSettings` changes results and so is part
+of a run's fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wsi_suite.errors import ConfigError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TissueSettings(Section):
+    """Where tissue is looked for."""
+
+    mpp: Positive = Field(8.0, description="resolution of the mask, um per pixel")
+    min_area_um2: float = Field(5000.0, ge=0, description="smaller pieces are dropped as dust")
+    margin_um: float = Field(16.0, ge=0, description="the mask is grown by this")
+    exclude_pen: bool = Field(True, description="leave out strokes of a marker pen")
+
+
+class TileSettings(Section):
+    """The OME-Zarr store of the tissue at working resolution."""
+
+    keep: bool = Field(True, description="keep tiles.ome.zarr beside the results")
+    ome_zarr_version: Literal["0.4", "0.5"] = Field(
+        "0.5", description="0.5: sharded, napari; 0.4: many files, QuPath"
+    )
+
+
+class DetectSettings(Section):
+    """The nucleus detector."""
+
+    model: str = Field("endonuke-resnet18", description="a bundled model's name, or a folder")
+    min_score: Fraction | None = Field(None, description="keep nuclei from here (model's own)")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: what this machine is fastest with"
+    )
+
+
+class StainSettings(Section):
+    """How light is turned into amounts of stain."""
+
+    hematoxylin: tuple[float, float, float] = Field(
+        (0.65, 0.70, 0.29), description="optical density of hematoxylin in R, G, B"
+    )
+    dab: tuple[float, float, float] = Field(
+        (0.27, 0.57, 0.78), description="optical density of DAB in R, G, B"
+    )
+    background: tuple[float, float, float] = Field(
+        (255.0, 255.0, 255.0), description="R, G, B of empty glass"
+    )
+
+
+class MeasureSettings(Section):
+    """Over which pixels of a nucleus the stain is averaged."""
+
+    method: Literal["nucleus", "disc"] = Field(
+        "nucleus", description="nucleus: watershed mask; disc: a disc of disc_radius_um"
+    )
+    disc_radius_um: Positive = Field(1.0, description="radius of the disc, um")
+    max_radius_um: Positive = Field(6.0, description="a nucleus mask never reaches farther, um")
+
+
+class ScoreSettings(Section):
+    """Intensity classes and scores."""
+
+    thresholds_od: tuple[float, float, float] = Field(
+        (0.2, 0.4, 0.6), description="DAB OD from which a nucleus is 1+, 2+, 3+"
+    )
+    headline_class: str | None = Field(
+        None, description="the class whose H-score stands first (model's own)"
+    )
+    marker: Literal["ER", "PR", "Ki-67", "other"] | None = Field(
+        None, description="what the DAB shows; a nuclear H-score needs a nuclear marker"
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> ScoreSettings:
+        low, middle, high = self.thresholds_od
+        if not 0 <= low < middle < high:
+            raise ValueError("thresholds_od must rise, as in [0.2, 0.4, 0.6]")
+        return self
+
+
+class RunSettings(Section):
+    """How the work is done; nothing here changes a result."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    workers: int | None = Field(None, ge=1, description="worker processes (one per device)")
+    scheduler: str | None = Field(None, description="address of a Dask scheduler")
+
+
+class Settings(Section):
+    """All settings."""
+
+    mpp: Annotated[float, Field(ge=0.05, le=10)] | None = Field(
+        None, description="um per level-0 pixel, where the slide does not say"
+    )
+    tissue: TissueSettings = TissueSettings()
+    tiles: TileSettings = TileSettings()
+    detect: DetectSettings = DetectSettings()
+    stain: StainSettings = StainSettings()
+    measure: MeasureSettings = MeasureSettings()
+    score: ScoreSettings = ScoreSettings()
+    run: RunSettings = RunSettings()
+
+
+def load_settings(file: Path | None = None, *, overrides: Iterable[str] = ()) -> Settings:
+    """Merge a YAML file and ``key=value`` overrides over the defaults.
+
+    Parameters
+    ----------
+    file
+        A YAML file with the sections of :class:`Settings`.
+    overrides
+        Texts such as ``score.thresholds_od=[0.1,0.3,0.5]``; the value is YAML.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, a key does not exist or a value is out of its limits.
+    """
+    return parse_settings(Settings, read_values(file, overrides=overrides), source=file)
+
+
+def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the nested values of a YAML file with ``a.b=value`` overrides merged over them."""
+    values: dict[str, Any] = _read_yaml(file) if file else {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: expected key=value, as in detect.min_score=0.4")
+        *path, leaf = key.strip().split(".")
+        section = values
+        for name in path:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
+        try:
+            section[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {override}: the value is not YAML") from None
+    return values
+
+
+def parse_settings(
+    kind: type[M], values: Mapping[str, Any], *, source: Path | None = None
+) -> M:
+    """Build a settings model from nested values, or say in one line what is wrong with them."""
+    where = f"{source}: " if source else ""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(key, setting_keys(kind)) or "; known: " + ", ".join(
+                sorted(setting_keys(kind))
+            )
+            raise ConfigError(f"{where}unknown setting '{key}'{hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = f" = {first['input']!r}" if not isinstance(first["input"], dict) else ""
+        raise ConfigError(f"{where}{key}{given}: {message}") from None
+
+
+def setting_keys(kind: type[BaseModel], *, prefix: str = "") -> list[str]:
+    """List the dotted names of all settings of a model."""
+    keys: list[str] = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += setting_keys(inner, prefix=f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected sections of settings, found {type(values).__name__}")
+    return values

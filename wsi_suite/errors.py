@@ -1,0 +1,79 @@
+"""Every error the suite raises on purpose.
+
+::
+
+    WsiSuiteError              exit code 1: something failed while working
+    ├── OutputError            an output folder, a disk, a store
+    ├── WorkerError            a Dask worker or the scheduler
+    └── InputError             exit code 2: what the user gave cannot be used
+        ├── ConfigError        a setting, an option, a configuration file
+        ├── SlideError         a slide file
+        │   └── PixelSizeError its pixel size is missing, absurd or anisotropic
+        ├── ModelError         a model folder, a backbone, a device
+        ├── DataError          a training or evaluation folder
+        └── RegionError        a file of regions of interest
+
+A message is one line that names the value, what was expected and the remedy; the command line
+prints it as it is and shows the traceback only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WsiSuiteError(Exception):
+    """Something failed while working; the message is one line for the user."""
+
+    exit_code = 1
+
+
+class OutputError(WsiSuiteError):
+    """An output cannot be written, or belongs to something else."""
+
+
+class OutputConflictError(OutputError):
+    """An output exists and was made from another slide or with other settings."""
+
+    exit_code = 2
+
+
+class WorkerError(WsiSuiteError):
+    """A Dask scheduler or one of its workers cannot do the work."""
+
+
+class InputError(WsiSuiteError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A setting, an option or a configuration file is wrong."""
+
+
+class SlideError(InputError):
+    """A slide file cannot be read as one."""
+
+
+class PixelSizeError(SlideError):
+    """The pixel size of a slide is missing, absurd or differs between x and y."""
+
+
+class ModelError(InputError):
+    """A model folder, a backbone or a device cannot be used."""
+
+
+class DataError(InputError):
+    """A training or evaluation folder cannot be used."""
+
+
+class RegionError(InputError):
+    """A file of regions of interest cannot be used."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name nearest to `name`, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,1 @@
+"""The nucleus detector: network, training, evaluation, and the table it fills."""

@@ -1,0 +1,98 @@
+"""The table of nuclei: what a detector found and what was measured in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+OUTLINE_RAYS = 16
+"""Radii of a nucleus outline: ray k points to the angle ``2 pi k / 16``, x right, y down."""
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """Nuclei as columns of one length N.
+
+    Attributes
+    ----------
+    x, y
+        ``(N,)`` float64, centres in level-0 pixels of QuPath's frame.
+    score
+        ``(N,)`` float32, confidence of the detector in [0, 1].
+    label
+        ``(N,)`` uint8, index into `classes`.
+    classes
+        Names of the compartments, as QuPath shows them.
+    measurements
+        ``(N,)`` float32 each, by QuPath's name of the measurement. NaN where nothing could be
+        measured.
+    outline
+        ``(N, 16)`` float32, distance from the centre to the border of the nucleus along each ray,
+        level-0 pixels; ``None`` where nuclei are points.
+    """
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    score: FloatArray
+    label: npt.NDArray[np.uint8]
+    classes: tuple[str, ...]
+    measurements: Mapping[str, FloatArray] = field(default_factory=dict)
+    outline: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def points(self) -> npt.NDArray[np.float64]:
+        """``(N, 2)`` float64 centres, level-0 pixels."""
+        return np.column_stack([self.x, self.y])
+
+    def take(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> Nuclei:
+        """Return the nuclei at `rows`: indices in their order, or a mask."""
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            score=self.score[rows],
+            label=self.label[rows],
+            measurements={name: values[rows] for name, values in self.measurements.items()},
+            outline=None if self.outline is None else self.outline[rows],
+        )
+
+    def sorted(self) -> Nuclei:
+        """Return the nuclei in reading order, by (y, x)."""
+        return self.take(np.lexsort([self.x, self.y]))
+
+    @classmethod
+    def empty(cls, classes: tuple[str, ...]) -> Nuclei:
+        """Return a table without rows."""
+        none = np.zeros(0)
+        return cls(
+            none, none, none.astype(np.float32), none.astype(np.uint8), classes, outline=None
+        )
+
+
+def concatenate(tables: Sequence[Nuclei]) -> Nuclei:
+    """Join tables that have the same classes and measurements, in their order."""
+    first = next((table for table in tables if len(table)), tables[0])
+    filled = [table for table in tables if len(table)] or [first]
+    assert all(table.classes == first.classes for table in filled)
+    return Nuclei(
+        x=np.concatenate([table.x for table in filled]),
+        y=np.concatenate([table.y for table in filled]),
+        score=np.concatenate([table.score for table in filled]),
+        label=np.concatenate([table.label for table in filled]),
+        classes=first.classes,
+        measurements={
+            name: np.concatenate([table.measurements[name] for table in filled])
+            for name in first.measurements
+        },
+        outline=None
+        if first.outline is None
+        else np.concatenate([table.outline for table in filled if table.outline is not None]),
+    )

@@ -1,0 +1,1 @@
+"""Intensity classes and scores, from the table of nuclei alone."""

@@ -1,0 +1,1 @@
+"""Whole-slide images at one or several resolutions: opening, tissue, tiling, storing."""

@@ -1,0 +1,1 @@
+"""Optical density, stain separation and measurement in nuclei."""
