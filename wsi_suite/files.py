@@ -1,0 +1,35 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wsi_suite.errors import OutputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place once the block has succeeded.
+
+    Where the block fails the temporary file is removed and what `path` held before stays.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written: no such folder, no right to write, a full disk.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "free or choose another disk with --out"
+        ) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

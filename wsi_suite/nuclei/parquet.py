@@ -1,0 +1,156 @@
+"""Nuclei on disk: ``nuclei.parquet``, one row a nucleus.
+
+======================  ============================================================
+``x``, ``y``            float64, centre in level-0 pixels of QuPath's frame
+``score``               float32, the detector's confidence
+``class``               dictionary string, the compartment
+``intensity``           dictionary string: Negative, 1+, 2+, 3+; null: not measurable
+``Nucleus: ...``        float32, the measurements by QuPath's names; NaN: none
+``outline``             16 float32 a nucleus, its radii in level-0 pixels; may be absent
+======================  ============================================================
+
+The schema's metadata holds one key, ``wsi_suite``: JSON with what the caller wants to be remembered
+and, under ``classes``, all compartments of the model, whether or not one has a nucleus. Outlines
+stay in full precision, so that what is made from the file again is what the run itself made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wsi_suite.errors import DataError
+from wsi_suite.files import whole_file
+from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, OUTLINE_RAYS, Nuclei
+
+_KEY = b"wsi_suite"
+_COLUMNS = ("x", "y", "score", "class", "intensity")
+_OUTLINE = "outline"
+
+
+def write_nuclei(
+    nuclei: Nuclei,
+    path: Path | str,
+    *,
+    intensity: npt.NDArray[np.uint8],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a table of nuclei; the same nuclei and metadata give the same bytes.
+
+    Parameters
+    ----------
+    nuclei
+        The nuclei, in the order in which they are to stand.
+    path
+        The Parquet file, replaced in one step.
+    intensity
+        ``(N,)`` uint8, the grade of each nucleus: 0 to 3, or 255 where it is not measurable.
+    metadata
+        What to remember with them, as JSON can hold it; ``classes`` is added.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    columns: dict[str, pa.Array] = {
+        "x": pa.array(nuclei.x),
+        "y": pa.array(nuclei.y),
+        "score": pa.array(nuclei.score),
+        "class": _dictionary(nuclei.label, nuclei.classes),
+        "intensity": _dictionary(intensity, INTENSITIES),
+    }
+    columns |= {name: pa.array(values) for name, values in nuclei.measurements.items()}
+    if nuclei.outline is not None:
+        columns[_OUTLINE] = pa.FixedSizeListArray.from_arrays(
+            pa.array(nuclei.outline.ravel()), OUTLINE_RAYS
+        )
+    described = json.dumps({**metadata, "classes": nuclei.classes}, sort_keys=True)
+    table = pa.table(columns).replace_schema_metadata({_KEY: described.encode()})
+    with whole_file(Path(path)) as partial:
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            use_dictionary=["class", "intensity"],
+            column_encoding=dict.fromkeys(_floats(table.schema), "BYTE_STREAM_SPLIT"),
+        )
+
+
+def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict[str, Any]]:
+    """Read a table of nuclei and the metadata written with it.
+
+    The intensity column is not read: it follows from the measurements and the thresholds.
+    Without the outlines, which are most of the file, reading takes a small part of the time.
+
+    Raises
+    ------
+    DataError
+        The file is missing or unreadable, or no table of nuclei.
+    """
+    table = _read_table(Path(path), outline=outline)
+    metadata = json.loads(table.schema.metadata[_KEY])
+    classes = tuple(metadata.pop("classes"))
+    names = [name for name in table.column_names if name not in (*_COLUMNS, _OUTLINE)]
+    return Nuclei(
+        x=table["x"].to_numpy(),
+        y=table["y"].to_numpy(),
+        score=table["score"].to_numpy(),
+        label=_labels(table["class"].combine_chunks(), classes),
+        classes=classes,
+        measurements={name: table[name].to_numpy() for name in names},
+        outline=_outline(table),
+    ), metadata
+
+
+def _read_table(path: Path, *, outline: bool) -> pa.Table:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected the nuclei.parquet of a run")
+    try:
+        names = pq.read_schema(path).names
+        wanted = [name for name in names if outline or name != _OUTLINE]
+        table = pq.read_table(path, columns=wanted)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: not a readable Parquet file ({reason}); expected the nuclei.parquet of a run"
+        ) from None
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing or _KEY not in (table.schema.metadata or {}):
+        reason = f"no column '{missing[0]}'" if missing else "no metadata 'wsi_suite'"
+        raise DataError(f"{path}: no table of nuclei ({reason}); give the nuclei.parquet of a run")
+    return table
+
+
+def _dictionary(codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pa.DictionaryArray:
+    indices = pa.array(codes.astype(np.int32), mask=codes == NOT_MEASURABLE)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
+def _labels(column: pa.DictionaryArray, classes: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    # The dictionary in the file may list the names in another order than the model does.
+    position = [classes.index(name) for name in column.dictionary.to_pylist()]
+    return np.asarray(np.array(position, np.uint8)[column.indices.to_numpy()])
+
+
+def _outline(table: pa.Table) -> npt.NDArray[np.float32] | None:
+    if _OUTLINE not in table.column_names:
+        return None
+    flat = table[_OUTLINE].combine_chunks().flatten().to_numpy()
+    return np.asarray(flat.reshape(-1, OUTLINE_RAYS), np.float32)
+
+
+def _floats(schema: pa.Schema) -> list[str]:
+    """Return the paths of the Parquet columns that hold floating point numbers."""
+    return [
+        f"{field.name}.list.element" if field.name == _OUTLINE else field.name
+        for field in schema
+        if field.name not in ("class", "intensity")
+    ]
