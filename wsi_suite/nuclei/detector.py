@@ -1,0 +1,253 @@
+"""The detector at work: a network on a device, in the precision that suits it.
+
+Device, precision and shape of a batch are chosen once per run (:func:`choose_compute`) and then
+kept, since another choice moves scores in their last digits.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from wsi_suite.errors import ModelError, did_you_mean
+from wsi_suite.nuclei.network import NucleusNet, Peaks, decode_peaks
+from wsi_suite.nuclei.weights import ModelFolder, ModelSpec, find_model, load_network
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How forward passes are run.
+
+    Attributes
+    ----------
+    device
+        ``cpu``, ``cuda:N`` or ``mps``.
+    precision
+        ``fp32``, ``bf16`` or ``fp16``.
+    batch
+        Windows per forward pass; every pass has exactly this many.
+    threads
+        CPU threads of a forward pass.
+    """
+
+    device: str
+    precision: str
+    batch: int
+    threads: int
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the choice as it is recorded in ``run.json``."""
+        return asdict(self)
+
+
+def choose_compute(
+    device: str = "auto", precision: str = "auto", *, threads: int | None = None
+) -> Compute:
+    """Settle device, precision, batch and threads for this machine.
+
+    Parameters
+    ----------
+    device
+        ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    precision
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. On a CPU ``auto`` measures for some
+        milliseconds whether bf16 gains: it is several times faster with AMX or avx512_bf16 and
+        several times slower without.
+    threads
+        CPU threads of a forward pass; default: all cores.
+
+    Raises
+    ------
+    ModelError
+        The device is unknown or not there. Nothing else is taken instead.
+    """
+    resolved = resolve_device(device)
+    threads = threads or torch.get_num_threads()
+    if precision == "auto":
+        if resolved.startswith("cuda"):
+            precision = "fp16"
+        else:
+            precision = "bf16" if resolved == "cpu" and _bf16_gains() else "fp32"
+    if precision == "fp16" and resolved == "cpu":
+        raise ModelError("detect.precision fp16 is for GPUs; on a CPU take fp32, bf16 or auto")
+    return Compute(resolved, precision, 8 if resolved.startswith("cuda") else 1, threads)
+
+
+def resolve_device(device: str) -> str:
+    """Return the torch device that `device` names, or refuse it with what there is."""
+    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if device == "auto":
+        return next((d for d in ("cuda:0", "mps") if d in there), "cpu")
+    resolved = "cuda:0" if device == "cuda" else device
+    if resolved not in there:
+        hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"]) if device not in (
+            "cuda", "mps") and not device.startswith("cuda:") else ""
+        raise ModelError(f"device '{device}' is not on this machine{hint}; "
+                         f"there is: auto, {', '.join(there)}")
+    return resolved
+
+
+class Detector:
+    """A model ready to find nuclei.
+
+    Parameters
+    ----------
+    model
+        Where it comes from.
+    compute
+        How it is run.
+    """
+
+    def __init__(self, model: ModelFolder, compute: Compute) -> None:
+        self.model = model
+        self.compute = compute
+        self._dtype = _DTYPES[compute.precision]
+        network = fuse_batch_norms(load_network(model))
+        self.network = network.to(
+            compute.device, self._dtype, memory_format=torch.channels_last
+        ).requires_grad_(requires_grad=False)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What ``model.yaml`` says."""
+        return self.model.spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.spec.classes
+
+    def forward(self, windows: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution."""
+        rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self.compute.device)
+        with torch.inference_mode():
+            return self.network(rgb.movedim(-1, 1).to(self._dtype))
+
+    def detect(
+        self, windows: npt.NDArray[np.uint8], *, min_score: float | None = None
+    ) -> list[Peaks]:
+        """Find the nuclei of a batch of windows.
+
+        Parameters
+        ----------
+        windows
+            ``(N, H, W, 3)`` uint8 RGB at about ``spec.read_mpp``; H and W are multiples of
+            ``spec.network.align_px``.
+        min_score
+            Lowest score that counts; the model's own by default.
+
+        Returns
+        -------
+        list of Peaks
+            Per window, points in its pixels; of two that are closer than
+            ``spec.min_distance_um`` the weaker is left out.
+        """
+        found = decode_peaks(
+            self.forward(windows),
+            min_score=self.spec.min_score if min_score is None else min_score,
+            cell_px=self.spec.network.cell_px,
+        )
+        distance_px = self.spec.min_distance_um / self.spec.read_mpp
+        return [separate_peaks(peaks, distance_px) for peaks in found]
+
+
+def load_detector(
+    name: str | Path = "endonuke-resnet18", *, device: str = "auto", precision: str = "auto"
+) -> Detector:
+    """Load a bundled model or a model folder onto a device; errors as their parts raise them."""
+    return Detector(find_model(name), choose_compute(device, precision))
+
+
+def suppress_close(
+    points: npt.NDArray[np.float64], score: npt.NDArray[np.float32], distance: float
+) -> npt.NDArray[np.bool_]:
+    """Return which points stay when of two closer than `distance` the weaker goes.
+
+    Greedy from the highest score down; ties go to the point that comes first by (y, x), so the
+    order of the input does not matter.
+
+    Parameters
+    ----------
+    points
+        ``(N, 2)``.
+    score
+        ``(N,)``.
+    """
+    keep = np.ones(len(points), bool)
+    if len(points) < 2 or distance <= 0:
+        return keep
+    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    if not len(pairs):
+        return keep
+    rank = np.empty(len(points), np.int64)
+    rank[np.lexsort([points[:, 0], points[:, 1], -score])] = np.arange(len(points))
+    first = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    second = pairs.sum(axis=1) - first
+    for i in np.lexsort([rank[second], rank[first]]):
+        if keep[first[i]]:
+            keep[second[i]] = False
+    return keep
+
+
+def separate_peaks(peaks: Peaks, distance_px: float) -> Peaks:
+    """Return the peaks of a window without the weaker of two that are too close."""
+    keep = suppress_close(peaks.points, peaks.score, distance_px)
+    return replace(
+        peaks,
+        points=peaks.points[keep],
+        score=peaks.score[keep],
+        label=peaks.label[keep],
+        radius=None if peaks.radius is None else peaks.radius[keep],
+    )
+
+
+def fuse_batch_norms(network: NucleusNet) -> NucleusNet:
+    """Fold every batch norm into the convolution before it (same answers, fewer passes)."""
+    from torch.fx import Tracer
+
+    graph = Tracer().trace(network)
+    modules = dict(network.named_modules())
+    for node in graph.nodes:
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        conv = modules.get(str(before.target)) if before.op == "call_module" else None
+        if isinstance(conv, nn.Conv2d) and len(before.users) == 1:
+            _set_module(network, before.target, fuse_conv_bn_eval(conv, norm))
+            _set_module(network, node.target, nn.Identity())
+    return network
+
+
+def _set_module(root: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(root.get_submodule(parent), leaf, module)
+
+
+def _bf16_gains() -> bool:
+    """Time one convolution of the network's kind in both precisions."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)
+        x = torch.ones(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            conv(x)  # the first call compiles kernels
+            runs = []
+            for _ in range(3):
+                start = time.perf_counter()
+                conv(x)
+                runs.append(time.perf_counter() - start)
+        seconds[dtype] = min(runs)
+    return seconds[torch.bfloat16] * 1.3 < seconds[torch.float32]

@@ -1,0 +1,236 @@
+"""CenterNet on a timm ResNet: the network, and the peaks read off its maps.
+
+The network sees RGB at the read resolution, enlarges it on the device by a whole factor, and
+answers on a grid of cells (about 1 um wide) with one heatmap per class, an offset from the cell's
+centre to the nucleus' centre and, where the data has sizes, a radius. It is built of local
+operations only, so that a tile with enough real pixels around it gives the same answer as the
+whole slide.
+
+Source: Zhou, Wang, Kraehenbuehl, *Objects as Points*, 2019 (heatmap, offset, focal loss);
+Lin et al., *Feature Pyramid Networks*, 2017 (lateral and top-down paths).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
+from torch import Tensor, nn
+
+from wsi_suite.config import Section
+from wsi_suite.errors import ModelError, did_you_mean
+
+CELL_STRIDE = 4
+"""Network pixels per cell: the stride of a ResNet's first stage."""
+
+_LOCAL_LAYERS = (
+    nn.Conv2d,
+    nn.BatchNorm2d,
+    nn.ReLU,
+    nn.SiLU,
+    nn.LeakyReLU,
+    nn.GELU,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.Identity,
+    nn.Dropout,
+    nn.ZeroPad2d,
+)
+
+
+class NetworkSpec(Section):
+    """What a network is made of; enough to build it again."""
+
+    backbone: str = Field("resnet18", description="a ResNet of timm, by its name")
+    pretrained: bool = Field(False, description="start from timm's ImageNet weights (downloads)")
+    stages: int = Field(4, ge=1, le=4, description="ResNet stages used; fewer see less far")
+    channels: int = Field(64, ge=8, description="width of the feature pyramid")
+    upsample: int = Field(2, ge=1, le=4, description="network pixels per read pixel")
+    sizes: bool = Field(False, description="predict a radius beside the centre")
+
+    @property
+    def cell_px(self) -> float:
+        """Read pixels per cell of the output."""
+        return CELL_STRIDE / self.upsample
+
+    @property
+    def align_px(self) -> int:
+        """Windows start and end at multiples of this many read pixels."""
+        return max(1, 2 ** (self.stages + 1) // self.upsample)
+
+
+class NucleusNet(nn.Module):
+    """Backbone, feature pyramid and heads.
+
+    Parameters
+    ----------
+    spec
+        The parts.
+    classes
+        Number of classes.
+
+    Raises
+    ------
+    ModelError
+        The backbone is unknown, or its output at a point depends on the whole tile.
+    """
+
+    def __init__(self, spec: NetworkSpec, *, classes: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = build_backbone(spec)
+        widths = self.backbone.feature_info.channels()
+        self.lateral = nn.ModuleList(nn.Conv2d(width, spec.channels, 1) for width in widths)
+        self.smooth = _conv_block(spec.channels, spec.channels)
+        self.heat = _head(spec.channels, classes)
+        self.offset = _head(spec.channels, 2)
+        self.size = _head(spec.channels, 1) if spec.sizes else None
+        final = self.heat[-1]
+        assert isinstance(final, nn.Conv2d) and final.bias is not None
+        nn.init.constant_(final.bias, -2.19)  # a prior of 0.1, as in the paper
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, rgb: Tensor) -> dict[str, Tensor]:
+        """Return the maps of a batch.
+
+        Parameters
+        ----------
+        rgb
+            ``(N, 3, H, W)`` in 0 - 255 at read resolution; H and W multiples of ``align_px``.
+
+        Returns
+        -------
+        dict
+            ``heat`` ``(N, classes, h, w)`` logits, ``offset`` ``(N, 2, h, w)`` x and y from the
+            cell's centre in cells, and ``size`` ``(N, 1, h, w)`` radius in cells, where h and w
+            count cells.
+        """
+        x = (rgb / 255 - self.mean) / self.std
+        if self.spec.upsample > 1:
+            x = F.interpolate(x, scale_factor=self.spec.upsample, mode="bilinear")
+        x = x.contiguous(memory_format=torch.channels_last)
+        top: Tensor | None = None
+        for feature, lateral in zip(
+            reversed(self.backbone(x)), reversed(list(self.lateral)), strict=True
+        ):
+            level = lateral(feature)
+            top = level if top is None else level + F.interpolate(top, scale_factor=2)
+        features = self.smooth(top)
+        maps = {"heat": self.heat(features), "offset": self.offset(features)}
+        if self.size is not None:
+            maps["size"] = self.size(features)
+        return maps
+
+
+def build_backbone(spec: NetworkSpec) -> nn.Module:
+    """Create the timm ResNet and refuse one that is not local."""
+    import timm
+
+    known = timm.list_models(module="resnet")
+    if spec.backbone not in known:
+        hint = did_you_mean(spec.backbone, known) or ", as in resnet18 or resnet50"
+        raise ModelError(f"backbone '{spec.backbone}' is not a ResNet of timm{hint}")
+    try:
+        backbone: nn.Module = timm.create_model(
+            spec.backbone,
+            pretrained=spec.pretrained,
+            features_only=True,
+            out_indices=tuple(range(1, spec.stages + 1)),
+        )
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"backbone '{spec.backbone}' cannot be made ({_first_line(error)}); "
+            "without a network connection set network.pretrained to false"
+        ) from None
+    for name, layer in backbone.named_modules():
+        if not any(layer.children()) and not isinstance(layer, _LOCAL_LAYERS):
+            raise ModelError(
+                f"backbone '{spec.backbone}': {name} ({type(layer).__name__}) may look at the "
+                "whole tile, so tiles would not agree with the slide; take a plain ResNet such "
+                "as resnet18, resnet50 or resnext50_32x4d"
+            )
+    return backbone
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Nuclei of one window.
+
+    Attributes
+    ----------
+    points
+        ``(N, 2)`` float64 centres, read pixels from the window's corner.
+    score
+        ``(N,)`` float32 in [0, 1].
+    label
+        ``(N,)`` uint8 class index.
+    radius
+        ``(N,)`` float32, read pixels; ``None`` where the network predicts no sizes.
+    """
+
+    points: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float32]
+    label: npt.NDArray[np.uint8]
+    radius: npt.NDArray[np.float32] | None = None
+
+
+def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -> list[Peaks]:
+    """Read the local maxima off the maps of a batch.
+
+    A cell is a nucleus where the highest of its class scores is the maximum of its 3 x 3
+    neighbourhood and at least `min_score`. There is no limit on their number, and cells at the
+    border of the window count like any other (what lies outside is lower than everything).
+
+    Parameters
+    ----------
+    maps
+        As :meth:`NucleusNet.forward` returns them.
+    min_score
+        Lowest score that counts.
+    cell_px
+        Read pixels per cell.
+
+    Returns
+    -------
+    list of Peaks
+        One per window, in reading order of their cells.
+    """
+    heat = torch.sigmoid(maps["heat"].float())
+    score, label = heat.max(dim=1)
+    highest = F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0]
+    found = (score == highest) & (score >= min_score)
+    window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
+    offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
+    points = (np.column_stack([col, row]) + 0.5 + offset) * cell_px
+    scores, labels = score[found].cpu().numpy(), label[found].cpu().numpy().astype(np.uint8)
+    radius = None
+    if "size" in maps:
+        radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
+    ends = np.searchsorted(window, np.arange(len(heat) + 1))
+    return [
+        Peaks(
+            points[a:b], scores[a:b], labels[a:b], None if radius is None else radius[a:b]
+        )
+        for a, b in zip(ends[:-1], ends[1:], strict=True)
+    ]
+
+
+def _conv_block(width_in: int, width_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _head(width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(*_conv_block(width, width), nn.Conv2d(width, out, 1))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
