@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wsi_suite.errors import OutputError
@@ -24,12 +24,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}); "
             "free or choose another disk with --out"
         ) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,227 @@
+"""Annotations as QuPath and people write them, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import Point, Polygon, mapping
+
+from wsi_suite.errors import RegionError
+from wsi_suite.qupath.rois import check_rois_inside, read_rois
+
+SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
+HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
+
+
+def polygon(*rings: Any, **extra: Any) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings), **extra}
+
+
+def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def collection(*features: Any) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": list(features)}
+
+
+def saved(folder: Path, document: object, *, name: str = "rois.geojson") -> Path:
+    path = folder / name
+    text = json.dumps(document).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rois.geojson", "rois.geojson.gz", "räume 1.geojson"])
+@pytest.mark.parametrize("wrap", [collection, lambda one: one, lambda one: [one]])
+def test_ways_to_hold_a_feature(tmp_path: Path, wrap, name: str) -> None:
+    path = saved(tmp_path, wrap(feature(polygon(SQUARE), objectType="annotation")), name=name)
+    (roi,) = read_rois(path)
+    assert roi.area.area == 100
+    assert (roi.name, roi.class_name) == ("Region 1", None)
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "rois.geojson"
+    path.write_text(json.dumps(feature(polygon(SQUARE))), encoding="utf-8-sig")
+    assert len(read_rois(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("geometry", "area"),
+    [
+        (polygon(SQUARE, HOLE), 96),
+        ({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [HOLE]]}, 100),
+        (
+            {
+                "type": "GeometryCollection",
+                "geometries": [polygon(SQUARE), {"type": "Point", "coordinates": [50, 50]}],
+            },
+            100,
+        ),
+        (polygon([[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]), 50),
+        (polygon([[x, y, 7] for x, y in SQUARE]), 100),
+        (polygon(SQUARE[:-1]), 100),
+    ],
+    ids=["hole", "multi", "collection", "bow tie", "z", "open ring"],
+)
+def test_areas(tmp_path: Path, geometry: dict[str, Any], area: float) -> None:
+    (roi,) = read_rois(saved(tmp_path, feature(geometry)))
+    assert roi.area.geom_type == "MultiPolygon"
+    assert roi.area.is_valid
+    assert roi.area.area == pytest.approx(area)
+
+
+@pytest.mark.parametrize("vertices", [4, 60])
+def test_an_ellipse_fills_its_bounds(tmp_path: Path, vertices: int) -> None:
+    # QuPath itself writes many vertices; its rule is: the ellipse that fills their bounds.
+    drawn = (
+        polygon([[0, 0], [20, 0], [20, 10], [0, 10], [0, 0]], isEllipse=True)
+        if vertices == 4
+        else polygon(
+            [
+                [10 + 10 * math.cos(k * math.tau / 60), 5 + 5 * math.sin(k * math.tau / 60)]
+                for k in range(61)
+            ],
+            isEllipse=True,
+        )
+    )
+    (roi,) = read_rois(saved(tmp_path, feature(drawn)))
+    assert roi.area.area == pytest.approx(math.pi * 10 * 5, rel=1e-3)
+    assert roi.area.bounds == pytest.approx((0, 0, 20, 10))
+
+
+@pytest.mark.parametrize(
+    ("classification", "expected"),
+    [
+        ("Tumor", "Tumor"),
+        ({"name": "Tumor", "color": [200, 0, 0]}, "Tumor"),
+        ({"names": ["Tumor", "edge"], "color": [200, 0, 0]}, "Tumor: edge"),
+        ({"name": "Ignore*", "colorRGB": -1}, "Ignore*"),
+        (None, None),
+    ],
+)
+def test_classes(tmp_path: Path, classification: object, expected: str | None) -> None:
+    path = saved(tmp_path, feature(polygon(SQUARE), classification=classification))
+    assert read_rois(path)[0].class_name == expected
+
+
+def test_names_are_the_authors_or_numbers(tmp_path: Path) -> None:
+    document = collection(
+        feature(polygon(SQUARE), name="Hot spot"),
+        feature(polygon(SQUARE)),
+        feature({"type": "Point", "coordinates": [1, 1]}),
+        {"type": "Feature", "geometry": polygon(SQUARE), "properties": None},
+    )
+    rois = read_rois(saved(tmp_path, document))
+    assert [roi.name for roi in rois] == ["Hot spot", "Region 2", "Region 3"]
+
+
+def test_what_is_no_annotation_is_left_out(tmp_path: Path) -> None:
+    old = feature(polygon(SQUARE), name="old detection") | {"id": "PathDetectionObject"}
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    document = collection(
+        feature(polygon(SQUARE), objectType="detection"),
+        feature(polygon(SQUARE), objectType="cell"),
+        feature(polygon(SQUARE), objectType="tile"),
+        feature(polygon(SQUARE), objectType="tma_core"),
+        feature(line, objectType="annotation"),
+        old,
+        feature(polygon(SQUARE), objectType="annotation", name="kept"),
+        feature(polygon(SQUARE), objectType="something", name="kept too"),
+    )
+    rois = read_rois(saved(tmp_path, document))
+    assert [roi.name for roi in rois] == ["kept", "kept too"]
+
+
+@given(
+    centre=st.tuples(st.floats(-100, 1e5), st.floats(-100, 1e5)),
+    radius=st.floats(1, 1000),
+    hole=st.booleans(),
+)
+def test_any_valid_polygon_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    centre: tuple[float, float],
+    radius: float,
+    hole: bool,
+) -> None:
+    drawn = Point(centre).buffer(radius)
+    if hole:
+        drawn = drawn.difference(Point(centre).buffer(radius / 2))
+    path = saved(tmp_path_factory.mktemp("trip"), feature(mapping(drawn)))
+    (roi,) = read_rois(path)
+    assert roi.area.symmetric_difference(drawn).area == pytest.approx(0, abs=1e-6 * radius**2)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read"),
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (b"\x1f\x8b\x08truncated", "cannot be read"),
+        (b"\xff\xfe{\x00", "not JSON"),
+        (b'{"type": "FeatureColl', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"a": 1}', "not GeoJSON"),
+        (b"[1, 2]", "not GeoJSON"),
+        (b'"text"', "not GeoJSON"),
+        (b'{"type": "FeatureCollection"}', "not GeoJSON"),
+        (b'{"type": "FeatureCollection", "features": []}', "no annotation with an area"),
+        (b'[{"type": "Feature"}]', "no annotation with an area"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    path = tmp_path / "rois.geojson"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RegionError, match=expected) as caught:
+        read_rois(path)
+    assert "rois.geojson" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        polygon([[0, 0], [1, "a"], [1, 1], [0, 0]]),
+        polygon([[0, 0], [float("nan"), 0], [1, 1], [0, 0]]),
+        polygon([0, 0, 1, 1]),
+        {"type": "Polygon"},
+        "POLYGON ((0 0, 1 1, 1 0, 0 0))",
+    ],
+)
+def test_damaged_objects_are_named(tmp_path: Path, geometry: Any) -> None:
+    path = saved(tmp_path, collection(feature(polygon(SQUARE)), feature(geometry)))
+    with pytest.raises(RegionError, match=r"rois\.geojson: object 2 is not as GeoJSON has it"):
+        read_rois(path)
+
+
+@pytest.mark.parametrize("geometry", [polygon(), polygon([]), polygon([[0, 0], [1, 1], [0, 0]])])
+def test_shapes_without_area_are_left_out(tmp_path: Path, geometry: dict[str, Any]) -> None:
+    path = saved(tmp_path, collection(feature(geometry), feature(polygon(SQUARE))))
+    assert len(read_rois(path)) == 1
+
+
+def test_regions_must_touch_the_slide(tmp_path: Path) -> None:
+    path = saved(tmp_path, feature(polygon(SQUARE), name="Hot spot"))
+    rois = read_rois(path)
+    check_rois_inside(rois, width=100, height=100, path=path)
+    check_rois_inside(rois, width=5, height=5, path=path)
+    outside = [type(roi)(roi.name, roi.class_name, shifted(roi.area, 100)) for roi in rois]
+    with pytest.raises(RegionError, match=r"'Hot spot' \(x 100 to 110, y 0 to 10\) lies outside"):
+        check_rois_inside(outside, width=100, height=100, path=path)
+
+
+def shifted(area: Any, dx: float) -> Any:
+    (part,) = area.geoms
+    return type(area)([Polygon([(x + dx, y) for x, y in part.exterior.coords])])
