@@ -1,0 +1,128 @@
+"""What every reader of slide files offers, and the few things readers share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.geometry import Box, Scale, snapped_downsample
+
+Pixels = npt.NDArray[np.uint8]
+"""``(H, W, 3)`` uint8 RGB."""
+
+WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One stored resolution of a slide.
+
+    Attributes
+    ----------
+    width, height
+        Size within the slide's bounds, in pixels of this level.
+    scale
+        Level-0 pixels per pixel of this level, along each axis.
+    tile
+        ``(width, height)`` of the tiles in the file, where it has any.
+    compression
+        How the file stores its pixels, as ``JPEG`` or ``JPEG 2000``, where that is known.
+    """
+
+    width: int
+    height: int
+    scale: Scale
+    tile: tuple[int, int] | None = None
+    compression: str | None = None
+
+    @property
+    def box(self) -> Box:
+        """All pixels of the level."""
+        return Box(0, 0, self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself.
+
+    Attributes
+    ----------
+    vendor
+        Maker or kind of the file, as OpenSlide names it where it knows the file.
+    levels
+        From the finest to the coarsest; the first one is level 0.
+    mpp
+        um per level-0 pixel along x and y as the file states it, sensible or not; ``None`` where
+        it says nothing.
+    objective_power
+        Magnification of the objective, for the user to see: no pixel size is derived from it.
+    background
+        Colour of what was not scanned.
+    notes
+        What the user should know of how the file is read.
+    """
+
+    vendor: str
+    levels: tuple[Level, ...]
+    mpp: tuple[float, float] | None = None
+    objective_power: float | None = None
+    background: tuple[int, int, int] = WHITE
+    notes: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Reads the pixels of one file; several threads may read at once."""
+
+    @property
+    def name(self) -> str:
+        """What reads the pixels, as shown to the user."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the file says of itself."""
+
+    def read(self, level: int, box: Box) -> Pixels:
+        """Return the pixels of `box`, which lies inside the level, in a new array.
+
+        Raises
+        ------
+        SlideError
+            The file is damaged there.
+        """
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+def level_scale(size0: tuple[int, int], size: tuple[int, int]) -> Scale:
+    """Return the scale of a level from the ``(width, height)`` of level 0 and its own."""
+    (width0, height0), (width, height) = size0, size
+    return Scale(
+        snapped_downsample(width0, width, width0 / width),
+        snapped_downsample(height0, height, height0 / height),
+    )
+
+
+def flatten(
+    rgba: Pixels, *, background: tuple[int, int, int] = WHITE, premultiplied: bool = False
+) -> Pixels:
+    """Lay ``(H, W, 4)`` pixels on a background, by their transparency."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    colour = rgba[..., :3] * (1 if premultiplied else alpha)
+    laid = colour + np.array(background, np.float32) * (1 - alpha)
+    return np.asarray(laid + 0.5, np.uint8)
+
+
+def system_path(path: Path) -> str:
+    r"""Return `path` as the system takes it: Windows wants ``\\?\`` before a long one."""
+    if os.name != "nt" or len(str(path.absolute())) < 248:
+        return str(path)
+    text = str(path.absolute())
+    if text.startswith("\\\\?\\"):
+        return text
+    return "\\\\?\\UNC" + text[1:] if text.startswith("\\\\") else "\\\\?\\" + text

@@ -1,0 +1,285 @@
+"""Whole-slide images: opening them and reading their pixels at any resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from wsi_suite.errors import PixelSizeError
+from wsi_suite.geometry import Box, Scale
+from wsi_suite.slides.opening import open_reader
+from wsi_suite.slides.pixel_size import settle_pixel_size, size_in_words
+from wsi_suite.slides.reader import Level, Pixels, Reader
+from wsi_suite.slides.resample import average_areas, average_blocks, block_size, source_box
+
+__all__ = ["Level", "Raster", "Slide", "open_slide"]
+
+_TOLERANCE = 0.05
+_PART_PX = 2**23  # source pixels averaged at once: what bounds the memory of a read
+
+
+class Slide:
+    """A slide file, open for reading by several threads at once.
+
+    Coordinates are QuPath's: level-0 pixels from the corner of the slide's bounds. Another process
+    opens the file for itself, by its path. Made by :func:`open_slide`.
+
+    Attributes
+    ----------
+    path
+        The file.
+    mpp
+        um per level-0 pixel along x and y.
+    notes
+        What the user should know of how the file is read.
+    """
+
+    def __init__(
+        self, path: Path, reader: Reader, *, mpp: tuple[float, float], notes: tuple[str, ...]
+    ) -> None:
+        self.path = path
+        self.mpp = mpp
+        self.notes = notes
+        self._reader = reader
+
+    @property
+    def width(self) -> int:
+        """Level-0 pixels inside the bounds, along x."""
+        return self.levels[0].width
+
+    @property
+    def height(self) -> int:
+        """Level-0 pixels inside the bounds, along y."""
+        return self.levels[0].height
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The stored resolutions, finest first."""
+        return self._reader.facts.levels
+
+    @property
+    def vendor(self) -> str:
+        """Maker or kind of the file."""
+        return self._reader.facts.vendor
+
+    @property
+    def reader(self) -> str:
+        """What reads the pixels: ``jpeg tiles``, ``openslide``, ``tifffile``, ..."""
+        return self._reader.name
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """Colour of what was not scanned and of what lies outside."""
+        return self._reader.facts.background
+
+    def read_level(self, level: int, box: Box) -> Pixels:
+        """Return the ``(H, W, 3)`` pixels of `box`, in pixels of a level.
+
+        What lies outside the level has the background colour.
+
+        Raises
+        ------
+        SlideError
+            The file is damaged there.
+        """
+        inside = box.intersect(self.levels[level].box)
+        if inside == box and box.area:
+            return self._reader.read(level, box)
+        out = np.full((box.height, box.width, 3), self.background, np.uint8)
+        if inside.area:
+            out[inside.within(box)] = self._reader.read(level, inside)
+        return out
+
+    def raster(self, mpp: float) -> Raster:
+        """Return the slide at `mpp` um per pixel, or as near as is right.
+
+        The coarsest level that is not coarser than `mpp` is taken as it is where it is within 5 %;
+        else whole blocks of its pixels are averaged where that is; else areas, exactly at `mpp`.
+        Nothing is ever enlarged: a slide coarser than `mpp` is read as it is. So ask the raster
+        for its own `mpp`.
+        """
+        sizes = [sqrt(level.scale.x * level.scale.y) for level in self.levels]
+        finest = sqrt(self.mpp[0] * self.mpp[1])
+        usable = [n for n, size in enumerate(sizes) if size * finest <= mpp * (1 + _TOLERANCE)]
+        number = max(usable, key=sizes.__getitem__, default=0)
+        level = self.levels[number]
+        ratio = mpp / (sizes[number] * finest)
+        block = max(1, round(ratio))
+        if abs(block / ratio - 1) <= _TOLERANCE or ratio < 1:
+            scale = Scale(level.scale.x * block, level.scale.y * block)
+        else:
+            scale = Scale(mpp / self.mpp[0], mpp / self.mpp[1])
+        return Raster(self, number, scale)
+
+    def thumbnail(self, max_px: int) -> tuple[Pixels, Scale]:
+        """Return the whole slide with no side longer than `max_px`, and its scale.
+
+        It is area-averaged from the nearest larger level, never enlarged.
+        """
+        factor = max(1.0, max(self.width, self.height) / max_px)
+        fitting = [n for n, level in enumerate(self.levels) if max(_axes(level.scale)) <= factor]
+        raster = Raster(self, fitting[-1], Scale(factor, factor))
+        return raster.read(raster.box), raster.scale
+
+    def describe(self) -> dict[str, Any]:
+        """Return what there is to know of the slide, ready for JSON and without patient data."""
+        return {
+            "path": str(self.path),
+            "width": self.width,
+            "height": self.height,
+            "mpp": list(self.mpp),
+            "vendor": self.vendor,
+            "objective_power": self._reader.facts.objective_power,
+            "reader": self.reader,
+            "levels": [
+                {
+                    "width": level.width,
+                    "height": level.height,
+                    "downsample": list(_axes(level.scale)),
+                    "tile": None if level.tile is None else list(level.tile),
+                    "compression": level.compression,
+                }
+                for level in self.levels
+            ],
+            "notes": list(self.notes),
+        }
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A slide at one working resolution.
+
+    Attributes
+    ----------
+    slide
+        The slide.
+    level
+        Index of the level that pixels are made from.
+    scale
+        Level-0 pixels per working pixel.
+    """
+
+    slide: Slide
+    level: int
+    scale: Scale
+
+    @property
+    def factor(self) -> tuple[float, float]:
+        """Pixels of the level per working pixel, along x and y."""
+        stored = self.slide.levels[self.level].scale
+        factor = (self.scale.x / stored.x, self.scale.y / stored.y)
+        block = block_size(factor)
+        return factor if block is None else (float(block), float(block))
+
+    @property
+    def mpp(self) -> tuple[float, float]:
+        """Um per working pixel, along x and y."""
+        return self.slide.mpp[0] * self.scale.x, self.slide.mpp[1] * self.scale.y
+
+    @property
+    def width(self) -> int:
+        """Working pixels along x that lie wholly on the slide (at least 1)."""
+        return _whole(self.slide.levels[self.level].width / self.factor[0])
+
+    @property
+    def height(self) -> int:
+        """Working pixels along y that lie wholly on the slide (at least 1)."""
+        return _whole(self.slide.levels[self.level].height / self.factor[1])
+
+    @property
+    def box(self) -> Box:
+        """All working pixels."""
+        return Box(0, 0, self.width, self.height)
+
+    def read(self, box: Box) -> Pixels:
+        """Return the ``(H, W, 3)`` working pixels of `box`, white outside the slide.
+
+        Boxes read apart have the same bytes as one that covers them.
+
+        Raises
+        ------
+        SlideError
+            The file is damaged there.
+        """
+        source = source_box(box, factor=self.factor)
+        if source == box or source.area <= _PART_PX or box.area == 1:
+            return self._read_part(box, source)
+        out = np.empty((box.height, box.width, 3), np.uint8)
+        for half in _halves(box):
+            out[half.within(box)] = self.read(half)
+        return out
+
+    def _read_part(self, box: Box, source: Box) -> Pixels:
+        pixels = self.slide.read_level(self.level, source)
+        block = block_size(self.factor)
+        if block is not None:
+            return average_blocks(pixels, block=block)
+        return average_areas(pixels, box, source_at=source, factor=self.factor)
+
+
+def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
+    """Open a slide file.
+
+    Parameters
+    ----------
+    path
+        The file; a folder for OME-Zarr.
+    mpp
+        um per level-0 pixel, in place of what the file states.
+
+    Raises
+    ------
+    SlideError
+        The file is missing, damaged, no slide, or not brightfield 8-bit RGB.
+    PixelSizeError
+        The pixel size is missing, outside 0.05 - 10 um, or differs by over 2 % between x and y.
+    """
+    path = Path(path)
+    reader = open_reader(path)
+    try:
+        size = settle_pixel_size(path, stated=reader.facts.mpp, given=mpp)
+    except PixelSizeError:
+        reader.close()
+        raise
+    notes = reader.facts.notes
+    if mpp is not None:
+        stated = "no pixel size" if reader.facts.mpp is None else size_in_words(reader.facts.mpp)
+        notes += (f"pixel size of {mpp:g} um given by the user; the file states {stated}",)
+    return Slide(path, reader, mpp=size, notes=notes)
+
+
+def _axes(scale: Scale) -> tuple[float, float]:
+    return scale.x, scale.y
+
+
+def _whole(length: float) -> int:
+    return max(1, int(length + 1e-6))  # 1e-6: a rounding error takes no pixel away
+
+
+def _halves(box: Box) -> tuple[Box, Box]:
+    """Cut a box across its longer side."""
+    if box.width > box.height:
+        first = Box(box.x, box.y, box.width // 2, box.height)
+        return first, Box(first.right, box.y, box.width - first.width, box.height)
+    first = Box(box.x, box.y, box.width, box.height // 2)
+    return first, Box(box.x, first.bottom, box.width, box.height - first.height)

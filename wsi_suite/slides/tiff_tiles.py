@@ -1,0 +1,112 @@
+"""Reading tiled TIFF levels by decoding their tiles directly, past OpenSlide's compositing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wsi_suite.errors import SlideError
+from wsi_suite.geometry import Box
+from wsi_suite.slides.mosaic import Mosaic, TileCache
+from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
+from wsi_suite.slides.tiff_index import TiledPage
+
+
+class TiffTilesReader:
+    """Levels of a TIFF file, tile by tile.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What the reader is called.
+    facts
+        What is known of the slide.
+    pages
+        The levels to decode here.
+    other
+        Reads the levels that are not in `pages`; it is closed with this reader.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        facts: Facts,
+        pages: Mapping[int, TiledPage],
+        other: Reader | None = None,
+    ) -> None:
+        self.name = name
+        self.facts = facts
+        self._path = path
+        self._other = other
+        self._file = _PositionedFile(path)
+        cache = TileCache()
+        self._mosaics = {
+            level: Mosaic(level, page.tile, partial(self._tile, page), cache)
+            for level, page in pages.items()
+        }
+
+    def read(self, level: int, box: Box) -> Pixels:
+        """Return the ``(H, W, 3)`` pixels of `box`, which lies inside the level."""
+        mosaic = self._mosaics.get(level)
+        if mosaic is not None:
+            return mosaic.read(box)
+        assert self._other is not None, f"no reader for level {level}"
+        return self._other.read(level, box)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+        if self._other is not None:
+            self._other.close()
+
+    def _tile(self, page: TiledPage, column: int, row: int) -> Pixels:
+        width, height = page.tile
+        index = row * page.columns + column
+        if page.counts[index] == 0:
+            return np.full((height, width, 3), self.facts.background, np.uint8)
+        try:
+            data = self._file.read(page.offsets[index], page.counts[index])
+            tile = page.decode(data, index)
+        except Exception as error:  # each codec has an error of its own
+            raise SlideError(
+                f"{self._path}: tile {index} of the level of {page.width} x {page.height} px"
+                f" cannot be decoded ({error}); the file is damaged or truncated, copy it anew"
+            ) from None
+        if tile.shape == (height, width, 3):
+            return tile
+        # Some writers cut the tiles at the right and lower edge instead of padding them.
+        whole = np.full((height, width, 3), self.facts.background, np.uint8)
+        rows, columns = min(height, tile.shape[0]), min(width, tile.shape[1])
+        whole[:rows, :columns] = tile[:rows, :columns]
+        return whole
+
+
+class _PositionedFile:
+    """A file that several threads read at positions of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = Path(system_path(path)).open("rb", buffering=0)  # noqa: SIM115
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), count, offset)
+        else:
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(count)
+        if len(data) < count:
+            raise EOFError(f"the file ends {count - len(data):,} bytes early")
+        return data
+
+    def close(self) -> None:
+        self._file.close()
