@@ -1,0 +1,269 @@
+"""The tissue of a slide at working resolution, as a pyramid in one OME-Zarr folder.
+
+Pixels of chunks that are not stored are 255. While it is being written the folder is called
+``<name>.partial``; a partial store is continued by whoever opens it.
+
+A region's task writes the region at every level where it still is whole chunks: 4096, 2048, 1024
+and 512 pixels, one shard each. So a shard has one writer, and no two tasks touch the same file.
+The coarser levels follow in a last, small pass.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from wsi_suite.errors import OutputConflictError, OutputError
+from wsi_suite.files import whole_file
+from wsi_suite.geometry import Box
+from wsi_suite.slides.grid import CHUNK_PX, REGION_PX, Region, whiten_unwanted
+from wsi_suite.slides.ome_metadata import OmeZarrVersion
+from wsi_suite.slides.store_layout import (
+    Layout,
+    begin_store,
+    layout_of,
+    long_path,
+    partial_folder,
+    read_attributes,
+    writing,
+)
+from wsi_suite.slides.store_pixels import (
+    BoolArray,
+    Pixels,
+    encode_chunk,
+    halve,
+    halve_chunks,
+    join_shard,
+    not_blank,
+)
+
+STORED_FRACTION = 0.8
+"""Compressed over raw size: 0.3 - 0.4 on slides that were scanned to JPEG, 0.7 - 0.8 on tissue of
+fine texture, 0.9 on noisy camera images. An estimate should rather be too large."""
+
+
+@dataclass(frozen=True)
+class TileStore:
+    """An OME-Zarr pyramid that regions are written to and boxes are read from.
+
+    Made by :meth:`create` and :meth:`open`. It can be pickled, and several processes may write
+    different regions of one store at the same time.
+
+    Attributes
+    ----------
+    path
+        Where the store is, or will be once it is finished.
+    folder
+        Where its files are now.
+    layout
+        Its sizes and its version.
+    levels
+        The pyramid's arrays, ``(3, height, width)`` uint8, finest first.
+    """
+
+    path: Path
+    folder: Path
+    layout: Layout
+    levels: tuple[zarr.Array[Any], ...]
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        mpp: tuple[float, float],
+        name: str,
+        version: OmeZarrVersion = "0.5",
+        chunk_px: int = CHUNK_PX,
+        region_px: int = REGION_PX,
+    ) -> TileStore:
+        """Begin a store, or continue the partial one of the same image.
+
+        Parameters
+        ----------
+        path
+            The finished store, as ``tiles.ome.zarr``.
+        width, height, mpp
+            Size of the finest level, and um per pixel of it in x and y.
+        name
+            What viewers call the image.
+        version
+            Of OME-Zarr: 0.5 is sharded; 0.4 has a file for each chunk, and opens in QuPath.
+
+        Raises
+        ------
+        OutputConflictError
+            A finished store is there, or a partial one of another image.
+        OutputError
+            The folder cannot be written.
+        """
+        layout = Layout(width, height, chunk_px, region_px, version)
+        folder = partial_folder(path)
+        if long_path(path).exists():
+            raise OutputConflictError(f"{path}: exists; remove it, or give --overwrite")
+        found = read_attributes(folder)
+        if found is None:
+            with writing(folder):
+                begin_store(folder, layout, name=name, mpp=mpp)
+        elif found != layout.attributes(name, mpp=mpp):
+            raise OutputConflictError(
+                f"{folder}: was begun for another image or with other settings; remove it, or "
+                "give --overwrite"
+            )
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> TileStore:
+        """Open a store that is finished or partial, for reading and writing.
+
+        Raises
+        ------
+        OutputError
+            There is none, or it is not one of this suite.
+        """
+        folder = long_path(path) if long_path(path).exists() else partial_folder(path)
+        attributes = read_attributes(folder)
+        if attributes is None:
+            raise OutputError(f"{path}: no tiles here; make them with 'wsi-suite tile'")
+        layout = layout_of(attributes)
+        levels = (zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
+        return cls(path, folder, layout, tuple(levels))
+
+    def write_region(self, region: Region, pixels: Pixels, *, threads: int = 1) -> None:
+        """Write a region at every level where it is whole chunks.
+
+        Chunks that the region does not want are left out, whatever `pixels` holds there. Written
+        again, a region comes out in the same bytes.
+
+        Parameters
+        ----------
+        pixels
+            ``(region.box.height, region.box.width, 3)`` RGB.
+        threads
+            Threads that compress.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or cannot be written.
+        """
+        assert pixels.shape == (region.box.height, region.box.width, 3), pixels.shape
+        chunks = region.chunks
+        if not chunks.all():
+            pixels = pixels.copy()
+            frame = Box(0, 0, region.box.width, region.box.height)
+            whiten_unwanted(pixels, frame, wanted=chunks, chunk_px=self.layout.chunk_px)
+        with ThreadPoolExecutor(threads) as pool:
+            for level in range(self.layout.region_levels):
+                if level:
+                    pixels, chunks = halve(pixels), halve_chunks(chunks)
+                self._write_shard(level, (region.row, region.col), pixels, chunks, pool=pool)
+
+    def read(self, box: Box, *, level: int = 0) -> Pixels:
+        """Return the pixels of any box: ``(height, width, 3)`` RGB, 255 where nothing is stored.
+
+        Parameters
+        ----------
+        box
+            In pixels of the level; it may reach outside the image.
+
+        Raises
+        ------
+        OutputError
+            A file of the store is damaged.
+        """
+        width, height = self.layout.sizes[level]
+        inside = box.intersect(Box(0, 0, width, height))
+        pixels = np.full((box.height, box.width, 3), 255, dtype=np.uint8)
+        if inside.area:
+            rows, columns = inside.within(Box(0, 0, width, height))
+            try:
+                stored = np.asarray(self.levels[level][:, rows, columns])
+            except (OSError, ValueError, RuntimeError) as error:
+                raise OutputError(
+                    f"{self.folder}: level {level} cannot be read at {inside} ({error}); remove "
+                    "the folder and make the tiles again"
+                ) from error
+            pixels[inside.within(box)] = stored.transpose(1, 2, 0)
+        return pixels
+
+    def finish(self) -> Path:
+        """Write the coarser levels and give the store its name.
+
+        Raises
+        ------
+        OutputConflictError
+            A finished store is there.
+        OutputError
+            The disk is full or cannot be written.
+        """
+        for level in range(self.layout.region_levels, len(self.levels)):
+            self._write_coarse(level)
+        if long_path(self.path).exists():
+            raise OutputConflictError(f"{self.path}: exists; remove it, or give --overwrite")
+        with writing(self.path):
+            self.folder.rename(long_path(self.path))
+        return self.path
+
+    def _write_coarse(self, level: int) -> None:
+        # Where chunks of the level before are absent it reads as 255, and stays absent here.
+        width, height = self.layout.sizes[level]
+        finer = Box(0, 0, *self.layout.sizes[level - 1])
+        side = self.layout.shard_px(level)
+        with ThreadPoolExecutor(1) as pool:
+            for row in range(-(-height // side)):
+                for col in range(-(-width // side)):
+                    block = Box(2 * col * side, 2 * row * side, 2 * side, 2 * side)
+                    pixels = halve(self.read(block.intersect(finer), level=level - 1))
+                    chunks = not_blank(pixels, chunk_px=self.layout.chunk_px)
+                    self._write_shard(level, (row, col), pixels, chunks, pool=pool)
+
+    def _write_shard(
+        self,
+        level: int,
+        place: tuple[int, int],
+        pixels: Pixels,
+        chunks: BoolArray,
+        *,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        def encode(index: tuple[int, int]) -> bytes:
+            return encode_chunk(
+                pixels,
+                index,
+                chunk_px=self.layout.chunk_px,
+                zarr_format=self.layout.zarr_format,
+            )
+
+        wanted = [(int(row), int(col)) for row, col in np.argwhere(chunks)]
+        encoded = dict(zip(wanted, pool.map(encode, wanted), strict=True))
+        per_side = self.layout.shard_px(level) // self.layout.chunk_px
+        if self.layout.zarr_format == 3 and encoded:
+            self._put(level, place, join_shard(encoded, per_side=per_side))
+        elif self.layout.zarr_format == 2:
+            for (row, col), data in encoded.items():
+                self._put(level, (place[0] * per_side + row, place[1] * per_side + col), data)
+
+    def _put(self, level: int, place: tuple[int, int], data: bytes) -> None:
+        key = self.levels[level].metadata.encode_chunk_key((0, *place))
+        with whole_file(self.folder / str(level) / key) as file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+
+
+def estimated_bytes(chunks: int, *, chunk_px: int = CHUNK_PX) -> int:
+    """Return about how many bytes a store takes on disk.
+
+    Parameters
+    ----------
+    chunks
+        Chunks of the finest level that are wanted; the pyramid adds a third.
+    """
+    return round(chunks * 3 * chunk_px**2 * STORED_FRACTION * 4 / 3)

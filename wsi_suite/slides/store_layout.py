@@ -1,0 +1,145 @@
+"""How the pyramid of a tile store is laid out in arrays, shards and chunks, and in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import zarr
+
+from wsi_suite.errors import ConfigError, OutputError
+from wsi_suite.slides.ome_metadata import OmeZarrVersion, image_attributes, ome_xml
+from wsi_suite.slides.store_pixels import COMPRESSOR
+
+_OWN_KEY = "wsi_suite"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a pyramid, and who writes what of it.
+
+    Attributes
+    ----------
+    width, height
+        Size of the finest level, px.
+    chunk_px, region_px
+        Sides of chunks and regions; a region is a power of two of chunks wide.
+    version
+        Of OME-Zarr.
+    """
+
+    width: int
+    height: int
+    chunk_px: int
+    region_px: int
+    version: OmeZarrVersion
+
+    def __post_init__(self) -> None:
+        if self.region_px % self.chunk_px or (self.region_px // self.chunk_px).bit_count() != 1:
+            raise ConfigError(
+                f"region_px = {self.region_px}: expected chunk_px = {self.chunk_px} times a power "
+                "of two"
+            )
+
+    @property
+    def zarr_format(self) -> Literal[2, 3]:
+        """Of Zarr; 2 has no shards."""
+        return 2 if self.version == "0.4" else 3
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """``(width, height)`` of each level, down to one that fits in a chunk.
+
+        An odd side is rounded up, so every pixel of a level stands for some of the one before.
+        """
+        sizes = [(self.width, self.height)]
+        while max(sizes[-1]) > self.chunk_px:
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        return sizes
+
+    @property
+    def region_levels(self) -> int:
+        """At how many levels, from the finest, a region is whole chunks."""
+        return min(len(self.sizes), (self.region_px // self.chunk_px).bit_length())
+
+    def shard_px(self, level: int) -> int:
+        """Return the side of what is written at once at a level.
+
+        A region as long as it is whole chunks; coarser levels are made from blocks of a region's
+        size, which keeps memory the same.
+        """
+        of_region = self.region_px >> level
+        return of_region if of_region >= self.chunk_px else max(self.region_px // 2, self.chunk_px)
+
+    def attributes(self, name: str, *, mpp: tuple[float, float]) -> dict[str, Any]:
+        """Return what stands in the group of a store: for viewers, and for us."""
+        shown = image_attributes(name, mpp=mpp, levels=len(self.sizes), version=self.version)
+        return {**shown, _OWN_KEY: asdict(self)}
+
+
+def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, float]) -> None:
+    """Make an empty store, in place of whatever is in the folder."""
+    group = zarr.create_group(folder, zarr_format=layout.zarr_format, overwrite=True)
+    sharded = layout.zarr_format == 3
+    for level, (width, height) in enumerate(layout.sizes):
+        side = layout.shard_px(level)
+        group.create_array(
+            str(level),
+            shape=(3, height, width),
+            dtype="uint8",
+            chunks=(3, layout.chunk_px, layout.chunk_px),
+            shards=(3, side, side) if sharded else None,
+            fill_value=255,
+            compressors=COMPRESSOR[layout.zarr_format],
+            dimension_names=("c", "y", "x") if sharded else None,
+            chunk_key_encoding={"name": "default" if sharded else "v2", "separator": "/"},
+        )
+    if not sharded:
+        group.create_group("OME")
+        xml = ome_xml(name, width=layout.width, height=layout.height, mpp=mpp)
+        (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8")
+    # Last: without them a folder is not a store, and is begun anew.
+    group.attrs.put(layout.attributes(name, mpp=mpp))
+
+
+def read_attributes(folder: Path) -> dict[str, Any] | None:
+    """Return the attributes of a store of this suite; None where there is none, or no whole one."""
+    try:
+        attributes = dict(zarr.open_group(folder, mode="r").attrs)
+    except (OSError, ValueError):
+        return None
+    return attributes if _OWN_KEY in attributes else None
+
+
+def layout_of(attributes: dict[str, Any]) -> Layout:
+    """Return the layout that a store's attributes tell."""
+    return Layout(**attributes[_OWN_KEY])
+
+
+def partial_folder(path: Path) -> Path:
+    """Return where a store is until it is finished."""
+    return long_path(path.with_name(path.name + ".partial"))
+
+
+def long_path(path: Path) -> Path:
+    r"""Return a path in the form that may exceed 260 characters on Windows, ``\\?\``."""
+    if os.name != "nt" or str(path).startswith("\\\\?\\"):
+        return path
+    whole = str(path.resolve())
+    return Path(f"\\\\?\\UNC{whole[1:]}" if whole.startswith("\\\\") else f"\\\\?\\{whole}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors into one line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free or choose another disk "
+            "with --out"
+        ) from error
