@@ -81,6 +81,13 @@ def test_spread_is_that_of_the_pixels() -> None:
     assert found.values["Nucleus: DAB OD std dev"][0] == pytest.approx(0.2, abs=0.02)
 
 
+def test_one_pixel_has_no_spread() -> None:
+    tiny = MeasureSettings(max_radius_um=0.1)
+    found = measure(np.zeros((5, 5, 3), np.uint8), np.array([[2.5, 2.5]]), settings=tiny)
+    assert found.values[AREA][0] == pytest.approx(0.25)
+    assert np.isnan(found.values["Nucleus: DAB OD std dev"][0])
+
+
 def test_touching_nuclei_keep_their_own_stain() -> None:
     points = np.array([[40.0, 40.0], [51.0, 40.0], [62.0, 40.0]])
     found = measure(paint(points, dab=[0.1, 0.9, 0.2], axes_px=(5.5, 5.5)), points)

@@ -123,11 +123,13 @@ def _measure_masks(
     hematoxylin, dab = (
         np.bincount(owner, amounts[:, k], minlength=count + 1) * share for k in (0, 1)
     )
-    spread = np.bincount(owner, (amounts[:, 1] - dab[owner]) ** 2, minlength=count + 1) * share
+    squares = np.bincount(owner, (amounts[:, 1] - dab[owner]) ** 2, minlength=count + 1)
+    # Of a sample, as QuPath has it; one pixel has no spread.
+    variance = np.where(pixels > 1, squares / (pixels - 1).clip(1), np.nan)
     present, starts = np.unique(owner, return_index=True)
     highest = np.full(count + 1, np.nan)
     highest[present] = np.maximum.reduceat(amounts[:, 1], starts)
-    columns = (dab, np.sqrt(spread), highest, hematoxylin, pixels * pixel_um2)
+    columns = (dab, np.sqrt(variance), highest, hematoxylin, pixels * pixel_um2)
     return tuple(column.astype(np.float32) for column in columns)
 
 
