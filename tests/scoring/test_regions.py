@@ -1,0 +1,86 @@
+"""Points inside regions, against shapely and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon, Point, Polygon, box
+from shapely.prepared import prep
+
+from wsi_suite.errors import RegionError
+from wsi_suite.geometry import Points, Roi
+from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+
+
+def roi(*polygons: Polygon, class_name: str | None = None) -> Roi:
+    return Roi("", class_name, MultiPolygon(list(polygons)))
+
+
+def star(corners: int, *, seed: int, size: float = 100) -> Polygon:
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    radii = rng.uniform(0.3, 1, corners) * size
+    return Polygon(np.column_stack([np.cos(angles) * radii, np.sin(angles) * radii]))
+
+
+def scatter(count: int, *, seed: int, size: float = 110) -> Points:
+    return np.random.default_rng(seed).uniform(-size, size, (count, 2))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_hole_and_several_parts(seed: int) -> None:
+    outer = star(40, seed=seed)
+    holed = outer.difference(Point(0, 0).buffer(20))
+    area = roi(holed, translate(star(30, seed=seed + 7), 250, 0))
+    points = scatter(2000, seed=seed, size=360)
+    inside = prep(area.area)
+    expected = [row for row, point in enumerate(points) if inside.contains(Point(*point))]
+    (rows,) = nuclei_in_rois(points, [area])
+    assert 50 < len(rows) < 1500
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_overlapping_regions_each_report_a_nucleus() -> None:
+    points = np.array([[5.0, 5.0], [15.0, 5.0], [25.0, 5.0]])
+    left, right, nowhere = nuclei_in_rois(
+        points, [roi(box(0, 0, 20, 10)), roi(box(10, 0, 30, 10)), roi(box(90, 90, 99, 99))]
+    )
+    assert left.tolist() == [0, 1]
+    assert right.tolist() == [1, 2]
+    assert nowhere.tolist() == []
+
+
+@settings(max_examples=50)
+@given(
+    corner=st.tuples(st.integers(1, 19), st.integers(1, 19)),
+    points=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=30),
+)
+def test_regions_that_touch_share_no_point_and_lose_none(
+    corner: tuple[int, int], points: list[tuple[int, int]]
+) -> None:
+    # Four quadrilaterals about one corner tile a square of 20; points lie on a grid of half units.
+    x, y = corner
+    corners, middles = [(0, 0), (20, 0), (20, 20), (0, 20)], [(10, 0), (20, 10), (10, 20), (0, 10)]
+    quarters = [roi(Polygon([corners[k], middles[k], (x, y), middles[k - 1]])) for k in range(4)]
+    if not all(quarter.area.is_valid for quarter in quarters):
+        return
+    places = np.array(points) / 2.0
+    found = np.concatenate(nuclei_in_rois(places, quarters))
+    within = np.flatnonzero(((places >= 0) & (places < 20)).all(axis=1))
+    assert sorted(found.tolist()) == within.tolist()
+
+
+def test_regions_of_class_ignore_are_left_out() -> None:
+    regions = [roi(box(0, 0, 1, 1), class_name=name) for name in (None, "Tumor", "Ignore*")]
+    assert [region.class_name for region in scored_rois(regions)] == [None, "Tumor"]
+    with pytest.raises(RegionError, match="all 1 regions"):
+        scored_rois(regions[2:])
+
+
+def test_the_share_of_many_points_inside_is_that_of_the_area() -> None:
+    points, area = scatter(300_000, seed=3), star(300, seed=3)
+    (rows,) = nuclei_in_rois(points, [roi(area)])
+    assert len(rows) / len(points) == pytest.approx(area.area / 220**2, rel=0.01)

@@ -1,0 +1,158 @@
+"""The content of summary.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from shapely.geometry import MultiPolygon, box
+
+from wsi_suite.config import ScoreSettings
+from wsi_suite.errors import ConfigError
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.summary import summarise
+
+CALIBRATED = ScoreSettings(thresholds_od=(0.1, 0.3, 0.5), marker="ER", headline_class="Epithelium")
+
+
+def table(dab_od: list[float], *, label: list[int]) -> Nuclei:
+    """Return nuclei at x = 0.5, 1.5, ... on one row."""
+    count = len(dab_od)
+    return Nuclei(
+        x=np.arange(count) + 0.5,
+        y=np.full(count, 0.5),
+        score=np.ones(count, np.float32),
+        label=np.array(label, np.uint8),
+        classes=("Stroma", "Epithelium"),
+        measurements={"Nucleus: DAB OD mean": np.array(dab_od, np.float32)},
+    )
+
+
+def summary(nuclei: Nuclei, settings: ScoreSettings = CALIBRATED, **options: Any) -> dict[str, Any]:
+    options = {"mpp": (0.5, 0.5), "tissue_area_mm2": 2.0} | options
+    found = summarise(nuclei, settings, **options)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    return found
+
+
+def test_every_class_and_all_together() -> None:
+    found = summary(table([0.0, 0.2, 0.4, 0.9, 0.0, np.nan], label=[1, 1, 1, 1, 0, 0]))
+    assert found["headline"] == {
+        "name": "Epithelium: H-score",
+        "class": "Epithelium",
+        "value": 150.0,
+        "reason": None,
+    }
+    assert found["h_scores"] == {
+        "Stroma: H-score": None,
+        "Epithelium: H-score": 150.0,
+        "Epithelium + Stroma: H-score": 120.0,
+    }
+    assert found["scores"]["Epithelium"] == {
+        "nuclei": 4,
+        "not_measurable": 0,
+        "Negative": 1,
+        "1+": 1,
+        "2+": 1,
+        "3+": 1,
+        "density_per_mm2": 2.0,
+        "positive_percent": 75.0,
+        "h_score": 150.0,
+        "allred": {"proportion": 5, "intensity": 2, "score": 7},
+        "reason": None,
+    }
+    stroma = found["scores"]["Stroma"]
+    assert (stroma["nuclei"], stroma["not_measurable"], stroma["positive_percent"]) == (2, 1, 0.0)
+    assert (stroma["h_score"], stroma["reason"]) == (None, "only negative nuclei")
+    assert found["measurement"] == "Nucleus: DAB OD mean"
+    assert found["scored_area_mm2"] == found["tissue_area_mm2"] == 2.0
+    assert found["regions"] == []
+
+
+def test_no_nuclei_give_null_and_the_reason() -> None:
+    found = summary(Nuclei.empty(("Stroma", "Epithelium")), tissue_area_mm2=0.0)
+    assert found["headline"]["value"] is None
+    assert found["headline"]["reason"] == "no nuclei"
+    assert found["scores"]["Epithelium"]["density_per_mm2"] is None
+    assert found["scores"]["Epithelium"]["positive_percent"] is None
+    assert found["measurement"] is None
+
+
+def test_an_unknown_area_gives_no_density() -> None:
+    found = summary(table([0.2], label=[1]), tissue_area_mm2=None)
+    assert found["scores"]["Epithelium"]["density_per_mm2"] is None
+
+
+def test_without_a_headline_class_all_classes_stand_first() -> None:
+    found = summary(table([0.2, 0.4], label=[0, 1]), ScoreSettings())
+    assert found["headline"]["name"] == "Epithelium + Stroma: H-score"
+    assert found["headline"]["value"] == 150.0
+
+
+def test_a_headline_class_the_model_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Epitelium.*did you mean 'Epithelium'"):
+        summary(table([0.2], label=[1]), ScoreSettings(headline_class="Epitelium"))
+
+
+def region(name: str, *, left: float, right: float, class_name: str | None = None) -> Roi:
+    return Roi(name, class_name, MultiPolygon([box(left, 0, right, 1000)]))
+
+
+def test_regions_are_reported_each_and_their_union_once() -> None:
+    nuclei = table([0.9, 0.9, 0.2, 0.9], label=[1, 1, 1, 1])
+    regions = [
+        region("A", left=1, right=3, class_name="Tumor"),
+        region("B", left=2, right=4),
+        region("C", left=0, right=4, class_name="Ignore*"),
+        region("D", left=1000, right=2000),
+    ]
+    found = summary(nuclei, rois=regions)
+    assert [(each["name"], each["class"]) for each in found["regions"]] == [
+        ("A", "Tumor"),
+        ("B", None),
+        ("D", None),
+    ]
+    first, second, empty = found["regions"]
+    assert first["h_scores"]["Epithelium: H-score"] == 200.0
+    assert second["scores"]["Epithelium"]["nuclei"] == 2
+    assert empty["scores"]["Epithelium"]["reason"] == "no nuclei"
+    assert first["area_mm2"] == pytest.approx(2 * 1000 * 0.25e-6)
+    assert found["scores"]["Epithelium"]["nuclei"] == 3
+    assert found["headline"]["value"] == pytest.approx(700 / 3)
+    assert found["scored_area_mm2"] == pytest.approx((3 + 1000) * 1000 * 0.25e-6)
+    assert found["tissue_area_mm2"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        (CALIBRATED.model_copy(update={"marker": None}), {}, "marker is not set"),
+        (CALIBRATED.model_copy(update={"marker": "other"}), {}, "membranous or cytoplasmic"),
+        (ScoreSettings(marker="PR"), {}, "0.2 / 0.4 / 0.6 are the defaults"),
+        (CALIBRATED, {"glass_dab_od": 0.08}, "optical density of 0.08"),
+    ],
+)
+def test_what_users_should_know_is_said(
+    settings: ScoreSettings, options: dict[str, Any], words: str
+) -> None:
+    (warning,) = summary(table([0.2, 0.4], label=[1, 0]), settings, **options)["warnings"]
+    assert words in warning
+
+
+def test_saturation_is_said_above_seventy_percent() -> None:
+    dab_od = [0.9] * 7 + [0.2] * 3
+    assert summary(table(dab_od, label=[1] * 10))["warnings"] == []
+    (warning,) = summary(table([*dab_od, 0.9], label=[1] * 11))["warnings"]
+    assert warning.startswith("73 % of the nuclei are 3+")
+
+
+def test_nuclei_that_could_not_be_measured_are_said() -> None:
+    (warning,) = summary(table([0.2, np.nan], label=[1, 1]))["warnings"]
+    assert warning.startswith("1 of 2 nuclei could not be measured")
+
+
+def test_clean_glass_and_a_nuclear_marker_need_no_warning() -> None:
+    assert summary(table([0.2], label=[1]), glass_dab_od=0.05)["warnings"] == []

@@ -1,0 +1,87 @@
+"""Which nuclei lie in which region of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.errors import RegionError
+from wsi_suite.geometry import Points, Roi
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+
+IGNORED_CLASS = "Ignore*"
+"""QuPath's class of annotations that are to be left out."""
+
+
+def scored_rois(rois: Sequence[Roi]) -> tuple[Roi, ...]:
+    """Return the regions that are scored: all but those of class ``Ignore*``.
+
+    Raises
+    ------
+    RegionError
+        None is left.
+    """
+    scored = tuple(roi for roi in rois if not (roi.class_name or "").startswith(IGNORED_CLASS))
+    if not scored:
+        raise RegionError(
+            f"all {len(rois)} regions are of class '{IGNORED_CLASS}': expected one to score; "
+            "give it another class, or none"
+        )
+    return scored
+
+
+def nuclei_in_rois(points_px0: Points, rois: Sequence[Roi]) -> list[npt.NDArray[np.int_]]:
+    """Return for each region the rows of the points inside it, rising.
+
+    A point in several regions belongs to each. On the border between two regions that touch it
+    belongs to exactly one.
+
+    Parameters
+    ----------
+    points_px0
+        ``(N, 2)`` centres in level-0 pixels.
+    rois
+        Regions in the same frame.
+    """
+    order = np.argsort(points_px0[:, 1], kind="stable")
+    x, y = points_px0[order, 0], points_px0[order, 1]
+    return [np.sort(order[_inside(roi.area, x, y)]) for roi in rois]
+
+
+def _inside(
+    area: MultiPolygon, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int_]:
+    """Return which of the points, sorted by y, have an odd number of edges to their right.
+
+    An edge concerns only the points of its own rows, which lie together: the work grows with
+    points x edges per row, not with points x edges.
+    """
+    inside = np.zeros(len(x), np.bool_)
+    edges = _edges(area)
+    # Rows are half-open, so that a vertex is passed once.
+    starts, stops = np.searchsorted(y, edges[:, 1]), np.searchsorted(y, edges[:, 3])
+    for (x0, y0, x1, y1), start, stop in zip(edges, starts, stops, strict=True):
+        if start < stop:
+            rows = slice(start, stop)
+            inside[rows] ^= x[rows] < x0 + (y[rows] - y0) * ((x1 - x0) / (y1 - y0))
+    return np.flatnonzero(inside)
+
+
+def _edges(area: MultiPolygon) -> npt.NDArray[np.float64]:
+    """Return ``(E, 4)`` edges x0, y0, x1, y1 of all rings with y0 < y1; level ones are left out.
+
+    Seen from both sides, an edge that two regions share is the same to the bit.
+    """
+    pieces = [np.zeros((0, 4))]
+    for polygon in area.geoms:
+        for ring in (polygon.exterior, *polygon.interiors):
+            corners = np.asarray(ring.coords, np.float64)[:, :2]
+            pieces.append(np.hstack([corners[:-1], corners[1:]]))
+    edges = np.concatenate(pieces)
+    edges = np.where(edges[:, 1:2] > edges[:, 3:4], edges[:, [2, 3, 0, 1]], edges)
+    return edges[edges[:, 1] < edges[:, 3]]

@@ -1,0 +1,195 @@
+"""The content of ``summary.json``.
+
+::
+
+    marker               ER, PR, Ki-67, other, or null
+    measurement          what the thresholds are held against, such as "Nucleus: DAB OD mean"
+    thresholds_od        where 1+, 2+ and 3+ begin
+    tissue_area_mm2      area of the tissue, or null where it is not known
+    scored_area_mm2      area the scores stand for: the regions' union, else the tissue
+    glass_dab_od         DAB that empty glass seems to hold, or null
+    headline             {name: "Epithelium: H-score", class, value, reason}
+    h_scores             {"Epithelium: H-score": ..., "Epithelium + Stroma: H-score": ...}
+    scores               {"Epithelium": SCORE, "Stroma": SCORE, "Epithelium + Stroma": SCORE}
+    regions              [{name, class, area_mm2, h_scores, scores}, ...]
+    warnings             sentences that everybody who uses the figures should read
+
+    SCORE: nuclei, not_measurable, Negative, 1+, 2+, 3+, density_per_mm2, positive_percent,
+           h_score, allred {proportion, intensity, score}, reason
+
+A value that does not exist is null, never 0 and never NaN, and ``reason`` says why. Densities
+count all nuclei; scores leave out those that are not measurable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wsi_suite.config import ScoreSettings
+from wsi_suite.errors import ConfigError, did_you_mean
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.table import INTENSITIES, Nuclei
+from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
+from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
+from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+
+SATURATED_SHARE = 0.7
+GLASS_LIMIT_OD = 0.05
+
+
+def summarise(
+    nuclei: Nuclei,
+    settings: ScoreSettings,
+    *,
+    mpp: tuple[float, float],
+    tissue_area_mm2: float | None,
+    rois: Sequence[Roi] | None = None,
+    glass_dab_od: float | None = None,
+) -> dict[str, Any]:
+    """Score a slide and return what ``summary.json`` holds.
+
+    Parameters
+    ----------
+    nuclei
+        All nuclei of the slide, with their measurements.
+    settings
+        Thresholds, marker and headline class; without one the headline is of all classes.
+    mpp
+        um per level-0 pixel, x and y.
+    tissue_area_mm2
+        Area of the tissue, ``None`` where unknown.
+    rois
+        Score only inside these, each and their union; ``None``: the whole slide.
+    glass_dab_od
+        See :func:`wsi_suite.staining.glass.glass_dab_od`.
+
+    Raises
+    ------
+    ConfigError
+        The headline class is none of the table's.
+    InputError
+        The table lacks a measurement of DAB.
+    RegionError
+        All regions are of class ``Ignore*``.
+    """
+    headline = _headline_class(settings, classes=nuclei.classes)
+    grades = grade_nuclei(nuclei, settings.thresholds_od)
+    pixel_mm2 = mpp[0] * mpp[1] / 1e6
+    scored_area_mm2, scored, regions = tissue_area_mm2, np.arange(len(nuclei)), []
+    if rois is not None:
+        rois = scored_rois(rois)
+        inside = nuclei_in_rois(nuclei.points, rois)
+        scored = np.unique(np.concatenate([scored[:0], *inside]))
+        scored_area_mm2 = _union_area(rois) * pixel_mm2
+        for roi, rows in zip(rois, inside, strict=True):
+            scores = score_nuclei(nuclei, grades, rows=rows)
+            regions.append(_describe_region(roi, scores, area_mm2=roi.area.area * pixel_mm2))
+    scores = score_nuclei(nuclei, grades, rows=scored)
+    return {
+        "marker": settings.marker,
+        "measurement": intensity_measurement(nuclei.measurements) if len(nuclei) else None,
+        "thresholds_od": list(settings.thresholds_od),
+        "tissue_area_mm2": tissue_area_mm2,
+        "scored_area_mm2": scored_area_mm2,
+        "glass_dab_od": glass_dab_od,
+        "headline": {
+            "name": f"{headline}: H-score",
+            "class": headline,
+            "value": scores[headline].h_score,
+            "reason": scores[headline].why_no_score,
+        },
+        **_describe_scores(scores, area_mm2=scored_area_mm2),
+        "regions": regions,
+        "warnings": _warnings(
+            scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od
+        ),
+    }
+
+
+def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:
+    wanted, known = settings.headline_class, (*classes, pooled_name(classes))
+    if wanted is None:
+        return pooled_name(classes)
+    if wanted not in known:
+        hint = did_you_mean(wanted, known)
+        raise ConfigError(
+            f"score.headline_class = '{wanted}': expected one of {', '.join(known)}{hint}"
+        )
+    return wanted
+
+
+def _union_area(rois: Sequence[Roi]) -> float:
+    from shapely.ops import unary_union
+
+    return float(unary_union([roi.area for roi in rois]).area)
+
+
+def _describe_region(roi: Roi, scores: Mapping[str, Score], *, area_mm2: float) -> dict[str, Any]:
+    return {
+        "name": roi.name,
+        "class": roi.class_name,
+        "area_mm2": area_mm2,
+        **_describe_scores(scores, area_mm2=area_mm2),
+    }
+
+
+def _describe_scores(scores: Mapping[str, Score], *, area_mm2: float | None) -> dict[str, Any]:
+    return {
+        "h_scores": {f"{name}: H-score": score.h_score for name, score in scores.items()},
+        "scores": {
+            name: _describe_score(score, area_mm2=area_mm2) for name, score in scores.items()
+        },
+    }
+
+
+def _describe_score(score: Score, *, area_mm2: float | None) -> dict[str, Any]:
+    counts = (score.negative, score.one, score.two, score.three)
+    return {
+        "nuclei": score.nuclei,
+        "not_measurable": score.not_measurable,
+        **dict(zip(INTENSITIES, counts, strict=True)),
+        "density_per_mm2": score.nuclei / area_mm2 if area_mm2 else None,
+        "positive_percent": score.positive_percent,
+        "h_score": score.h_score,
+        "allred": score.allred._asdict() if score.allred else None,
+        "reason": score.why_no_score,
+    }
+
+
+def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:
+    warnings = []
+    if settings.marker is None:
+        warnings.append(
+            "The marker is not set (score.marker): a nuclear H-score means nothing for a "
+            "membranous or cytoplasmic stain."
+        )
+    elif settings.marker == "other":
+        warnings.append(
+            "The marker is 'other': unless it is a nuclear one, a nuclear H-score means nothing, "
+            "as for a membranous or cytoplasmic stain."
+        )
+    if settings.thresholds_od == ScoreSettings().thresholds_od:
+        low, middle, high = settings.thresholds_od
+        warnings.append(
+            f"The thresholds {low:g} / {middle:g} / {high:g} are the defaults and not calibrated "
+            "for this laboratory (score.thresholds_od)."
+        )
+    if pooled.three > SATURATED_SHARE * pooled.measured:
+        warnings.append(
+            f"{100 * pooled.three / pooled.measured:.0f} % of the nuclei are 3+: the thresholds "
+            "are probably too low for this stain and the H-score says little."
+        )
+    if glass_dab_od is not None and glass_dab_od > GLASS_LIMIT_OD:
+        warnings.append(
+            f"Empty glass reads a DAB optical density of {glass_dab_od:.2f}, above "
+            f"{GLASS_LIMIT_OD:g}: all nuclei read too high; set stain.background."
+        )
+    if pooled.not_measurable:
+        warnings.append(
+            f"{pooled.not_measurable} of {pooled.nuclei} nuclei could not be measured and are "
+            "left out of the scores."
+        )
+    return warnings
