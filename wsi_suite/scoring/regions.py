@@ -61,15 +61,20 @@ def _inside(
     An edge concerns only the points of its own rows, which lie together: the work grows with
     points x edges per row, not with points x edges.
     """
-    inside = np.zeros(len(x), np.bool_)
     edges = _edges(area)
+    if len(edges) == 0:
+        return np.zeros(0, np.int_)
+    left, right = edges[:, ::2].min(), edges[:, ::2].max()
+    near = np.flatnonzero((x >= left) & (x <= right))
+    x, y = x[near], y[near]
+    inside = np.zeros(len(near), np.bool_)
     # Rows are half-open, so that a vertex is passed once.
     starts, stops = np.searchsorted(y, edges[:, 1]), np.searchsorted(y, edges[:, 3])
     for (x0, y0, x1, y1), start, stop in zip(edges, starts, stops, strict=True):
         if start < stop:
             rows = slice(start, stop)
             inside[rows] ^= x[rows] < x0 + (y[rows] - y0) * ((x1 - x0) / (y1 - y0))
-    return np.flatnonzero(inside)
+    return near[inside]
 
 
 def _edges(area: MultiPolygon) -> npt.NDArray[np.float64]:

@@ -78,15 +78,16 @@ def summarise(
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     pixel_mm2 = mpp[0] * mpp[1] / 1e6
-    scored_area_mm2, scored, regions = tissue_area_mm2, np.arange(len(nuclei)), []
+    scored_area_mm2, scored, regions = tissue_area_mm2, None, []
     if rois is not None:
         rois = scored_rois(rois)
-        inside = nuclei_in_rois(nuclei.points, rois)
-        scored = np.unique(np.concatenate([scored[:0], *inside]))
+        in_any = np.zeros(len(nuclei), np.bool_)
         scored_area_mm2 = _union_area(rois) * pixel_mm2
-        for roi, rows in zip(rois, inside, strict=True):
+        for roi, rows in zip(rois, nuclei_in_rois(nuclei.points, rois), strict=True):
+            in_any[rows] = True
             scores = score_nuclei(nuclei, grades, rows=rows)
             regions.append(_describe_region(roi, scores, area_mm2=roi.area.area * pixel_mm2))
+        scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
     return {
         "marker": settings.marker,
