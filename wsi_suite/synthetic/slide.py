@@ -80,9 +80,12 @@ def make_slide(
         width * mpp, height * mpp, tissue_fraction=tissue_fraction, mix=mix, seed=seed
     )
     painter = make_painter(scene, mpp=mpp, seed=seed, stains=stains)
-    with whole_file(path) as partial, tempfile.TemporaryDirectory() as folder:
-        with tifffile.TiffWriter(partial, bigtiff=width * height > 2**31) as tiff:
-            _write_levels(tiff, painter, size=(width, height), quality=quality, aside=Path(folder))
+    with (
+        whole_file(path) as partial,
+        tempfile.TemporaryDirectory() as folder,
+        tifffile.TiffWriter(partial, bigtiff=width * height > 2**31) as tiff,
+    ):
+        _write_levels(tiff, painter, size=(width, height), quality=quality, aside=Path(folder))
     return truth_of(scene, width=width, height=height, mpp=mpp, stains=stains)
 
 

@@ -62,7 +62,7 @@ class Truth:
         return np.searchsorted(thresholds_od, self.dab_od, side="right").astype(np.uint8)
 
     def h_score(self, class_name: str | None = None) -> float:
-        """Return the H-score, 100 times the mean grade, of a class or of all; NaN without nuclei."""
+        """Return the H-score, 100 times the mean grade, of a class or all; NaN for no nuclei."""
         grades = self.grades()
         if class_name is not None:
             grades = grades[self.nuclei.label == self.nuclei.classes.index(class_name)]

@@ -1,0 +1,229 @@
+"""Where on a slide there is tissue.
+
+Tissue is what absorbs light where glass does not. The mask is made at one fixed resolution, so that
+it depends on the slide alone, in steps that can each be looked at:
+
+1. the colour of the glass is read off the slide itself: bright, smooth, nearly grey;
+2. optical density relative to it, slightly smoothed; hysteresis keeps faint parts (hematoxylin
+   alone, loose stroma) that touch clear ones;
+3. what was never scanned (black) and strokes of a marker pen are taken out;
+4. gaps are closed, and pieces that are small (dust) or grey (hairs, shadows, the edge of a cover
+   glass) dropped;
+5. the mask is grown by a margin.
+
+Pens in the colours of a stain, such as brown or pink, cannot be told from it and stay in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.ops import unary_union
+
+from wsi_suite.config import TissueSettings
+from wsi_suite.geometry import Box, Scale
+from wsi_suite.slides.slide import Slide
+
+Mask = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+_DEFAULTS = TissueSettings()
+
+# Optical densities at 8 um per pixel: glass stays below 0.015 on all slides looked at, the palest
+# tissue (loose stroma, hematoxylin alone) lies at 0.03 to 0.05.
+_FAINT_OD = 0.025
+_CLEAR_OD = 0.05
+_GREY_SPREAD = 0.15  # stains absorb one channel a third less than another, or more
+_COLOURED_SHARE = 0.05  # where brown and blue mix, tissue is grey in part
+_CLOSE_UM = 24.0
+_PEN_MIN_AREA_UM2 = 40_000.0  # a stroke is wider than 0.2 mm and far longer
+_PEN_MARGIN_UM = 40.0  # its edge is out of focus
+_GLASS_MIN_GREY = 150
+_GLASS_MAX_CHROMA = 30
+_GLASS_MAX_DEVIATION = 1.5  # grey levels, over 3 x 3 pixels
+_GLASS_MIN_SHARE = 0.01
+_UNSCANNED_BLACK = 12
+_UNSCANNED_WHITE = 254
+
+
+@dataclass(frozen=True)
+class TissueMask:
+    """Where tissue is.
+
+    Attributes
+    ----------
+    mask
+        ``(rows, columns)``, true on tissue; the first pixel stands at the slide's corner.
+    scale
+        Level-0 pixels per pixel of the mask.
+    """
+
+    mask: Mask
+    scale: Scale
+
+    @property
+    def area_px0(self) -> float:
+        """Area of the tissue in level-0 pixels."""
+        return int(np.count_nonzero(self.mask)) * self.scale.x * self.scale.y
+
+    def covers(self, box0: Box) -> bool:
+        """Return whether there is any tissue in a box of level-0 pixels."""
+        rows, columns = self.mask.shape
+        part = self.scale.box_from_level0(box0).intersect(Box(0, 0, columns, rows))
+        return bool(self.mask[part.y : part.bottom, part.x : part.right].any())
+
+    def outline(self) -> MultiPolygon:
+        """Return the border of the tissue, along the mask's pixels, in level-0 px; maybe empty."""
+        edges = np.diff(np.pad(self.mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        # Row by row, starts and ends of its runs alternate.
+        rows, starts = np.nonzero(edges == 1)
+        _, ends = np.nonzero(edges == -1)
+        x, y = self.scale.x, self.scale.y
+        runs = [
+            box(start * x, row * y, end * x, (row + 1) * y)
+            for row, start, end in zip(rows, starts, ends, strict=True)
+        ]
+        merged = unary_union(runs)
+        if isinstance(merged, Polygon):
+            return MultiPolygon([merged])
+        return merged if isinstance(merged, MultiPolygon) else MultiPolygon()
+
+
+def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMask:
+    """Find the tissue of a slide.
+
+    Parameters
+    ----------
+    slide
+        The slide; it is read in parts, from the level nearest to the mask's resolution.
+    settings
+        Resolution of the mask, and what to leave out.
+    """
+    raster = slide.raster(settings.mpp)
+    rgb = raster.read(raster.box)
+    mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
+    return TissueMask(tissue_in_image(rgb, mpp=mpp, settings=settings), raster.scale)
+
+
+def tissue_in_image(
+    rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings = _DEFAULTS
+) -> Mask:
+    """Find the tissue in an overview of a slide, or in a field of view.
+
+    Parameters
+    ----------
+    rgb
+        ``(H, W, 3)`` pixels.
+    mpp
+        Micrometres per pixel, about 8.
+    settings
+        What to leave out.
+
+    Returns
+    -------
+    ``(H, W)`` bool
+        An image without any glass is tissue as a whole; one of glass alone has none.
+    """
+    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb)).astype(np.float32)
+    left_out = rgb.max(axis=2) <= _UNSCANNED_BLACK
+    if settings.exclude_pen:
+        left_out |= _pen_strokes(density, mpp=mpp)
+    density[left_out] = 0
+    # The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
+    darkest = cv2.GaussianBlur(density.max(axis=2), (0, 0), 8.0 / mpp)
+    tissue = _touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
+    tissue = _coloured(tissue & ~left_out, density)
+    tissue = _close(tissue, radius_px=_CLOSE_UM / mpp)
+    # In a small field of view a small piece may be all there is.
+    min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
+    tissue = _large(tissue, min_px=min_area_um2 / mpp**2)
+    grown = _grow(tissue, radius_px=settings.margin_um / mpp)
+    return np.asarray(grown & ~left_out)
+
+
+def glass_colour(rgb: npt.NDArray[np.uint8]) -> FloatArray:
+    """Return the R, G, B of empty glass in an overview of a slide; white where it shows none.
+
+    Glass is smooth, nearly grey, and among the brightest that was scanned.
+    """
+    values = rgb.astype(np.float32)
+    grey = values.mean(axis=2)
+    mean = cv2.blur(grey, (3, 3))
+    variance = cv2.blur(grey * grey, (3, 3)) - mean * mean
+    scanned = rgb.min(axis=2) < _UNSCANNED_WHITE
+    brightest = np.percentile(grey[scanned], 99) if scanned.any() else 255.0
+    glass = (
+        scanned
+        & (grey > max(0.9 * float(brightest), _GLASS_MIN_GREY))
+        & (np.ptp(values, axis=2) < _GLASS_MAX_CHROMA)
+        & (variance < _GLASS_MAX_DEVIATION**2)
+    )
+    # A wide patch: between the cells of loose tissue, single pixels look as even.
+    glass = cv2.erode(glass.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if np.count_nonzero(glass) < _GLASS_MIN_SHARE * glass.size:
+        return np.full(3, 255, np.float32)
+    return np.median(values[glass], axis=0).astype(np.float32)
+
+
+def _pen_strokes(density: FloatArray, *, mpp: float) -> Mask:
+    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    # Hematoxylin, eosin and DAB all absorb green. Blue and green inks let it pass, or absorb red
+    # far more than tissue does at this resolution; red ink absorbs green and blue alike, and more
+    # than blood does.
+    blue_ink = (red > 0.5) & (red > 1.3 * green) & (blue < 0.45 * red)
+    green_ink = (red > 0.3) & (green < 0.75 * np.minimum(red, blue))
+    red_ink = (green > 0.7) & (blue > 0.7 * green) & (green > 0.8 * blue) & (red < 0.17 * green)
+    darkest = density.max(axis=2)
+    black_ink = (density.min(axis=2) > 0.6) & (np.ptp(density, axis=2) < _GREY_SPREAD * darkest)
+    strokes = _large(blue_ink | green_ink | red_ink | black_ink, min_px=_PEN_MIN_AREA_UM2 / mpp**2)
+    return _grow(strokes, radius_px=_PEN_MARGIN_UM / mpp)
+
+
+def _touching(mask: Mask, seeds: Mask) -> Mask:
+    """Return the pieces of `mask` that hold a seed."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    keep = np.bincount(labels[seeds & mask], minlength=count) > 0
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _coloured(mask: Mask, density: FloatArray) -> Mask:
+    """Return the pieces of `mask` that are not grey all over."""
+    coloured = np.ptp(density, axis=2) > np.maximum(_GREY_SPREAD * density.max(axis=2), 0.015)
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    area = np.bincount(labels.ravel(), minlength=count)
+    keep = np.bincount(labels[coloured], minlength=count) > _COLOURED_SHARE * area
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _large(mask: Mask, *, min_px: float) -> Mask:
+    """Return the pieces of `mask` that have an area of at least `min_px` pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    keep = stats[:, cv2.CC_STAT_AREA] >= min_px
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _close(mask: Mask, *, radius_px: float) -> Mask:
+    """Fill gaps narrower than twice the radius; the border counts as more of the same."""
+    disc = _disc(radius_px)
+    pad = disc.shape[0]
+    padded = np.pad(mask.astype(np.uint8), pad, mode="edge")
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
+    return np.asarray(closed[pad:-pad, pad:-pad] > 0)
+
+
+def _grow(mask: Mask, *, radius_px: float) -> Mask:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), _disc(radius_px)) > 0)
+
+
+def _disc(radius_px: float) -> npt.NDArray[np.uint8]:
+    reach = math.ceil(radius_px)
+    offsets = np.arange(-reach, reach + 1)
+    return (np.hypot(offsets[:, None], offsets) <= max(radius_px, 0.0)).astype(np.uint8)
