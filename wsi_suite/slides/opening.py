@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from wsi_suite.errors import SlideError
+from wsi_suite.geometry import Box
 from wsi_suite.slides.fallback import TiaToolboxReader, image_reader, open_image
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
-from wsi_suite.slides.reader import Facts, Level, Reader, level_scale, system_path
+from wsi_suite.slides.reader import Facts, Level, Pixels, Reader, level_scale, system_path
 from wsi_suite.slides.tiff_index import TiffIndex, TiledPage, index_tiff, is_tiff, read_untiled
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
 from wsi_suite.slides.verify import is_same
@@ -77,6 +80,9 @@ def _refuse_unreadable(path: Path) -> None:
 def _open_plain_tiff(path: Path) -> Reader:
     """Open a TIFF that OpenSlide knows: JPEG levels directly where both agree."""
     index = index_tiff(path)
+    if index.vendor == "OME-TIFF":
+        # OpenSlide takes it for a plain TIFF: it misses the levels in sub-files and the pixel size.
+        return _open_other_tiff(path, index)
     try:
         slide = OpenSlideReader(path)
     except SlideError:
@@ -86,25 +92,38 @@ def _open_plain_tiff(path: Path) -> Reader:
     pages = _direct_pages(slide.facts, index)
     if not pages:
         return slide
+    try:
+        differing = _differing_level(
+            path, pages, theirs=slide.read_directly, exact=slide.is_exact, facts=slide.facts
+        )
+    except SlideError:
+        slide.close()
+        raise
+    if differing is not None:
+        note = f"direct decode of level {differing} differs: read through OpenSlide"
+        slide.facts = replace(slide.facts, notes=(*slide.facts.notes, note))
+        return slide
     left = [str(level) for level in range(len(slide.facts.levels)) if level not in pages]
-    notes = slide.facts.notes
-    if left:
-        notes += (f"level {', '.join(left)} read through OpenSlide",)
-    direct = TiffTilesReader(
-        path,
-        name=JPEG_TILES,
-        facts=replace(slide.facts, notes=notes),
-        pages=pages,
-        other=slide,
-    )
-    for level, page in pages.items():
-        theirs = partial(slide.read_directly, level)
-        ours = partial(direct.read, level)
-        if not is_same(page, ours=ours, theirs=theirs, exact=slide.is_exact(level)):
-            note = f"direct decode of level {level} differs: read through OpenSlide"
-            slide.facts = replace(slide.facts, notes=(*slide.facts.notes, note))
-            return slide
-    return direct
+    notes = (f"level {', '.join(left)} read through OpenSlide",) if left else ()
+    facts = replace(slide.facts, notes=slide.facts.notes + notes)
+    return TiffTilesReader(path, name=JPEG_TILES, facts=facts, pages=pages, other=slide)
+
+
+def _differing_level(
+    path: Path,
+    pages: Mapping[int, TiledPage],
+    *,
+    theirs: Callable[[int, Box], Pixels],
+    exact: Callable[[int], bool],
+    facts: Facts,
+) -> int | None:
+    """Return the first level whose direct decode differs from what `theirs` reads."""
+    with closing(TiffTilesReader(path, name=JPEG_TILES, facts=facts, pages=pages)) as ours:
+        for level, page in pages.items():
+            read = partial(ours.read, level)
+            if not is_same(page, ours=read, theirs=partial(theirs, level), exact=exact(level)):
+                return level
+    return None
 
 
 def _with_compressions(facts: Facts, index: TiffIndex) -> Facts:
@@ -140,34 +159,25 @@ def _open_other_tiff(path: Path, index: TiffIndex) -> Reader:
     """Open a TIFF that OpenSlide refuses."""
     if not index.pages:
         return _open_untiled(path, index)
-    all_jpeg = all(page.decode is not page.reference for page in index.pages)
     facts = Facts(
         vendor=index.vendor,
         levels=tuple(_level(page, index.size) for page in index.pages),
         mpp=index.mpp,
         notes=index.notes,
     )
-    ours = TiffTilesReader(
-        path,
-        name=JPEG_TILES if all_jpeg else "tifffile",
-        facts=facts,
-        pages=dict(enumerate(index.pages)),
-    )
-    theirs = TiffTilesReader(
-        path,
-        name="tifffile",
-        facts=facts,
-        pages={n: replace(page, decode=page.reference) for n, page in enumerate(index.pages)},
-    )
-    for level, page in enumerate(index.pages):
-        read = partial(theirs.read, level)
-        if not is_same(page, ours=partial(ours.read, level), theirs=read, exact=True):
-            ours.close()
-            note = f"direct decode of level {level} differs: decoded by tifffile"
-            theirs.facts = replace(facts, notes=(*facts.notes, note))
-            return theirs
-    theirs.close()
-    return ours
+    pages = dict(enumerate(index.pages))
+    references = {level: replace(page, decode=page.reference) for level, page in pages.items()}
+    tifffile = TiffTilesReader(path, name="tifffile", facts=facts, pages=references)
+    with closing(tifffile):
+        differing = _differing_level(
+            path, pages, theirs=tifffile.read, exact=lambda level: True, facts=facts
+        )
+    if differing is not None:
+        note = f"direct decode of level {differing} differs: decoded by tifffile"
+        facts, pages = replace(facts, notes=(*facts.notes, note)), references
+    direct = all(page.decode is not page.reference for page in pages.values())
+    name = JPEG_TILES if direct else "tifffile"
+    return TiffTilesReader(path, name=name, facts=facts, pages=pages)
 
 
 def _open_untiled(path: Path, index: TiffIndex) -> Reader:

@@ -100,12 +100,19 @@ class Reader(Protocol):
 
 
 def level_scale(size0: tuple[int, int], size: tuple[int, int]) -> Scale:
-    """Return the scale of a level from the ``(width, height)`` of level 0 and its own."""
-    (width0, height0), (width, height) = size0, size
-    return Scale(
-        snapped_downsample(width0, width, width0 / width),
-        snapped_downsample(height0, height, height0 / height),
+    """Return the scale of a level from the ``(width, height)`` of level 0 and its own.
+
+    Both axes were shrunk by one factor, and rounding hides it least along the longer one.
+    """
+    reported = max(size0) / max(size)
+    snapped = [
+        snapped_downsample(whole, part, reported) for whole, part in zip(size0, size, strict=True)
+    ]
+    x, y = (
+        factor if factor.is_integer() else whole / part
+        for factor, whole, part in zip(snapped, size0, size, strict=True)
     )
+    return Scale(x, y)
 
 
 def flatten(

@@ -1,0 +1,100 @@
+"""Slide files written for the tests, each with one trait that readers get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import imagecodecs
+import numpy as np
+import tifffile
+
+
+def picture(width, height, *, seed=0):
+    """A smooth, colourful picture with structure in every tile."""
+    rng = np.random.default_rng(seed)
+    blobs = cv2.GaussianBlur(rng.normal(size=(height, width, 3)).astype(np.float32), (0, 0), 5)
+    return np.clip(180 + 700 * blobs, 0, 255).astype(np.uint8)
+
+
+def jpeg_tiles(pixels, tile, *, colours="YCBCR", missing=()):
+    """The JPEG tiles of a picture as (tables, abbreviated streams), empty for the missing."""
+    height, width = pixels.shape[:2]
+    tables, streams = b"", []
+    for y in range(0, height, tile):
+        for x in range(0, width, tile):
+            part = pixels[y : y + tile, x : x + tile]
+            pad = ((0, tile - part.shape[0]), (0, tile - part.shape[1]), (0, 0))
+            whole = np.ascontiguousarray(np.pad(part, pad, mode="edge"))
+            data = imagecodecs.jpeg8_encode(
+                whole, level=90, colorspace="RGB", outcolorspace=colours, subsampling="444"
+            )
+            tables, stream = _split(data)
+            streams.append(b"" if len(streams) in missing else stream)
+    return tables, streams
+
+
+def write_slide(
+    path,
+    pixels,
+    *,
+    tile=128,
+    factors=(1,),
+    mpp=0.25,
+    colours="YCBCR",
+    missing=(),
+    bigtiff=False,
+    description=None,
+):
+    """Write a pyramid of JPEG tiles with shared tables and without colour markers."""
+    rate = () if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as tif:
+        for factor in factors:
+            level = shrunk(pixels, factor)
+            lacking = missing if factor == factors[-1] else ()
+            tables, streams = jpeg_tiles(level, tile, colours=colours, missing=lacking)
+            tif.write(
+                iter(streams),
+                shape=level.shape,
+                dtype=np.uint8,
+                tile=(tile, tile),
+                compression="jpeg",
+                compressionargs={"outcolorspace": colours},
+                jpegtables=tables,
+                photometric="ycbcr" if colours == "YCBCR" else "rgb",
+                subsampling=(1, 1) if colours == "YCBCR" else None,
+                subfiletype=int(factor > 1),
+                resolution=rate or None,
+                resolutionunit="CENTIMETER" if rate else None,
+                description=description,
+                metadata=None,
+            )
+    return path
+
+
+def shrunk(pixels, factor):
+    """Means over whole blocks, what is left at the edges dropped."""
+    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
+    blocks = pixels[: height * factor, : width * factor]
+    means = blocks.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
+    return np.floor(means + 0.5).astype(np.uint8)
+
+
+def _split(jpeg):
+    """Tables-only and abbreviated streams of a JPEG, application markers dropped (ITU T.81 B)."""
+    tables, stream = b"\xff\xd8", b"\xff\xd8"
+    for marker, segment in _segments(jpeg):
+        if marker in (0xDB, 0xC4):
+            tables += segment
+        elif not 0xE0 <= marker <= 0xEF:
+            stream += segment
+    return tables + b"\xff\xd9", stream
+
+
+def _segments(jpeg) -> Iterator[tuple[int, bytes]]:
+    at = 2
+    while jpeg[at + 1] != 0xDA:
+        length = 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        yield jpeg[at + 1], jpeg[at : at + length]
+        at += length
+    yield 0xDA, jpeg[at:]
