@@ -209,7 +209,8 @@ def chunks_in_rois(
         (y[1:] - trim_y)[:, None],
     )
     tree = shapely.STRtree(chunks.ravel())
-    _, hit = tree.query([roi.area for roi in rois], predicate="intersects")
+    areas = np.array([roi.area for roi in rois], dtype=object)
+    _, hit = tree.query(areas, predicate="intersects")
     wanted = np.zeros(chunks.shape, dtype=np.bool_)
     wanted.ravel()[hit] = True
     return wanted
@@ -231,14 +232,11 @@ def whiten_unwanted(
     wanted
         ``(rows, cols)``, whether a chunk is wanted, from the origin of the frame of `box`.
     """
-    rows, cols = wanted.shape
-    plane = Box(0, 0, cols * chunk_px, rows * chunk_px)
-    inside = box.intersect(plane)
-    for row in range(inside.y // chunk_px, -(-inside.bottom // chunk_px)):
-        for col in range(inside.x // chunk_px, -(-inside.right // chunk_px)):
-            if not wanted[row, col]:
-                chunk = Box(col * chunk_px, row * chunk_px, chunk_px, chunk_px)
-                pixels[chunk.intersect(box).within(box)] = 255
+    left, top = (max(0, side // chunk_px) for side in (box.x, box.y))
+    right, bottom = (max(0, -(-side // chunk_px)) for side in (box.right, box.bottom))
+    for row, col in np.argwhere(~wanted[top:bottom, left:right]).tolist():
+        chunk = Box((left + col) * chunk_px, (top + row) * chunk_px, chunk_px, chunk_px)
+        pixels[chunk.intersect(box).within(box)] = 255
 
 
 def _cut(box: Box, side: int) -> Iterator[tuple[int, int, Box]]:

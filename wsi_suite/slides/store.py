@@ -10,6 +10,7 @@ The coarser levels follow in a last, small pass.
 
 from __future__ import annotations
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ from wsi_suite.slides.store_pixels import (
     encode_chunk,
     halve,
     halve_chunks,
-    join_shard,
     not_blank,
+    shard_parts,
 )
 
 STORED_FRACTION = 0.8
@@ -186,7 +187,7 @@ class TileStore:
             rows, columns = inside.within(Box(0, 0, width, height))
             try:
                 stored = np.asarray(self.levels[level][:, rows, columns])
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError, zlib.error) as error:
                 raise OutputError(
                     f"{self.folder}: level {level} cannot be read at {inside} ({error}); remove "
                     "the folder and make the tiles again"
@@ -246,16 +247,17 @@ class TileStore:
         encoded = dict(zip(wanted, pool.map(encode, wanted), strict=True))
         per_side = self.layout.shard_px(level) // self.layout.chunk_px
         if self.layout.zarr_format == 3 and encoded:
-            self._put(level, place, join_shard(encoded, per_side=per_side))
+            self._put(level, place, shard_parts(encoded, per_side=per_side))
         elif self.layout.zarr_format == 2:
             for (row, col), data in encoded.items():
-                self._put(level, (place[0] * per_side + row, place[1] * per_side + col), data)
+                self._put(level, (place[0] * per_side + row, place[1] * per_side + col), [data])
 
-    def _put(self, level: int, place: tuple[int, int], data: bytes) -> None:
+    def _put(self, level: int, place: tuple[int, int], parts: list[bytes]) -> None:
         key = self.levels[level].metadata.encode_chunk_key((0, *place))
         with whole_file(self.folder / str(level) / key) as file:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
+            with file.open("wb") as stream:
+                stream.writelines(parts)
 
 
 def estimated_bytes(chunks: int, *, chunk_px: int = CHUNK_PX) -> int:

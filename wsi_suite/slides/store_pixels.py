@@ -87,10 +87,10 @@ def encode_chunk(pixels: Pixels, index: ChunkIndex, *, chunk_px: int, zarr_forma
     return bytes(imagecodecs.zstd_encode(data, level=ZSTD_LEVEL))
 
 
-def join_shard(chunks: Mapping[ChunkIndex, bytes], *, per_side: int) -> bytes:
-    """Join encoded chunks to a shard of the Zarr v3 codec ``sharding_indexed``.
+def shard_parts(chunks: Mapping[ChunkIndex, bytes], *, per_side: int) -> list[bytes]:
+    """Return what a shard of the Zarr v3 codec ``sharding_indexed`` is the sequence of.
 
-    The chunks, then for each place of the shard the offset and length of its chunk (uint64,
+    The encoded chunks, then for each place of the shard the offset and length of its chunk (uint64,
     little-endian; all bits set where there is none), then the CRC-32C of that table.
     https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
     """
@@ -100,4 +100,4 @@ def join_shard(chunks: Mapping[ChunkIndex, bytes], *, per_side: int) -> bytes:
         table[index] = offset, len(data)
         offset += len(data)
     footer = table.tobytes()
-    return b"".join([*chunks.values(), footer, google_crc32c.value(footer).to_bytes(4, "little")])
+    return [*chunks.values(), footer, google_crc32c.value(footer).to_bytes(4, "little")]

@@ -1,0 +1,163 @@
+"""How fast regions are written to a tile store, beside what bounds it.
+
+Run ``python benchmarks/writing.py``; see README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+import zarr
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from wsi_suite.slides.grid import CHUNK_PX, REGION_PX, plan_grid
+from wsi_suite.slides.ome_metadata import OmeZarrVersion
+from wsi_suite.slides.store import TileStore
+from wsi_suite.slides.store_pixels import COMPRESSOR, ZSTD_LEVEL
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def main() -> None:
+    """Time each way of writing one region and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image", type=Path, help="a picture of tissue to repeat over the region")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    pixels = repeated(arguments.image) if arguments.image else texture()
+
+    table = Table("what", "MB/s", "MB per CPU-second", "of compressor", "stored / raw")
+    bound = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        for label, write in ways(pixels, Path(name)).items():
+            wall, cpu, stored = best(write, repeats=arguments.repeats)
+            bound = bound or pixels.nbytes / cpu
+            table.add_row(
+                label,
+                f"{pixels.nbytes / wall / 1e6:.0f}",
+                f"{pixels.nbytes / cpu / 1e6:.0f}",
+                f"{pixels.nbytes / cpu / bound:.2f}",
+                f"{stored / pixels.nbytes:.2f}",
+            )
+    Console().print(table)
+
+
+def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
+    """Return what is timed, by name; each returns the bytes that it stored."""
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    chunks = [
+        planes[:, y : y + CHUNK_PX, x : x + CHUNK_PX].tobytes()
+        for y in range(0, REGION_PX, CHUNK_PX)
+        for x in range(0, REGION_PX, CHUNK_PX)
+    ]
+
+    def compress() -> int:
+        return sum(len(imagecodecs.zstd_encode(chunk, level=ZSTD_LEVEL)) for chunk in chunks)
+
+    def copy() -> int:
+        return pixels.copy().nbytes
+
+    def save() -> int:
+        np.save(folder / "region.npy", pixels)
+        return pixels.nbytes
+
+    return {
+        "zstd alone": compress,
+        "memory copy": copy,
+        "np.save": save,
+        "zarr, shard": with_zarr(planes, folder / "a.zarr", empty_chunks=False),
+        "zarr, shard, empty chunks too": with_zarr(planes, folder / "b.zarr", empty_chunks=True),
+        "TileStore 0.5, 4 levels": with_store(pixels, folder, version="0.5"),
+        "TileStore 0.5, 4 levels, 2 threads": with_store(pixels, folder, version="0.5", threads=2),
+        "TileStore 0.5, 4 levels, half blank": with_store(pixels, folder, version="0.5", share=0.5),
+        "TileStore 0.4, 4 levels": with_store(pixels, folder, version="0.4"),
+    }
+
+
+def with_zarr(planes: Pixels, path: Path, *, empty_chunks: bool) -> Callable[[], int]:
+    """Return a function that writes one shard, finest level only, by assignment."""
+    array = zarr.create_array(
+        path,
+        shape=planes.shape,
+        dtype="uint8",
+        chunks=(3, CHUNK_PX, CHUNK_PX),
+        shards=planes.shape,
+        fill_value=255,
+        compressors=COMPRESSOR[3],
+        config={"write_empty_chunks": empty_chunks},
+    )
+
+    def write() -> int:
+        array[:] = planes
+        return files_size(path)
+
+    return write
+
+
+def with_store(
+    pixels: Pixels, folder: Path, *, version: OmeZarrVersion, threads: int = 1, share: float = 1.0
+) -> Callable[[], int]:
+    """Return a function that writes one region with its pyramid."""
+    side = REGION_PX // CHUNK_PX
+    wanted = np.random.default_rng(0).random((side, side)) < share
+    (region,) = plan_grid(REGION_PX, REGION_PX, wanted=wanted).regions
+    store = TileStore.create(
+        folder / f"{version}-{threads}-{share}.ome.zarr",
+        width=REGION_PX,
+        height=REGION_PX,
+        mpp=(0.5, 0.5),
+        name="benchmark",
+        version=version,
+    )
+
+    def write() -> int:
+        store.write_region(region, pixels, threads=threads)
+        return files_size(store.folder)
+
+    return write
+
+
+def best(write: Callable[[], int], *, repeats: int) -> tuple[float, float, int]:
+    """Return the shortest wall time and CPU time (s), and the bytes stored."""
+    walls, cpus, stored = [], [], 0
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        stored = write()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return min(walls), min(cpus), stored
+
+
+def files_size(folder: Path) -> int:
+    """Return the bytes of all files under a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def texture() -> Pixels:
+    """Return a region of blobs and grain that compresses as fine tissue does."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(180, 230, (REGION_PX // 16, REGION_PX // 16, 3), dtype=np.uint8)
+    blobs = np.asarray(
+        Image.fromarray(coarse).resize((REGION_PX, REGION_PX), Image.Resampling.BILINEAR)
+    )
+    return blobs + generator.integers(0, 6, blobs.shape, dtype=np.uint8)
+
+
+def repeated(file: Path) -> Pixels:
+    """Return a region filled with copies of a picture."""
+    picture = np.asarray(Image.open(file).convert("RGB"))
+    times = [-(-REGION_PX // side) for side in picture.shape[:2]]
+    return np.ascontiguousarray(np.tile(picture, (*times, 1))[:REGION_PX, :REGION_PX])
+
+
+if __name__ == "__main__":
+    main()
