@@ -74,6 +74,8 @@ class TissueMask:
     def covers(self, box0: Box) -> bool:
         """Return whether there is any tissue in a box of level-0 pixels."""
         rows, columns = self.mask.shape
+        if box0.area == 0:
+            return False
         part = self.scale.box_from_level0(box0).intersect(Box(0, 0, columns, rows))
         return bool(self.mask[part.y : part.bottom, part.x : part.right].any())
 
@@ -131,6 +133,7 @@ def tissue_in_image(
     """
     density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb)).astype(np.float32)
     left_out = rgb.max(axis=2) <= _UNSCANNED_BLACK
+    density[left_out] = 0
     if settings.exclude_pen:
         left_out |= _pen_strokes(density, mpp=mpp)
     density[left_out] = 0

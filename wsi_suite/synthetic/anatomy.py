@@ -114,7 +114,9 @@ def tissue_field(shape: tuple[int, int], *, fraction: float, rng: np.random.Gene
     )
     height = -np.hypot(x[None], y[:, None]) - rough
     # About one a cell at its border, so that the noise of a picture roughens it but little.
-    height = (height - np.quantile(height, 1 - fraction)) * max(shape) / 2
+    margin = math.ceil(MARGIN_UM / _CELL_UM)
+    seen = height[margin : -margin - 1, margin : -margin - 1]
+    height = (height - np.quantile(seen, 1 - fraction)) * max(shape) / 2
     return Field(height.astype(np.float32))
 
 
