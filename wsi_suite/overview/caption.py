@@ -103,7 +103,7 @@ def _counts(nuclei: Nuclei, grades: npt.NDArray[np.uint8], *, width: int, unit: 
     rows = [(name, table[number]) for number, name in enumerate(nuclei.classes)]
     rows = [(name, counts) for name, counts in rows if counts.sum()]
     if len(rows) != 1:
-        rows.append(("All nuclei", table.sum(axis=0)))
+        rows.append(("All", table.sum(axis=0)))
     pitch = round(1.7 * unit)
     image = Image.new("RGB", (width, pitch * (len(rows) + 1)), PAPER)
     _draw_key(image, unit=unit, all_measured=not (grades == NOT_MEASURABLE).any())
@@ -147,7 +147,7 @@ def _draw_bar(
 
 
 def _bar_span(width: int) -> tuple[int, int]:
-    return int(width * 0.2), int(width * 0.86)
+    return int(width * 0.24), int(width * 0.86)
 
 
 def _warnings(warnings: tuple[str, ...], *, width: int, unit: int) -> Image.Image | None:
