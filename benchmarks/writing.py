@@ -30,10 +30,9 @@ Pixels = npt.NDArray[np.uint8]
 def main() -> None:
     """Time each way of writing one region and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image", type=Path, help="a picture of tissue to repeat over the region")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    pixels = repeated(arguments.image) if arguments.image else texture()
+    pixels = texture()
 
     table = Table("what", "MB/s", "MB per CPU-second", "of compressor", "stored / raw")
     bound = 0.0
@@ -150,13 +149,6 @@ def texture() -> Pixels:
         Image.fromarray(coarse).resize((REGION_PX, REGION_PX), Image.Resampling.BILINEAR)
     )
     return blobs + generator.integers(0, 6, blobs.shape, dtype=np.uint8)
-
-
-def repeated(file: Path) -> Pixels:
-    """Return a region filled with copies of a picture."""
-    picture = np.asarray(Image.open(file).convert("RGB"))
-    times = [-(-REGION_PX // side) for side in picture.shape[:2]]
-    return np.ascontiguousarray(np.tile(picture, (*times, 1))[:REGION_PX, :REGION_PX])
 
 
 if __name__ == "__main__":
