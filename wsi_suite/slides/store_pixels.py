@@ -1,8 +1,8 @@
 """Pixels on their way into a tile store: halved, cut into chunks, compressed, joined to shards.
 
-zarr-python writes a shard at a fifth to a third of its compressor's speed: it compares every chunk with the
-fill value and copies it several times on its way. Which chunks are blank is known here, so chunks
-are encoded and joined directly; zarr-python makes the arrays and reads them.
+zarr-python writes a shard at a fifth to a third of its compressor's speed: it compares every
+chunk with the fill value and copies it several times on its way. Which chunks are blank is known
+here, so chunks are encoded and joined directly; zarr-python makes the arrays and reads them.
 """
 
 from __future__ import annotations
