@@ -98,3 +98,12 @@ def _segments(jpeg) -> Iterator[tuple[int, bytes]]:
         yield jpeg[at + 1], jpeg[at : at + length]
         at += length
     yield 0xDA, jpeg[at:]
+
+
+def read_first_pixels(path):
+    """What a worker process does: open by path, read."""
+    from wsi_suite.geometry import Box
+    from wsi_suite.slides.slide import open_slide
+
+    with open_slide(path) as slide:
+        return slide.read_level(0, Box(0, 0, 300, 200))

@@ -1,4 +1,4 @@
-"""Readers for what OpenSlide refuses: plain images, and TIAToolbox's formats."""
+"""Readers for what neither OpenSlide nor tifffile opens: plain images, DICOM, OME-Zarr."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from wsi_suite.slides.reader import Facts, Level, Pixels, flatten, level_scale, 
 
 _BLOCK_PX = 1024
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP")
+_VENDORS = {"DICOMWSIReader": "DICOM", "NGFFWSIReader": "OME-Zarr"}
 _RGB_MODES = {"RGB": (), "RGBA": ("transparency laid on white",)}
 
 
@@ -93,7 +94,7 @@ def image_reader(
 
 
 class TiaToolboxReader:
-    """A slide through one of TIAToolbox's readers: DICOM, OME-Zarr, JPEG 2000.
+    """A slide through one of TIAToolbox's readers: DICOM or OME-Zarr 0.4.
 
     Raises
     ------
@@ -111,20 +112,23 @@ class TiaToolboxReader:
         try:
             self._reader = WSIReader.open(Path(system_path(path)))
             info = self._reader.info
-            sizes = [(int(width), int(height)) for width, height in info.level_dimensions]
+            # Of OME-Zarr it lists more levels than it can read.
+            listed = info.level_dimensions[: len(info.level_downsamples)]
         except Exception as error:  # a different one for each format
             raise _refusal(path, error) from None
+        sizes = [(int(width), int(height)) for width, height in listed]
+        # The objective power that it gives may be its own guess from the pixel size: left out.
         self.facts = Facts(
-            vendor=str(info.vendor or type(self._reader).__name__),
+            vendor=_VENDORS.get(type(self._reader).__name__, "unknown"),
             levels=tuple(Level(*size, level_scale(sizes[0], size)) for size in sizes),
             mpp=None if info.mpp is None else (float(info.mpp[0]), float(info.mpp[1])),
-            objective_power=None if info.objective_power is None else float(info.objective_power),
         )
         cache = TileCache()
         self._mosaics = [
             Mosaic(level, (_BLOCK_PX, _BLOCK_PX), partial(self._block, level), cache)
             for level in range(len(sizes))
         ]
+        self.read(0, Box(0, 0, 1, 1))  # what is not 8-bit RGB is refused here
 
     def read(self, level: int, box: Box) -> Pixels:
         """Return the ``(H, W, 3)`` pixels of `box`, which lies inside the level."""
@@ -149,17 +153,15 @@ class TiaToolboxReader:
                 )
         except Exception as error:
             raise _refusal(self._path, error) from None
-        if pixels.dtype != np.uint8 or pixels.shape[-1] < 3:
-            raise SlideError(
-                f"{self._path}: pixels of {pixels.dtype} in {pixels.shape[-1]} channel(s);"
-                " expected a brightfield slide of 8-bit RGB"
-            )
-        return np.ascontiguousarray(pixels[..., :3])
+        if pixels.dtype != np.uint8 or pixels.shape[-1] != 3:
+            kind = f"pixels of {pixels.dtype} in {pixels.shape[-1]} channel(s)"
+            raise _refusal(self._path, ValueError(kind))
+        return np.ascontiguousarray(pixels)
 
 
 def _refusal(path: Path, error: Exception) -> SlideError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return SlideError(
-        f"{path}: cannot be read as a slide ({reason}); expected a format of OpenSlide's, OME-TIFF,"
-        " DICOM, OME-Zarr, PNG or JPEG"
+        f"{path}: cannot be read as a slide ({reason}); expected 8-bit RGB in a format of"
+        " OpenSlide's, OME-TIFF, DICOM, OME-Zarr 0.4, PNG or JPEG"
     )

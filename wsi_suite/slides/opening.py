@@ -46,7 +46,7 @@ def open_reader(path: Path) -> Reader:
     image = open_image(path)
     if image is not None:
         return image
-    if path.suffix.lower() in (".dcm", ".jp2"):
+    if path.suffix.lower() == ".dcm":
         return TiaToolboxReader(path)
     raise SlideError(
         f"{path}: not a slide; expected a format of OpenSlide's, a TIFF, DICOM, OME-Zarr, PNG or"
