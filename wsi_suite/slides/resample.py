@@ -16,6 +16,8 @@ from scipy import sparse
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import Pixels
 
+_BAND_PX = 64  # rows averaged at once: what stays in the processor's cache
+
 
 def block_size(factor: tuple[float, float]) -> int | None:
     """Return the whole number of source pixels that `factor` is along both axes, or ``None``."""
@@ -56,13 +58,17 @@ def average_areas(
     factor
         Source pixels per working pixel along x and y, at least 1.
     """
-    down = _weights(box.y, box.bottom, source=(source_at.y, source_at.bottom), factor=factor[1])
     across = _weights(box.x, box.right, source=(source_at.x, source_at.right), factor=factor[0])
-    rows = down @ source.reshape(source_at.height, -1).astype(np.float32)
-    columns = rows.reshape(box.height, source_at.width, 3).swapaxes(0, 1)
-    means = across @ columns.reshape(source_at.width, -1)
-    upright = means.reshape(box.width, box.height, 3).swapaxes(0, 1)
-    return np.ascontiguousarray(upright + np.float32(0.5), np.uint8)
+    out = np.empty((box.height, box.width, 3), np.uint8)
+    for top in range(box.y, box.bottom, _BAND_PX):
+        band = Box(box.x, top, box.width, min(_BAND_PX, box.bottom - top))
+        at = source_box(band, factor=factor)
+        down = _weights(band.y, band.bottom, source=(at.y, at.bottom), factor=factor[1])
+        pixels = source[at.within(source_at)].reshape(at.height, -1).astype(np.float32)
+        columns = cv2.transpose((down @ pixels).reshape(band.height, at.width, 3))
+        means = (across @ columns.reshape(at.width, -1)).reshape(band.width, band.height, 3)
+        out[band.within(box)] = cv2.transpose((means + np.float32(0.5)).astype(np.uint8))
+    return out
 
 
 def _weights(
