@@ -51,7 +51,7 @@ def test_installed_copy_finds_its_own_files(installed: Path, tmp_path: Path) -> 
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(installed), "PYTHONUTF8": "1"},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         encoding="utf-8",
     )
     for name, folder in json.loads(found.stdout).items():
