@@ -21,25 +21,25 @@ class CropDataset(Dataset[dict[str, npt.NDArray[Any]]]):
     def __init__(self, tiles: list[LabelledTile], settings: TrainSettings) -> None:
         self._settings = settings
         self._labels = [tile.label for tile in tiles]
-        self._images = [tile.read(settings.read_mpp) for tile in tiles]
+        self._tiles = [tile.read(settings.read_mpp) for tile in tiles]
 
     def __getitem__(self, item: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
         """Return ``rgb`` ``(3, H, W)`` uint8 and the fields of ``Targets``."""
         epoch, index = item
         settings = self._settings
         rng = np.random.default_rng([settings.optimiser.seed, epoch, index])
-        rgb, points = self._images[index]
-        crop = settings.optimiser.crop_px
-        rgb, points = augment(rgb, points, crop_px=crop, settings=settings.augment, rng=rng)
-        cells = round(crop / settings.network.cell_px)
+        crop_px = settings.optimiser.crop_px
+        crop = augment(self._tiles[index], crop_px=crop_px, settings=settings.augment, rng=rng)
+        cells = round(crop_px / settings.network.cell_px)
         targets = encode_targets(
-            points,
+            crop.points,
             self._labels[index],
+            radius=crop.radius,
             shape=(cells, cells),
             classes=len(settings.labels.names),
             cell_px=settings.network.cell_px,
         )
-        return {"rgb": np.ascontiguousarray(rgb.transpose(2, 0, 1)), **vars(targets)}
+        return {"rgb": np.ascontiguousarray(crop.rgb.transpose(2, 0, 1)), **vars(targets)}
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

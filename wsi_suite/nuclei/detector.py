@@ -31,29 +31,24 @@ class Compute:
     Attributes
     ----------
     device
-        ``cpu``, ``cuda:N`` or ``mps``.
+        ``cpu``, ``mps``, ``cuda:N``, or ``cuda``: each worker the one that is its own.
     precision
         ``fp32``, ``bf16`` or ``fp16``.
     batch
         Windows per forward pass; every pass has exactly this many.
-    threads
-        CPU threads of a forward pass.
     """
 
     device: str
     precision: str
     batch: int
-    threads: int
 
     def as_dict(self) -> dict[str, str | int]:
         """Return the choice as it is recorded in ``run.json``."""
         return asdict(self)
 
 
-def choose_compute(
-    device: str = "auto", precision: str = "auto", *, threads: int | None = None
-) -> Compute:
-    """Settle device, precision, batch and threads for this machine.
+def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
+    """Settle device, precision and batch for this machine.
 
     Parameters
     ----------
@@ -63,8 +58,6 @@ def choose_compute(
         ``auto``, ``fp32``, ``bf16`` or ``fp16``. On a CPU ``auto`` measures for some
         milliseconds whether bf16 gains: it is several times faster with AMX or avx512_bf16 and
         several times slower without.
-    threads
-        CPU threads of a forward pass; default: all cores.
 
     Raises
     ------
@@ -72,7 +65,6 @@ def choose_compute(
         The device is unknown or not there. Nothing else is taken instead.
     """
     resolved = resolve_device(device)
-    threads = threads or torch.get_num_threads()
     if precision == "auto":
         if resolved.startswith("cuda"):
             precision = "fp16"
@@ -80,23 +72,23 @@ def choose_compute(
             precision = "bf16" if resolved == "cpu" and _bf16_gains() else "fp32"
     if precision == "fp16" and resolved == "cpu":
         raise ModelError("detect.precision fp16 is for GPUs; on a CPU take fp32, bf16 or auto")
-    return Compute(resolved, precision, 8 if resolved.startswith("cuda") else 1, threads)
+    return Compute(resolved, precision, 8 if resolved.startswith("cuda") else 1)
 
 
 def resolve_device(device: str) -> str:
     """Return the torch device that `device` names, or refuse it with what there is."""
-    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
+    count = torch.cuda.device_count()
+    there = [*(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    there.append("cpu")
     if device == "auto":
-        return next((d for d in ("cuda:0", "mps") if d in there), "cpu")
-    resolved = "cuda:0" if device == "cuda" else device
-    if resolved not in there:
-        hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"]) if device not in (
-            "cuda", "mps") and not device.startswith("cuda:") else ""
-        raise ModelError(f"device '{device}' is not on this machine{hint}; "
-                         f"there is: auto, {', '.join(there)}")
-    return resolved
+        return there[0]
+    if device not in there:
+        hint = did_you_mean(device, ["auto", *there])
+        raise ModelError(
+            f"device '{device}' is not on this machine{hint}; there is: auto, {', '.join(there)}"
+        )
+    return device
 
 
 class Detector:
@@ -108,16 +100,18 @@ class Detector:
         Where it comes from.
     compute
         How it is run.
+    gpu
+        The GPU that ``cuda`` means here.
     """
 
-    def __init__(self, model: ModelFolder, compute: Compute) -> None:
+    def __init__(self, model: ModelFolder, compute: Compute, *, gpu: int = 0) -> None:
         self.model = model
         self.compute = compute
+        self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
         self._dtype = _DTYPES[compute.precision]
         network = fuse_batch_norms(load_network(model))
-        self.network = network.to(
-            compute.device, self._dtype, memory_format=torch.channels_last
-        ).requires_grad_(requires_grad=False)
+        network = network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self.network = network.requires_grad_(requires_grad=False)
 
     @property
     def spec(self) -> ModelSpec:
@@ -131,9 +125,10 @@ class Detector:
 
     def forward(self, windows: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
         """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution."""
-        rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self.compute.device)
+        rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
         with torch.inference_mode():
-            return self.network(rgb.movedim(-1, 1).to(self._dtype))
+            maps: dict[str, Tensor] = self.network(rgb.movedim(-1, 1).to(self._dtype))
+        return maps
 
     def detect(
         self, windows: npt.NDArray[np.uint8], *, min_score: float | None = None
@@ -173,7 +168,7 @@ def load_detector(
 def suppress_close(
     points: npt.NDArray[np.float64], score: npt.NDArray[np.float32], distance: float
 ) -> npt.NDArray[np.bool_]:
-    """Return which points stay when of two closer than `distance` the weaker goes.
+    """Return which points stay when of two no farther apart than `distance` the weaker goes.
 
     Greedy from the highest score down; ties go to the point that comes first by (y, x), so the
     order of the input does not matter.
@@ -192,10 +187,10 @@ def suppress_close(
     if not len(pairs):
         return keep
     rank = np.empty(len(points), np.int64)
-    rank[np.lexsort([points[:, 0], points[:, 1], -score])] = np.arange(len(points))
+    rank[np.lexsort((points[:, 0], points[:, 1], -score))] = np.arange(len(points))
     first = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
     second = pairs.sum(axis=1) - first
-    for i in np.lexsort([rank[second], rank[first]]):
+    for i in np.lexsort((rank[second], rank[first])):
         if keep[first[i]]:
             keep[second[i]] = False
     return keep
@@ -240,7 +235,7 @@ def _bf16_gains() -> bool:
     """Time one convolution of the network's kind in both precisions."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)
+        conv = nn.Conv2d(64, 64, 3, padding=1, dtype=dtype).to(memory_format=torch.channels_last)
         x = torch.ones(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             conv(x)  # the first call compiles kernels

@@ -10,8 +10,10 @@ is a distance of 3.50 um); Everingham et al., *PASCAL VOC*, 2010 (interpolated p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,18 +59,18 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of detections that match; 0 where there are none."""
-        return self.matched / max(1, self.matched + self.spurious)
+        """Share of detections that match; NaN where there are none."""
+        return _share(self.matched, self.matched + self.spurious)
 
     @property
     def recall(self) -> float:
-        """Share of nuclei that were found; 0 where there are none."""
-        return self.matched / max(1, self.matched + self.missed)
+        """Share of nuclei that were found; NaN where there are none."""
+        return _share(self.matched, self.matched + self.missed)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return 2 * self.matched / max(1, 2 * self.matched + self.spurious + self.missed)
+        """Harmonic mean of precision and recall; NaN without nuclei and detections."""
+        return _share(2 * self.matched, 2 * self.matched + self.spurious + self.missed)
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -87,9 +89,11 @@ class Evaluation:
     ap
         Average precision per class, over all scores; NaN for a class without nuclei.
     counts
-        Per class at the model's threshold.
+        Per class, of the detections from `min_score` up.
     agnostic
-        At the model's threshold, classes ignored.
+        The same, classes ignored.
+    min_score, match_um
+        The threshold, and the largest distance of a match.
     tiles, nuclei
         How much it was measured on.
     """
@@ -97,13 +101,16 @@ class Evaluation:
     ap: dict[str, float]
     counts: dict[str, Counts]
     agnostic: Counts
+    min_score: float
+    match_um: float
     tiles: int
     nuclei: int
 
     @property
     def map(self) -> float:
-        """Mean of the classes' average precisions."""
-        return float(np.nanmean(list(self.ap.values())))
+        """Mean of the average precisions of the classes that have nuclei; NaN where none has."""
+        there = [value for value in self.ap.values() if not math.isnan(value)]
+        return sum(there) / len(there) if there else math.nan
 
     @property
     def f1(self) -> float:
@@ -132,57 +139,85 @@ def evaluate_detections(
     match_um
         Largest distance of a match.
     """
-    kept = [_above(tile, min_score) for tile in found]
+    # Weaker detections never take a nucleus from stronger ones, so that one matching down to the
+    # lowest score holds for every threshold.
     ap, counts = {}, {}
     for index, name in enumerate(classes):
         there = [tile.of_class(index) for tile in truth]
+        nuclei = sum(len(tile.points) for tile in there)
         hit, score = match_all(there, [tile.of_class(index) for tile in found], match_um)
-        ap[name] = average_precision(hit, score, sum(len(tile.points) for tile in there))
-        counts[name] = count_matches(there, [tile.of_class(index) for tile in kept], match_um)
+        ap[name] = average_precision(hit, score, nuclei)
+        counts[name] = count_matches(hit[score >= min_score], nuclei)
+    nuclei = sum(len(tile.points) for tile in truth)
+    hit, score = match_all(truth, found, match_um)
     return Evaluation(
         ap=ap,
         counts=counts,
-        agnostic=count_matches(truth, kept, match_um),
+        agnostic=count_matches(hit[score >= min_score], nuclei),
+        min_score=min_score,
+        match_um=match_um,
         tiles=len(truth),
-        nuclei=sum(len(tile.points) for tile in truth),
+        nuclei=nuclei,
     )
+
+
+def evaluation_as_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the figures as they are written to JSON; one that does not exist is ``None``."""
+    counts = evaluation.counts
+    return {
+        "ap": {name: _number(value) for name, value in evaluation.ap.items()},
+        "map": _number(evaluation.map),
+        "f1": _number(evaluation.f1),
+        "f1_agnostic": _number(evaluation.agnostic.f1),
+        "precision": {name: _number(part.precision) for name, part in counts.items()},
+        "recall": {name: _number(part.recall) for name, part in counts.items()},
+        "min_score": evaluation.min_score,
+        "match_um": evaluation.match_um,
+        "tiles": evaluation.tiles,
+        "nuclei": evaluation.nuclei,
+    }
 
 
 def best_threshold(
     truth: Sequence[Labelled], found: Sequence[Labelled], *, match_um: float = 3.5
 ) -> float:
-    """Return the score threshold with the highest micro F1 over the classes, to 0.01."""
-    classes = range(1 + max((int(tile.label.max(initial=0)) for tile in truth), default=0))
+    """Return the threshold in 0.1 - 0.7 with the highest micro F1 over the classes, to 0.01.
+
+    Of several the lowest is taken.
+    """
+    classes = np.unique(np.concatenate([tile.label for tile in [*truth, *found]]))
+    pairs = [
+        match_all(
+            [tile.of_class(index) for tile in truth],
+            [tile.of_class(index) for tile in found],
+            match_um,
+        )
+        for index in classes
+    ]
+    hit = np.concatenate([np.zeros(0, bool), *(hit for hit, _ in pairs)])
+    score = np.concatenate([np.zeros(0, np.float32), *(score for _, score in pairs)])
+    nuclei = sum(len(tile.points) for tile in truth)
 
     def f1(threshold: float) -> float:
-        kept = [_above(tile, threshold) for tile in found]
-        total = Counts(0, 0, 0)
-        for index in classes:
-            total += count_matches(
-                [tile.of_class(index) for tile in truth],
-                [tile.of_class(index) for tile in kept],
-                match_um,
-            )
-        return total.f1
+        return count_matches(hit[score >= threshold], nuclei).f1
 
-    return max((round(t, 2) for t in np.arange(0.1, 0.71, 0.02)), key=f1)
+    return max((percent / 100 for percent in range(10, 71)), key=f1)
 
 
-def count_matches(
-    truth: Sequence[Labelled], found: Sequence[Labelled], match_um: float
-) -> Counts:
-    """Count matches, spurious detections and missed nuclei over all tiles."""
-    hit, _ = match_all(truth, found, match_um)
+def count_matches(hit: BoolArray, nuclei: int) -> Counts:
+    """Count what `hit` says of each detection, beside the nuclei that are there."""
     matched = int(hit.sum())
-    return Counts(matched, len(hit) - matched, sum(len(t.points) for t in truth) - matched)
+    return Counts(matched, len(hit) - matched, nuclei - matched)
 
 
 def match_all(
     truth: Sequence[Labelled], found: Sequence[Labelled], match_um: float
 ) -> tuple[BoolArray, npt.NDArray[np.float32]]:
     """Return for every detection of all tiles whether it matches, and its score."""
-    hits = [match_points(a.points, b.points, b.score, match_um=match_um)
-            for a, b in zip(truth, found, strict=True)]
+    hits = [
+        match_points(there.points, tile.points, tile.score, match_um=match_um)
+        for there, tile in zip(truth, found, strict=True)
+    ]
     if not hits:
         return np.zeros(0, bool), np.zeros(0, np.float32)
     return np.concatenate(hits), np.concatenate([tile.score for tile in found])
@@ -227,6 +262,9 @@ def average_precision(hit: BoolArray, score: npt.NDArray[np.float32], nuclei: in
     return float((steps * envelope).sum())
 
 
-def _above(tile: Labelled, min_score: float) -> Labelled:
-    rows = tile.score >= min_score
-    return Labelled(tile.points[rows], tile.label[rows], tile.score[rows])
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from wsi_suite.errors import ModelError
 from wsi_suite.nuclei.labelled import LabelledTile
 from wsi_suite.nuclei.network import NucleusNet
 
@@ -18,7 +20,8 @@ SCORE_TOLERANCE = 1e-3
 POSITION_TOLERANCE_PX = 0.05
 """Largest difference of a position between tile and whole, read pixels."""
 
-_CORE_PX, _REACH_PX = 256, 160
+_CORE_PX = 256
+_REACHES_PX = (64, 128, 256, 512)
 _LOWEST_SCORE = 0.1  # positions of weaker cells are of no consequence
 
 
@@ -26,7 +29,7 @@ def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: flo
     """Return the smallest halo, in read pixels, with which tile and whole agree.
 
     Cores of a mosaic of tiles are run with less and less around them and compared with the same
-    cores run with everything around them. Half of either tolerance must be kept.
+    cores run with at least twice as much. Half of either tolerance must be kept.
 
     Parameters
     ----------
@@ -36,23 +39,28 @@ def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: flo
         Real pixels to measure on.
     mpp
         um per read pixel.
+
+    Raises
+    ------
+    ModelError
+        The network sees farther than can be measured.
     """
-    align = network.spec.align_px
-    halo = _REACH_PX - _REACH_PX % align
-    mosaics = [_mosaic(tiles, _CORE_PX + 2 * halo, mpp=mpp, first=i) for i in (0, 20, 40)]
-    wholes = [_core_maps(network, mosaic, halo) for mosaic in mosaics]
-    while halo > 0:
-        narrower = halo - align
-        cut = slice(_whole_margin(mosaics[0], narrower), -_whole_margin(mosaics[0], narrower))
-        for mosaic, whole in zip(mosaics, wholes, strict=True):
-            if not _agree(whole, _core_maps(network, mosaic[cut, cut], narrower), network):
-                return halo
-        halo = narrower
-    return halo
-
-
-def _whole_margin(mosaic: npt.NDArray[np.uint8], halo: int) -> int:
-    return (mosaic.shape[0] - _CORE_PX) // 2 - halo
+    for reach in _REACHES_PX:
+        mosaics = [_mosaic(tiles, _CORE_PX + 2 * reach, mpp=mpp, first=i) for i in (0, 20, 40)]
+        wholes = [_core_maps(network, mosaic, reach) for mosaic in mosaics]
+        enough = None
+        for halo in range(reach // 2, -1, -network.spec.align_px):
+            cut = slice(reach - halo, _CORE_PX + reach + halo)
+            parts = (_core_maps(network, mosaic[cut, cut], halo) for mosaic in mosaics)
+            if not all(map(partial(_agree, cell_px=network.spec.cell_px), wholes, parts)):
+                break
+            enough = halo
+        if enough is not None:
+            return enough
+    raise ModelError(
+        f"backbone '{network.spec.backbone}' with {network.spec.stages} stages sees farther than "
+        f"{_REACHES_PX[-1] // 2} px; take fewer stages"
+    )
 
 
 def _core_maps(
@@ -67,12 +75,12 @@ def _core_maps(
 
 
 def _agree(
-    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], network: NucleusNet
+    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], *, cell_px: float
 ) -> bool:
     """Return whether scores and positions agree within half of their tolerances."""
     score = float((a[0] - b[0]).abs().max())
     where = (a[0].amax(dim=1, keepdim=True) >= _LOWEST_SCORE).expand_as(a[1])
-    shift = float((a[1] - b[1]).abs()[where].max()) * network.spec.cell_px if where.any() else 0.0
+    shift = float((a[1] - b[1]).abs()[where].max()) * cell_px if where.any() else 0.0
     return score <= SCORE_TOLERANCE / 2 and shift <= POSITION_TOLERANCE_PX / 2
 
 
@@ -84,7 +92,7 @@ def _mosaic(
     side, index = 192, first
     for top in range(0, size, side):
         for left in range(0, size, side):
-            rgb, _ = tiles[index % len(tiles)].read(mpp)
+            rgb = tiles[index % len(tiles)].read(mpp).rgb
             part = mosaic[top : top + side, left : left + side]
             part[...] = cv2.resize(rgb, (side, side))[: part.shape[0], : part.shape[1]]
             index += 1

@@ -12,13 +12,18 @@ Lin et al., *Feature Pyramid Networks*, 2017 (lateral and top-down paths).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
+from timm.layers import BlurPool2d
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from wsi_suite.config import Section
@@ -39,6 +44,7 @@ _LOCAL_LAYERS = (
     nn.Identity,
     nn.Dropout,
     nn.ZeroPad2d,
+    BlurPool2d,
 )
 
 
@@ -60,7 +66,8 @@ class NetworkSpec(Section):
     @property
     def align_px(self) -> int:
         """Windows start and end at multiples of this many read pixels."""
-        return max(1, 2 ** (self.stages + 1) // self.upsample)
+        stride = CELL_STRIDE << (self.stages - 1)  # of the last stage, network pixels
+        return stride // math.gcd(stride, self.upsample)
 
 
 class NucleusNet(nn.Module):
@@ -79,18 +86,23 @@ class NucleusNet(nn.Module):
         The backbone is unknown, or its output at a point depends on the whole tile.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: NetworkSpec, *, classes: int) -> None:
         super().__init__()
         self.spec = spec
         self.backbone = build_backbone(spec)
-        widths = self.backbone.feature_info.channels()
-        self.lateral = nn.ModuleList(nn.Conv2d(width, spec.channels, 1) for width in widths)
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(width, spec.channels, 1) for width in self.backbone.feature_info.channels()
+        )
         self.smooth = _conv_block(spec.channels, spec.channels)
         self.heat = _head(spec.channels, classes)
         self.offset = _head(spec.channels, 2)
         self.size = _head(spec.channels, 1) if spec.sizes else None
         final = self.heat[-1]
-        assert isinstance(final, nn.Conv2d) and final.bias is not None
+        assert isinstance(final, nn.Conv2d)
+        assert final.bias is not None
         nn.init.constant_(final.bias, -2.19)  # a prior of 0.1, as in the paper
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
@@ -127,16 +139,14 @@ class NucleusNet(nn.Module):
         return maps
 
 
-def build_backbone(spec: NetworkSpec) -> nn.Module:
+def build_backbone(spec: NetworkSpec) -> FeatureListNet:
     """Create the timm ResNet and refuse one that is not local."""
-    import timm
-
     known = timm.list_models(module="resnet")
-    if spec.backbone not in known:
+    if spec.backbone.partition(".")[0] not in known:  # a tag may follow, as in resnet18.a1_in1k
         hint = did_you_mean(spec.backbone, known) or ", as in resnet18 or resnet50"
         raise ModelError(f"backbone '{spec.backbone}' is not a ResNet of timm{hint}")
     try:
-        backbone: nn.Module = timm.create_model(
+        backbone: FeatureListNet = timm.create_model(
             spec.backbone,
             pretrained=spec.pretrained,
             features_only=True,
@@ -150,9 +160,9 @@ def build_backbone(spec: NetworkSpec) -> nn.Module:
     for name, layer in backbone.named_modules():
         if not any(layer.children()) and not isinstance(layer, _LOCAL_LAYERS):
             raise ModelError(
-                f"backbone '{spec.backbone}': {name} ({type(layer).__name__}) may look at the "
-                "whole tile, so tiles would not agree with the slide; take a plain ResNet such "
-                "as resnet18, resnet50 or resnext50_32x4d"
+                f"backbone '{spec.backbone}': its {type(layer).__name__} ({name}) may look at "
+                "the whole tile, so tiles would not agree with the slide; take a plain ResNet "
+                "such as resnet18, resnet50 or resnext50_32x4d"
             )
     return backbone
 
@@ -213,10 +223,8 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
         radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
     ends = np.searchsorted(window, np.arange(len(heat) + 1))
     return [
-        Peaks(
-            points[a:b], scores[a:b], labels[a:b], None if radius is None else radius[a:b]
-        )
-        for a, b in zip(ends[:-1], ends[1:], strict=True)
+        Peaks(points[a:b], scores[a:b], labels[a:b], None if radius is None else radius[a:b])
+        for a, b in pairwise(ends)
     ]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wsi_suite.nuclei.detector import separate_peaks
-from wsi_suite.nuclei.evaluation import Labelled
+from wsi_suite.nuclei.detector import Detector, separate_peaks
+from wsi_suite.nuclei.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.nuclei.labelled import LabelledTile
 from wsi_suite.nuclei.network import NucleusNet, decode_peaks
 from wsi_suite.nuclei.weights import ModelSpec
@@ -23,24 +23,49 @@ def detect_tiles(
 ) -> tuple[list[Labelled], list[Labelled]]:
     """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score."""
     like = next(network.parameters())
-    mpp = spec.read_mpp
     truth, found = [], []
     for tile in tiles:
-        rgb, points = tile.read(mpp)
-        height, width = rgb.shape[:2]
-        padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(like.device)
+        pixels = tile.read(spec.read_mpp)
+        height, width = pixels.rgb.shape[:2]
+        padded = torch.from_numpy(pad_white(pixels.rgb, network.spec.align_px)).to(like.device)
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None].to(like.dtype))
         peaks = separate_peaks(
             decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0],
-            spec.min_distance_um / mpp,
+            spec.min_distance_um / spec.read_mpp,
         )
         inside = (peaks.points < (width, height)).all(axis=1)
-        truth.append(Labelled(points * mpp, tile.label, np.ones(len(points), np.float32)))
+        truth.append(
+            Labelled(pixels.points * pixels.mpp, tile.label, np.ones(len(tile.label), np.float32))
+        )
         found.append(
-            Labelled(peaks.points[inside] * mpp, peaks.label[inside], peaks.score[inside])
+            Labelled(peaks.points[inside] * pixels.mpp, peaks.label[inside], peaks.score[inside])
         )
     return truth, found
+
+
+def evaluate_model(
+    detector: Detector, tiles: Sequence[LabelledTile], *, match_um: float = 3.5
+) -> Evaluation:
+    """Compare what a model finds in tiles with their labels, at the model's own threshold.
+
+    Parameters
+    ----------
+    detector
+        The model, on a device.
+    tiles
+        Labelled with the model's classes, ``detector.spec.labels``.
+    match_um
+        Largest distance of a match.
+    """
+    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec)
+    return evaluate_detections(
+        truth,
+        found,
+        classes=detector.classes,
+        min_score=detector.spec.min_score,
+        match_um=match_um,
+    )
 
 
 def pad_white(rgb: npt.NDArray[np.uint8], multiple: int) -> npt.NDArray[np.uint8]:

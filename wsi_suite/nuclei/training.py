@@ -107,7 +107,7 @@ def train_model(
     work = out / "training"
     trainer = L.Trainer(
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[compute.device.split(":")[0]],
-        devices=[int(compute.device.split(":")[1])] if ":" in compute.device else 1,
+        devices=[int(compute.device.partition(":")[2])] if ":" in compute.device else 1,
         precision="bf16-mixed" if compute.precision != "fp32" else "32-true",
         max_epochs=optimiser.epochs,
         logger=TensorBoardLogger(work, name="", version=""),

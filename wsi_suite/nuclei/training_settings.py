@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wsi_suite.config import Section
 from wsi_suite.nuclei.augment import AugmentSettings
@@ -41,3 +41,14 @@ class TrainSettings(Section):
     split: SplitSettings = SplitSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     augment: AugmentSettings = AugmentSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainSettings:
+        if self.optimiser.crop_px % self.network.align_px:
+            raise ValueError(
+                f"optimiser.crop_px must be a multiple of {self.network.align_px} with "
+                f"network.stages {self.network.stages} and upsample {self.network.upsample}"
+            )
+        if self.headline_class not in (None, *self.labels.names):
+            raise ValueError(f"headline_class must be one of {', '.join(self.labels.names)}")
+        return self

@@ -11,7 +11,7 @@ import torch
 import yaml
 from pydantic import Field
 
-from wsi_suite.config import Section, parse_settings
+from wsi_suite.config import Section, parse_settings, read_values
 from wsi_suite.errors import ConfigError, ModelError, did_you_mean
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.labelled import LabelSpec
@@ -80,10 +80,7 @@ def find_model(name: str | Path) -> ModelFolder:
 def read_spec(path: Path) -> ModelSpec:
     """Read a ``model.yaml``."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return parse_settings(ModelSpec, values, source=path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-        raise ModelError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        return parse_settings(ModelSpec, read_values(path), source=path)
     except ConfigError as error:
         raise ModelError(str(error)) from None
 
@@ -118,17 +115,11 @@ def save_model(path: Path, spec: ModelSpec, network: NucleusNet) -> ModelFolder:
     from safetensors.torch import save
 
     path.mkdir(parents=True, exist_ok=True)
-    half = {
-        name: value.detach().cpu().half().contiguous()
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
     }
-    tracked = {
-        name: value.detach().cpu()
-        for name, value in network.state_dict().items()
-        if name.endswith("num_batches_tracked")
-    }
-    _replace(path / WEIGHTS_FILE, save(half | tracked))
+    _replace(path / WEIGHTS_FILE, save(weights))
     write_spec(path / SPEC_FILE, spec)
     return find_model(path)
 

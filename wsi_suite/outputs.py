@@ -1,0 +1,222 @@
+"""What a run leaves behind: the table, GeoJSON, the summary and a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.config import Settings
+from wsi_suite.files import whole_file
+from wsi_suite.geometry import Box, Roi, Scale
+from wsi_suite.nuclei.parquet import write_nuclei
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.overview import Caption, draw_overview
+from wsi_suite.plan import SlideFacts
+from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.scoring.summary import summarise
+from wsi_suite.slides.slide import open_slide
+from wsi_suite.slides.store import TileStore
+
+OVERVIEW_PX = 2000
+
+SUMMARY_COLUMNS = (
+    "slide", "folder", "state", "nuclei", "headline", "h_score", "positive_percent",
+    "pooled_h_score", "tissue_area_mm2", "density_per_mm2", "warnings", "error",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything that results are written from.
+
+    Attributes
+    ----------
+    folder
+        Where they go.
+    facts
+        What is known of the slide.
+    nuclei
+        All nuclei, merged and sorted.
+    rois
+        Regions of interest, if any.
+    settings
+        Of the run, complete.
+    provenance
+        What is remembered in the table and the summary.
+    """
+
+    folder: Path
+    facts: SlideFacts
+    nuclei: Nuclei
+    rois: tuple[Roi, ...] | None
+    settings: Settings
+    provenance: Mapping[str, Any]
+
+
+def write_results(
+    results: Results, *, slide: Path | None, store: TileStore | None
+) -> dict[str, Any]:
+    """Write all results of a slide and return the summary.
+
+    Parameters
+    ----------
+    results
+        What to write.
+    slide
+        The slide to draw; without it the picture is drawn from `store`.
+    store
+        The tiles, where they are kept.
+    """
+    folder, facts, nuclei = results.folder, results.facts, results.nuclei
+    score = results.settings.score
+    grades = grade_nuclei(nuclei, score.thresholds_od)
+    write_nuclei(
+        nuclei, folder / "nuclei.parquet", intensity=grades, metadata=results.provenance
+    )
+    model = results.provenance["model"]
+    write_geojson(
+        nuclei,
+        folder / "nuclei.geojson",
+        grades=grades,
+        radius_px0=results.settings.measure.disc_radius_um / facts.mpp[0],
+        metadata={
+            "wsi-suite version": str(results.provenance["wsi_suite"]),
+            "model": model["name"],
+            "model hash": model["hash"][:12],
+        },
+    )
+    summary = {
+        "slide": facts.name,
+        "model": dict(model),
+        **summarise(
+            nuclei,
+            score,
+            mpp=facts.mpp,
+            tissue_area_mm2=facts.tissue_area_mm2,
+            rois=results.rois,
+            glass_dab_od=facts.glass_dab_od,
+        ),
+    }
+    write_json(folder / "summary.json", summary)
+    _draw(results, grades, summary, slide=slide, store=store)
+    return summary
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON for people and programs, whole or not at all; NaN is refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with whole_file(path) as partial:
+        partial.write_text(text + "\n", "utf-8")
+
+
+def write_summary_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value is None else value for key, value in row.items()})
+
+
+def summary_row(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of ``summary.csv`` that a slide's summary fills."""
+    pooled_name = " + ".join(sorted(n for n in summary["scores"] if " + " not in n))
+    pooled = summary["scores"][pooled_name]
+    headline = summary["headline"]
+    return {
+        "nuclei": pooled["nuclei"],
+        "headline": headline["name"],
+        "h_score": _rounded(headline["value"]),
+        "positive_percent": _rounded(summary["scores"][headline["class"]]["positive_percent"]),
+        "pooled_h_score": _rounded(pooled["h_score"]),
+        "tissue_area_mm2": _rounded(summary["tissue_area_mm2"], 3),
+        "density_per_mm2": _rounded(pooled["density_per_mm2"]),
+        "warnings": " ".join(summary["warnings"]),
+    }
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _draw(
+    results: Results,
+    grades: npt.NDArray[np.uint8],
+    summary: Mapping[str, Any],
+    *,
+    slide: Path | None,
+    store: TileStore | None,
+) -> None:
+    facts = results.facts
+    common = {
+        "mpp": facts.mpp,
+        "nuclei": results.nuclei,
+        "grades": grades,
+        "caption": _caption(summary, facts),
+        "tissue": facts.tissue,
+        "rois": scored_rois(results.rois) if results.rois else (),
+        "solid_class": results.settings.score.headline_class,
+    }
+    path = results.folder / "overview.png"
+    if slide is not None:
+        with open_slide(slide, mpp=results.settings.mpp) as opened:
+            thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
+            draw_overview(
+                path, thumbnail=thumbnail, scale=scale,
+                read=lambda box: opened.read_level(0, box), **common,
+            )
+    else:
+        assert store is not None
+        thumbnail, scale = _stored_thumbnail(store, facts)
+        draw_overview(
+            path, thumbnail=thumbnail, scale=scale,
+            read=lambda box: _read_enlarged(store, box, facts), **common,
+        )
+
+
+def _stored_thumbnail(
+    store: TileStore, facts: SlideFacts
+) -> tuple[npt.NDArray[np.uint8], Scale]:
+    """Return the level of a store that is nearest above the picture's size, and its scale."""
+    sizes = store.layout.sizes
+    fitting = [n for n, size in enumerate(sizes) if max(size) >= OVERVIEW_PX / 2]
+    width, height = sizes[level := (fitting or [0])[-1]]
+    pixels = store.read(Box(0, 0, width, height), level=level)
+    return pixels, Scale(facts.scale.x * 2**level, facts.scale.y * 2**level)
+
+
+def _read_enlarged(store: TileStore, box: Box, facts: SlideFacts) -> npt.NDArray[np.uint8]:
+    """Return level-0 pixels of a box, as well as stored tiles can tell."""
+    x = ((np.arange(box.x, box.right) + 0.5) / facts.scale.x).astype(int)
+    y = ((np.arange(box.y, box.bottom) + 0.5) / facts.scale.y).astype(int)
+    part = Box(int(x[0]), int(y[0]), int(x[-1] - x[0]) + 1, int(y[-1] - y[0]) + 1)
+    return store.read(part)[np.ix_(y - part.y, x - part.x)]
+
+
+def _caption(summary: Mapping[str, Any], facts: SlideFacts) -> Caption:
+    headline = summary["headline"]
+    name, value = headline["class"], headline["value"]
+    percent = summary["scores"][name]["positive_percent"]
+    detail = name if percent is None else f"{name}, {percent:.1f} % positive"
+    area = summary["scored_area_mm2"]
+    return Caption(
+        title=facts.name,
+        headline="No H-score" if value is None else f"H-score {value:.0f}",
+        detail=f"{name}: {headline['reason']}" if value is None else detail,
+        facts=(
+            f"{area:.2f} mm² {'in regions' if summary['regions'] else 'of tissue'}",
+            f"marker: {summary['marker'] or 'not set'}",
+            f"model {summary['model']['name']}",
+            f"{facts.mpp[0]:.3g} µm per pixel, read at {facts.working_mpp[0]:.3g}",
+        ),
+        warnings=tuple(summary["warnings"]),
+    )
