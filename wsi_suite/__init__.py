@@ -1,3 +1,107 @@
-"""Nuclei and stain scores of whole-slide images."""
+"""Nuclei and stain scores of whole-slide images.
+
+::
+
+    import wsi_suite as ws
+
+    with ws.open_slide("B12_ER.svs") as slide:
+        print(slide.width, slide.height, slide.mpp)
+        tissue = ws.find_tissue(slide)
+
+    settings = ws.load_settings(overrides=["score.marker=ER"])
+    outcome = ws.run_slide("B12_ER.svs", out="results", settings=settings)
+    nuclei, provenance = ws.read_nuclei(outcome.folder / "nuclei.parquet")
+    summary = ws.summarise(nuclei, settings.score, mpp=(0.25, 0.25), tissue_area_mm2=None)
+
+Every name here is loaded when it is first used: importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Box",
+    "Detector",
+    "Nuclei",
+    "Outcome",
+    "Roi",
+    "Scale",
+    "Settings",
+    "Slide",
+    "StainVectors",
+    "TileStore",
+    "TissueMask",
+    "WsiSuiteError",
+    "__version__",
+    "find_tissue",
+    "h_score",
+    "load_detector",
+    "load_settings",
+    "make_slide",
+    "make_tile",
+    "measure_nuclei",
+    "open_slide",
+    "optical_density",
+    "read_nuclei",
+    "read_rois",
+    "run_batch",
+    "run_slide",
+    "separate_stains",
+    "summarise",
+    "write_geojson",
+    "write_nuclei",
+]
+
+if TYPE_CHECKING:
+    from wsi_suite.batch import Outcome, run_batch, run_slide
+    from wsi_suite.config import Settings, load_settings
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.geometry import Box, Roi, Scale
+    from wsi_suite.nuclei.detector import Detector, load_detector
+    from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+    from wsi_suite.nuclei.table import Nuclei
+    from wsi_suite.qupath.geojson import write_geojson
+    from wsi_suite.qupath.rois import read_rois
+    from wsi_suite.scoring.hscore import h_score
+    from wsi_suite.scoring.summary import summarise
+    from wsi_suite.slides.slide import Slide, open_slide
+    from wsi_suite.slides.store import TileStore
+    from wsi_suite.slides.tissue import TissueMask, find_tissue
+    from wsi_suite.staining.deconvolution import StainVectors, optical_density, separate_stains
+    from wsi_suite.staining.measurement import measure_nuclei
+    from wsi_suite.synthetic import make_slide, make_tile
+
+_HOMES = {
+    "batch": ("Outcome", "run_batch", "run_slide"),
+    "config": ("Settings", "load_settings"),
+    "errors": ("WsiSuiteError",),
+    "geometry": ("Box", "Roi", "Scale"),
+    "nuclei.detector": ("Detector", "load_detector"),
+    "nuclei.parquet": ("read_nuclei", "write_nuclei"),
+    "nuclei.table": ("Nuclei",),
+    "qupath.geojson": ("write_geojson",),
+    "qupath.rois": ("read_rois",),
+    "scoring.hscore": ("h_score",),
+    "scoring.summary": ("summarise",),
+    "slides.slide": ("Slide", "open_slide"),
+    "slides.store": ("TileStore",),
+    "slides.tissue": ("TissueMask", "find_tissue"),
+    "staining.deconvolution": ("StainVectors", "optical_density", "separate_stains"),
+    "staining.measurement": ("measure_nuclei",),
+    "synthetic": ("make_slide", "make_tile"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"wsi_suite.{home}"), name)
+    raise AttributeError(f"module 'wsi_suite' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
