@@ -1,0 +1,160 @@
+"""Time of a whole run beside its forward passes alone, and memory as slides grow.
+
+    python benchmarks/running.py [SLIDE] [--model NAME|FOLDER] [--device auto] [--side 8000]
+
+Without a slide it draws synthetic ones, a third of each tissue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from rich.console import Console
+
+from wsi_suite.batch import run_batch
+from wsi_suite.config import load_settings
+from wsi_suite.engine import usable_threads
+from wsi_suite.geometry import Box
+from wsi_suite.nuclei.detector import Detector, choose_compute
+from wsi_suite.nuclei.weights import find_model
+from wsi_suite.plan import survey_slide
+from wsi_suite.slides.slide import open_slide
+from wsi_suite.synthetic import make_slide
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("slide", nargs="?", type=Path)
+    parser.add_argument("--model", default="endonuke-resnet18")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--side", type=int, default=8000, help="of the synthetic slide, px")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the larger slides")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        slide = arguments.slide or _synthetic(folder, arguments.side)
+        _compare_times(slide, folder, model=arguments.model, device=arguments.device)
+        if not arguments.no_memory:
+            _compare_memory(folder, model=arguments.model, device=arguments.device)
+
+
+def _synthetic(folder: Path, side: int) -> Path:
+    path = folder / f"synthetic-{side}.tif"
+    make_slide(path, width=side, height=side, mpp=0.25)
+    return path
+
+
+def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> None:
+    settings = load_settings(overrides=[f"detect.model={model}", f"run.device={device}"])
+    detector = Detector(find_model(model), choose_compute(device))
+    facts = survey_slide(slide, settings, read_mpp=detector.spec.read_mpp)
+    grid = facts.grid(halo_px=detector.spec.halo_px)
+    cores = [tile.core for region in grid.regions for tile in region.tiles]
+    chunk = grid.chunk_px
+    pixels = int(facts.wanted.sum()) * chunk**2
+    with open_slide(slide) as opened:
+        raster = opened.raster(detector.spec.read_mpp)
+        tiles = [
+            raster.read(Box(col * chunk, row * chunk, chunk, chunk))
+            for row, col in np.argwhere(facts.wanted)
+        ]
+    # The same pixels, in tiles as large as the run's, without halo: the least a run could do.
+    per_tile = (grid.tile_px // chunk) ** 2
+    batches = [tiles[i : i + per_tile] for i in range(0, len(tiles), per_tile)]
+    forward = _forward_seconds(detector, batches)
+    mm2 = pixels * facts.working_mpp[0] * facts.working_mpp[1] / 1e6
+    console.print(
+        f"{slide.name}: {mm2:.2f} mm2 in {len(tiles)} chunks, {len(cores)} tiles, "
+        f"{detector.compute.device} {detector.compute.precision}"
+    )
+    console.print(
+        f"forward only   {forward:7.1f} s   {pixels / forward / 1e6:6.3f} Mpx/s   "
+        f"{forward / mm2:6.2f} s/mm2"
+    )
+    for keep in (True, False):
+        start = time.perf_counter()
+        run_batch(
+            [slide],
+            out=folder / f"keep-{keep}",
+            settings=load_settings(
+                overrides=[f"detect.model={model}", f"run.device={device}", f"tiles.keep={keep}"]
+            ),
+        )
+        seconds = time.perf_counter() - start
+        what = "run, tiles kept" if keep else "run, no tiles"
+        console.print(
+            f"{what:14} {seconds:7.1f} s   {pixels / seconds / 1e6:6.3f} Mpx/s   "
+            f"{seconds / mm2:6.2f} s/mm2   {seconds / forward:5.2f} x forward only"
+        )
+
+
+def _forward_seconds(detector: Detector, batches: list[list[np.ndarray]]) -> float:
+    """Time forward passes alone, with as many threads as a run has."""
+    on_cpu = detector.compute.device == "cpu"
+
+    def forward(chunks: list[np.ndarray]) -> None:
+        half = len(chunks) // 2
+        if half > 1:
+            window = np.vstack([np.hstack(chunks[:half]), np.hstack(chunks[half : 2 * half])])
+        else:
+            window = np.hstack(chunks)
+        maps = detector.forward(np.stack([window] * detector.compute.batch))
+        maps["heat"].sum().item()  # waits for a GPU
+
+    threads = usable_threads(1) if on_cpu else 1
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(forward, batches[:threads]))  # warm-up
+        start = time.perf_counter()
+        list(pool.map(forward, batches))
+        return (time.perf_counter() - start) / detector.compute.batch
+
+
+def _compare_memory(folder: Path, *, model: str, device: str) -> None:
+    """Run a small and a ten times larger slide, each in a process of its own."""
+    peaks = {}
+    for side in (4000, 12649):
+        slide = _synthetic(folder, side)
+        command = [
+            sys.executable,
+            "-m",
+            "wsi_suite",
+            "run",
+            str(slide),
+            "--out",
+            str(folder / f"memory-{side}"),
+            "--model",
+            model,
+            "--device",
+            device,
+        ]
+        process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            try:
+                peak = max(peak, process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                break
+            time.sleep(0.05)
+        if process.wait():
+            raise SystemExit(f"the run on {slide.name} failed")
+        peaks[side] = peak
+        console.print(f"{side} x {side} px   peak memory {peak / 2**20:.0f} MiB")
+    console.print(
+        f"ratio {peaks[12649] / peaks[4000]:.2f} for {12649**2 / 4000**2:.0f} times the pixels"
+    )
+
+
+if __name__ == "__main__":
+    main()
