@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wsi_suite.errors import ModelError, did_you_mean
@@ -110,7 +111,9 @@ class Detector:
         self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
         self._dtype = _DTYPES[compute.precision]
         network = fuse_batch_norms(load_network(model))
-        network = network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        network = convert_conv2d_weight_memory_format(
+            network.to(self._device, self._dtype), torch.channels_last
+        )
         self.network = network.requires_grad_(requires_grad=False)
 
     @property
@@ -235,7 +238,9 @@ def _bf16_gains() -> bool:
     """Time one convolution of the network's kind in both precisions."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        conv = nn.Conv2d(64, 64, 3, padding=1, dtype=dtype).to(memory_format=torch.channels_last)
+        conv = convert_conv2d_weight_memory_format(
+            nn.Conv2d(64, 64, 3, padding=1, dtype=dtype), torch.channels_last
+        )
         x = torch.ones(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             conv(x)  # the first call compiles kernels

@@ -111,9 +111,7 @@ class LabelledTile:
         )
 
 
-def load_tiles(
-    folder: Path, labels: LabelSpec, *, mpp: float | None = None
-) -> list[LabelledTile]:
+def load_tiles(folder: Path, labels: LabelSpec, *, mpp: float | None = None) -> list[LabelledTile]:
     """List the tiles of a folder, sorted by id.
 
     Parameters

@@ -22,7 +22,7 @@ import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
-from timm.layers import BlurPool2d
+from timm.layers.blur_pool import BlurPool2d
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -146,7 +146,7 @@ def build_backbone(spec: NetworkSpec) -> FeatureListNet:
         hint = did_you_mean(spec.backbone, known) or ", as in resnet18 or resnet50"
         raise ModelError(f"backbone '{spec.backbone}' is not a ResNet of timm{hint}")
     try:
-        backbone: FeatureListNet = timm.create_model(
+        backbone = timm.create_model(
             spec.backbone,
             pretrained=spec.pretrained,
             features_only=True,
@@ -157,6 +157,7 @@ def build_backbone(spec: NetworkSpec) -> FeatureListNet:
             f"backbone '{spec.backbone}' cannot be made ({_first_line(error)}); "
             "without a network connection set network.pretrained to false"
         ) from None
+    assert isinstance(backbone, FeatureListNet)
     for name, layer in backbone.named_modules():
         if not any(layer.children()) and not isinstance(layer, _LOCAL_LAYERS):
             raise ModelError(

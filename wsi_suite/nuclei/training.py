@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812
+import numpy as np
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
 import wsi_suite
-from wsi_suite.errors import DataError, OutputConflictError
-from wsi_suite.nuclei.crops import training_loader
+from wsi_suite.config import parse_settings, read_values
+from wsi_suite.errors import DataError, OutputConflictError, OutputError
+from wsi_suite.files import whole_file
 from wsi_suite.nuclei.detector import Compute, choose_compute
-from wsi_suite.nuclei.evaluation import best_threshold, evaluate_detections
+from wsi_suite.nuclei.evaluation import best_threshold
+from wsi_suite.nuclei.fitting import Progress, fit_network
 from wsi_suite.nuclei.halo import measure_halo
 from wsi_suite.nuclei.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.nuclei.network import NucleusNet
-from wsi_suite.nuclei.targets import detection_loss
 from wsi_suite.nuclei.tiles import detect_tiles
 from wsi_suite.nuclei.training_settings import SplitSettings, TrainSettings
 from wsi_suite.nuclei.weights import ModelFolder, ModelSpec, round_to_half, save_model
 
 log = logging.getLogger(__name__)
+
+WORK_FOLDER = "training"
+"""Where checkpoints, logs and settings of a training are, in the model's folder."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ def train_model(
     out: Path,
     mpp: float | None = None,
     device: str = "auto",
-    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
 ) -> ModelFolder:
     """Train, choose the threshold, measure the halo and write the model folder `out`.
 
-    A training that was stopped goes on from its last epoch when called again with the same `out`.
+    A training that was stopped goes on from its last epoch when called again with the same `out`;
+    one that had ended is written again.
 
     Parameters
     ----------
@@ -90,8 +91,8 @@ def train_model(
         um per pixel of the tiles, where ``tiles.csv`` does not say.
     device
         As in :func:`~wsi_suite.nuclei.detector.choose_compute`.
-    callbacks
-        Lightning's, for progress.
+    progress
+        Told after every epoch.
 
     Raises
     ------
@@ -99,93 +100,47 @@ def train_model(
         The data, the backbone or the device cannot be used; `out` belongs to other settings.
     """
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
+    if settings.network.sizes and all(np.isnan(tile.radius).all() for tile in split.train):
+        raise DataError(f"{data}: no label has a radius; set network.sizes to false")
     compute = choose_compute(device)
-    optimiser = settings.optimiser
-    L.seed_everything(optimiser.seed, verbose=False)
     _claim(out, settings)
-    module = DetectorTraining(settings, validation=split.validation)
-    work = out / "training"
-    trainer = L.Trainer(
-        accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[compute.device.split(":")[0]],
-        devices=[int(compute.device.partition(":")[2])] if ":" in compute.device else 1,
-        precision="bf16-mixed" if compute.precision != "fp32" else "32-true",
-        max_epochs=optimiser.epochs,
-        logger=TensorBoardLogger(work, name="", version=""),
-        callbacks=[ModelCheckpoint(work, filename="last", save_top_k=1, every_n_epochs=1,
-                                   enable_version_counter=False), *callbacks],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        gradient_clip_val=5.0,
+    log.info(
+        "%d tiles to train on, %d to validate, %d to test",
+        len(split.train),
+        len(split.validation),
+        len(split.test),
     )
-    last = work / "last.ckpt"
-    log.info("%d tiles to train on, %d to validate, %d to test", len(split.train),
-             len(split.validation), len(split.test))
-    trainer.fit(module, training_loader(split.train, settings),
-                ckpt_path=last if last.exists() else None, weights_only=False)
-    return _finish(module.network, settings, split=split, out=out, compute=compute)
-
-
-class DetectorTraining(L.LightningModule):
-    """Loss, optimiser and a look at the validation tiles."""
-
-    def __init__(self, settings: TrainSettings, *, validation: list[LabelledTile]) -> None:
-        super().__init__()
-        self.settings = settings
-        self.network = NucleusNet(settings.network, classes=len(settings.labels.names))
-        self._validation = validation
-
-    def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
-        """Return the loss of one batch."""
-        parts = detection_loss(self.network(batch["rgb"].float()), batch)
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()},
-                      on_step=False, on_epoch=True, batch_size=len(batch["rgb"]))
-        return parts["loss"]
-
-    def on_train_epoch_end(self) -> None:
-        """Log mAP and F1 of the validation runs every few epochs."""
-        epoch = self.current_epoch + 1
-        if not self._validation or epoch % self.settings.optimiser.validate_every:
-            return
-        self.network.eval()
-        spec = ModelSpec(name=self.settings.name, read_mpp=self.settings.read_mpp)
-        truth, found = detect_tiles(self.network, self._validation, spec=spec)
-        self.network.train()
-        result = evaluate_detections(
-            truth, found, classes=self.settings.labels.names, min_score=spec.min_score
-        )
-        self.log_dict({"validation/map": result.map, "validation/f1": result.f1})
-
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - lightning's own union is untyped
-        """Return AdamW with a one-cycle rate per step."""
-        settings = self.settings.optimiser
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            max_lr=settings.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.2,
-        )
-        return {"optimizer": optimiser,
-                "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    network = fit_network(
+        settings,
+        train=split.train,
+        validation=split.validation,
+        work=out / WORK_FOLDER,
+        compute=compute,
+        progress=progress,
+    )
+    return _finish(network, settings, split=split, out=out, compute=compute)
 
 
 def _claim(out: Path, settings: TrainSettings) -> None:
     """Make `out` this training's folder, or refuse a folder of another one."""
-    path = out / "training" / "settings.yaml"
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    path = out / WORK_FOLDER / "settings.yaml"
     if path.exists():
-        if path.read_text(encoding="utf-8") != text:
+        if parse_settings(TrainSettings, read_values(path), source=path) != settings:
             raise OutputConflictError(
                 f"{out}: holds a training with other settings; give another --out or remove it"
             )
-    elif out.exists() and any(out.iterdir()):
-        raise OutputConflictError(f"{out}: is not empty and holds no training; give another --out")
-    else:
+        return
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputConflictError(f"{out}: is there and holds no training; give another --out")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror})") from None
+    with whole_file(path) as partial:
+        partial.write_text(
+            yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            encoding="utf-8",
+        )
 
 
 def _finish(
@@ -203,10 +158,12 @@ def _finish(
         provenance=_provenance(settings, split=split, compute=compute),
     )
     truth, found = detect_tiles(network, split.validation or split.train, spec=spec)
-    spec = spec.model_copy(update={
-        "min_score": best_threshold(truth, found),
-        "halo_px": measure_halo(network, split.train, mpp=settings.read_mpp),
-    })
+    spec = spec.model_copy(
+        update={
+            "min_score": best_threshold(truth, found),
+            "halo_px": measure_halo(network, split.train, mpp=settings.read_mpp),
+        }
+    )
     log.info("threshold %.2f, halo %d px", spec.min_score, spec.halo_px)
     return save_model(out, spec, network)
 
@@ -221,6 +178,7 @@ def _provenance(settings: TrainSettings, *, split: Split, compute: Compute) -> d
         "runs": {part: sorted({tile.run for tile in tiles}) for part, tiles in parts.items()},
         "tiles": {part: len(tiles) for part, tiles in parts.items()},
         "nuclei": {part: sum(len(t.label) for t in tiles) for part, tiles in parts.items()},
+        "threshold_from": "validation" if split.validation else "train",
         "optimiser": settings.optimiser.model_dump(mode="json"),
         "augment": settings.augment.model_dump(mode="json"),
     }
