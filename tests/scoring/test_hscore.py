@@ -121,7 +121,7 @@ def test_one_class_is_its_own_whole() -> None:
 
 @pytest.mark.realdata
 def test_scores_are_those_qupath_shows(real_data: Path) -> None:
-    rows = pd.read_csv(real_data / "qupath_reference/scores.csv")
+    rows = pd.read_csv(real_data / "qupath_reference/scores.csv", float_precision="round_trip")
     assert len(rows) > 50
     for row in rows.drop(columns="prefix").astype(float).to_numpy():
         score = Score(*map(int, row[:4]))
