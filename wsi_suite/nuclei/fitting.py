@@ -29,7 +29,15 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Told after every epoch: epochs done, all epochs, the latest of ``train/loss`` and its parts and
 of ``validation/map`` and ``validation/f1``."""
 
-_ADVICE: tuple[str, ...] = ()
+LIGHTNING_LOGGERS = "lightning.pytorch", "lightning.fabric"
+
+# Warnings of lightning that are no use to the user: what they advise is done on purpose.
+_ADVICE = (
+    "Checkpoint directory .* exists and is not empty",
+    "The '.*' does not have many workers",
+    "(GPU|MPS) available but not used",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+)
 
 
 def fit_network(
@@ -168,7 +176,7 @@ def _make_trainer(
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep lightning's banners and advice from the user: progress has its own way."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
