@@ -157,6 +157,7 @@ class TestTraining:
         with pytest.raises(StoppedError):
             train_model(SETTINGS, data=data, out=out, progress=stop_after(2))
         assert not (out / "model.yaml").exists()
+        out = out.rename(tmp_path / "moved")
         told = []
         again = train_model(SETTINGS, data=data, out=out, progress=lambda *now: told.append(now))
         assert [epoch for epoch, *_ in told] == [2]

@@ -34,6 +34,7 @@ LIGHTNING_LOGGERS = "lightning.pytorch", "lightning.fabric"
 # Warnings of lightning that are no use to the user: what they advise is done on purpose.
 _ADVICE = (
     "Checkpoint directory .* exists and is not empty",
+    "The dirpath has changed",
     "The '.*' does not have many workers",
     "(GPU|MPS) available but not used",
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
