@@ -7,24 +7,48 @@ of a run's fingerprint.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from wsi_suite.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
 
 
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, float) else value
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # YAML takes a run named 386 for a number; a setting that is a text takes it back.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, values: object) -> object:
+        return {} if values is None else values  # a heading in YAML with nothing below it
 
 
 class TissueSettings(Section):
@@ -40,7 +64,7 @@ class TileSettings(Section):
     """The OME-Zarr store of the tissue at working resolution."""
 
     keep: bool = Field(True, description="keep tiles.ome.zarr beside the results")
-    ome_zarr_version: Literal["0.4", "0.5"] = Field(
+    ome_zarr_version: Annotated[Literal["0.4", "0.5"], BeforeValidator(_number_as_text)] = Field(
         "0.5", description="0.5: sharded, napari; 0.4: many files, QuPath"
     )
 
@@ -92,12 +116,13 @@ class ScoreSettings(Section):
         None, description="what the DAB shows; a nuclear H-score needs a nuclear marker"
     )
 
-    @model_validator(mode="after")
-    def _rising(self) -> ScoreSettings:
-        low, middle, high = self.thresholds_od
+    @field_validator("thresholds_od")
+    @classmethod
+    def _rising(cls, values: tuple[float, float, float]) -> tuple[float, float, float]:
+        low, middle, high = values
         if not 0 <= low < middle < high:
-            raise ValueError("thresholds_od must rise, as in [0.2, 0.4, 0.6]")
-        return self
+            raise ValueError("expected rising optical densities, as in [0.2, 0.4, 0.6]")
+        return values
 
 
 class RunSettings(Section):
@@ -138,7 +163,9 @@ def load_settings(file: Path | None = None, *, overrides: Iterable[str] = ()) ->
     ConfigError
         The file cannot be read, a key does not exist or a value is out of its limits.
     """
-    return parse_settings(Settings, read_values(file, overrides=overrides), source=file)
+    if file is not None:  # alone, so that the message names the file for its own mistakes only
+        parse_settings(Settings, read_values(file), source=file)
+    return parse_settings(Settings, read_values(file, overrides=overrides))
 
 
 def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -151,7 +178,9 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
         *path, leaf = key.strip().split(".")
         section = values
         for name in path:
-            section = section.setdefault(name, {})
+            if section.get(name) is None:
+                section[name] = {}
+            section = section[name]
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
         try:
@@ -161,24 +190,37 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
     return values
 
 
-def parse_settings(
-    kind: type[M], values: Mapping[str, Any], *, source: Path | None = None
-) -> M:
+def parse_settings(kind: type[M], values: Mapping[str, Any], *, source: Path | None = None) -> M:
     """Build a settings model from nested values, or say in one line what is wrong with them."""
-    where = f"{source}: " if source else ""
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(key, setting_keys(kind)) or "; known: " + ", ".join(
-                sorted(setting_keys(kind))
-            )
-            raise ConfigError(f"{where}unknown setting '{key}'{hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = f" = {first['input']!r}" if not isinstance(first["input"], dict) else ""
-        raise ConfigError(f"{where}{key}{given}: {message}") from None
+        where = f"{source}: " if source else ""
+        raise ConfigError(where + _in_words(error.errors()[0], kind=kind)) from None
+
+
+def _in_words(mistake: ErrorDetails, *, kind: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        return f"unknown setting '{key}'{_nearest_key(key, kind=kind)}"
+    if mistake["type"] == "missing":
+        return f"{key}: missing; expected a value"
+    given = "" if isinstance(mistake["input"], dict) else f" = {mistake['input']!r}"
+    if mistake["type"] in ("model_type", "model_attributes_type"):
+        return f"{key}{given}: expected a section with settings of its own"
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{key}{given}: {message}"
+
+
+def _nearest_key(key: str, *, kind: type[BaseModel]) -> str:
+    """Return a hint at the setting or section that is meant, wherever it stands."""
+    known = setting_keys(kind)
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    by_name |= {name.partition(".")[0]: name.partition(".")[0] for name in known}
+    near = difflib.get_close_matches(key.rpartition(".")[2], by_name, n=1)
+    if near:
+        return f" (did you mean '{by_name[near[0]]}'?)"
+    return did_you_mean(key, known) or f"; known: {', '.join(sorted(known))}"
 
 
 def setting_keys(kind: type[BaseModel], *, prefix: str = "") -> list[str]:
@@ -196,8 +238,10 @@ def setting_keys(kind: type[BaseModel], *, prefix: str = "") -> list[str]:
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not UTF-8 text; expected a YAML file of settings") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
     if values is None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +38,7 @@ class Box:
     height: int
 
     def __post_init__(self) -> None:
-        assert self.width >= 0 and self.height >= 0, f"negative size: {self}"
+        assert min(self.width, self.height) >= 0, f"negative size: {self}"
 
     @property
     def right(self) -> int:
@@ -88,11 +87,11 @@ class Scale:
 
     def to_level0(self, points: Points) -> Points:
         """Convert ``(N, 2)`` points from working to level-0 pixels."""
-        return points * np.array([self.x, self.y])
+        return np.multiply(points, (self.x, self.y), dtype=np.float64)
 
     def from_level0(self, points: Points) -> Points:
         """Convert ``(N, 2)`` points from level-0 to working pixels."""
-        return points / np.array([self.x, self.y])
+        return np.divide(points, (self.x, self.y), dtype=np.float64)
 
     def box_to_level0(self, box: Box) -> Box:
         """Return the smallest level-0 box that covers a working box."""

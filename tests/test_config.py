@@ -1,0 +1,142 @@
+"""Settings: what is accepted, how it is merged, and what is said of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsi_suite.config import Section, Settings, load_settings, parse_settings, setting_keys
+from wsi_suite.errors import ConfigError
+from wsi_suite.nuclei.training_settings import SplitSettings
+
+
+def test_overrides_nest_and_their_values_are_yaml() -> None:
+    settings = load_settings(
+        overrides=[
+            "mpp=0.25",
+            "score.marker=Ki-67",
+            "score.thresholds_od=[0.1, 0.3, 0.5]",
+            "tiles.keep=no",
+        ]
+    )
+    assert settings.mpp == 0.25
+    assert settings.score.marker == "Ki-67"
+    assert settings.score.thresholds_od == (0.1, 0.3, 0.5)
+    assert settings.tiles.keep is False
+    assert settings.detect == Settings().detect
+
+
+def test_the_last_override_holds_and_null_takes_back() -> None:
+    assert load_settings(overrides=["score.marker=ER", "score.marker=PR"]).score.marker == "PR"
+    assert load_settings(overrides=["score.marker=ER", "score.marker=null"]).score.marker is None
+
+
+def test_overrides_go_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("score: {marker: ER, thresholds_od: [0.1, 0.2, 0.3]}", encoding="utf-8")
+    score = load_settings(file, overrides=["score.marker=PR"]).score
+    assert (score.marker, score.thresholds_od) == ("PR", (0.1, 0.2, 0.3))
+
+
+def test_fields_that_were_set_are_known_as_such() -> None:
+    score = load_settings(overrides=["score.marker=null"]).score
+    assert score.model_fields_set == {"marker"}
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "score:\n", "score: {}"])
+def test_a_file_without_settings_means_the_defaults(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert load_settings(file) == Settings()
+    assert load_settings(file, overrides=["score.marker=ER"]).score.marker == "ER"
+
+
+@pytest.mark.parametrize("value", ["0.4", "0.5", '"0.4"', "'0.5'"])
+def test_a_format_version_may_be_a_number(value: str) -> None:
+    settings = load_settings(overrides=[f"tiles.ome_zarr_version={value}"])
+    assert settings.tiles.ome_zarr_version == value.strip("'\"")
+
+
+def test_numbers_become_text_where_text_is_meant() -> None:
+    split = parse_settings(SplitSettings, {"test_runs": [386, "1574-1595"]})
+    assert split.test_runs == ("386", "1574-1595")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("score.markr=ER", "unknown setting 'score.markr' (did you mean 'score.marker'?)"),
+        ("markr=ER", "unknown setting 'markr' (did you mean 'score.marker'?)"),
+        ("scor.marker=ER", "unknown setting 'scor' (did you mean 'score'?)"),
+        ("xyzzy=1", "unknown setting 'xyzzy'; known: detect.min_score, detect.model, "),
+        ("score.marker=HER2", "score.marker = 'HER2': expected 'ER', 'PR', 'Ki-67' or 'other'"),
+        ("tiles.ome_zarr_version=0.3", "tiles.ome_zarr_version = '0.3': expected '0.4' or '0.5'"),
+        ("detect.min_score=1.5", "detect.min_score = 1.5: expected less than or equal to 1"),
+        ("detect.min_score=.nan", "detect.min_score = nan: expected a finite number"),
+        ("measure.disc_radius_um=0", "measure.disc_radius_um = 0: expected greater than 0"),
+        ("mpp=50", "mpp = 50: expected less than or equal to 10"),
+        ("mpp=quarter", "mpp = 'quarter': expected a valid number"),
+        ("run.workers=0", "run.workers = 0: expected greater than or equal to 1"),
+        ("score=ER", "score = 'ER': expected a section with settings of its own"),
+        ("mpp.x=1", "mpp: expected a valid number"),
+        ("stain.dab=[1, 2]", "stain.dab.2: missing; expected a value"),
+        ("score.thresholds_od=[0.2,0.2,0.6]", "expected rising optical densities"),
+        ("score.thresholds_od=[-0.2,0.2,0.6]", "expected rising optical densities"),
+        ("score.marker", "--set score.marker: expected key=value"),
+        ("=ER", "--set =ER: expected key=value"),
+        ("score.marker=[", "--set score.marker=[: the value is not YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_key_value_and_what_was_expected(
+    override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(overrides=[override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_section_cannot_stand_below_a_value() -> None:
+    with pytest.raises(ConfigError, match="'mpp' is a value, not a section"):
+        load_settings(overrides=["mpp=1", "mpp.x=1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"score: {marker: HER2}", "score.marker = 'HER2'"),
+        (b"scor: {}", "unknown setting 'scor'"),
+        (b"- score", "expected sections of settings, found list"),
+        (b"just words", "expected sections of settings, found str"),
+        (b"score: [1, ", "not YAML"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file, overrides=["score.marker=ER"])
+    assert str(caught.value).startswith(f"{file}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read \(No such file"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_setting_keys_are_dotted() -> None:
+    keys = setting_keys(Settings)
+    assert {"mpp", "tiles.keep", "score.thresholds_od", "run.device"} <= set(keys)
+    assert len(keys) == len(set(keys))
+
+
+def test_settings_cannot_be_changed() -> None:
+    class Example(Section):
+        value: int = 1
+
+    with pytest.raises(ValueError, match="frozen"):
+        Example().value = 2
