@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,41 @@ import numpy as np
 
 from wsi_suite.batch import Outcome, Progress, run_batch
 from wsi_suite.config import Settings
-from wsi_suite.nuclei.evaluation import Counts, Labelled, count_matches
+from wsi_suite.errors import ConfigError
+from wsi_suite.nuclei.evaluation import Labelled, count_matches, match_all
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.nuclei.weights import find_model
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.synthetic import Truth, make_slide, read_truth, write_truth
 
 MATCH_UM = 3.5
 SLIDE_NAME = "synthetic_ER.tif"
+TRUTH_NAME = "truth.parquet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is there and what was found, of one class or of all.
+
+    Attributes
+    ----------
+    name
+        The class, or the classes joined as QuPath joins them.
+    there, found
+        Numbers of nuclei.
+    f1
+        Of matches within 3.5 um.
+    h_score, measured
+        The true H-score and the one of the run.
+    """
+
+    name: str
+    there: int
+    found: int
+    f1: float
+    h_score: float | None
+    measured: float | None
 
 
 @dataclass(frozen=True)
@@ -31,59 +59,86 @@ class Comparison:
         The slide's nuclei.
     found
         The detector's.
-    all
-        Matches within 3.5 um, classes ignored.
-    by_class
-        The same within each class.
     """
 
     outcome: Outcome
     truth: Truth
     found: Nuclei
-    all: Counts
-    by_class: dict[str, Counts]
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each class and one for all."""
+        classes = self.found.classes
+        there = _labelled(self.truth.nuclei, self.truth.mpp, classes=classes)
+        found = _labelled(self.found, self.truth.mpp, classes=classes)
+        for index, name in enumerate(classes):
+            yield self._row(name, there.of_class(index), found.of_class(index), h_of=name)
+        yield self._row(" + ".join(sorted(classes)), there, found, h_of=None)
+
+    def _row(self, name: str, there: Labelled, found: Labelled, *, h_of: str | None) -> Row:
+        hit, _ = match_all([there], [found], MATCH_UM)
+        scores = (self.outcome.summary or {})["scores"]
+        return Row(
+            name,
+            there=len(there.points),
+            found=len(found.points),
+            f1=count_matches(hit, len(there.points)).f1,
+            h_score=self.truth.h_score(h_of),
+            measured=scores[name]["h_score"],
+        )
 
 
-def make_example(folder: Path, *, side_px: int) -> Path:
-    """Write the example slide and its truth into a folder, unless they are there already."""
-    slide = folder / SLIDE_NAME
-    truth_path = folder / "truth.parquet"
-    if slide.exists() and truth_path.exists() and read_truth(truth_path).width == side_px:
+def make_example(folder: Path, *, side_px: int, overwrite: bool = False) -> Path:
+    """Write the example slide and its truth into a folder, unless they are there already.
+
+    Parameters
+    ----------
+    folder
+        Made where it does not exist.
+    side_px
+        Width and height of the slide, pixels of 0.25 um.
+    overwrite
+        Draw it again.
+    """
+    slide, truth_path = folder / SLIDE_NAME, folder / TRUTH_NAME
+    there = slide.exists() and truth_path.exists() and not overwrite
+    if there and read_truth(truth_path).width == side_px:
         return slide
     folder.mkdir(parents=True, exist_ok=True)
     truth = make_slide(slide, width=side_px, height=side_px, mpp=0.25, tissue_fraction=1 / 3)
-    write_truth(truth, truth_path)
     write_geojson(truth.nuclei, folder / "truth.geojson", grades=truth.grades())
+    write_truth(truth, truth_path)  # last: where it is, the slide is whole
     return slide
 
 
 def run_example(
-    slide: Path, *, settings: Settings, progress: Progress
+    slide: Path, *, settings: Settings, overwrite: bool = False, progress: Progress | None = None
 ) -> Comparison:
     """Run the example as a user would and compare with its truth.
 
     Raises
     ------
     WsiSuiteError
-        The run failed.
+        The run failed, or the model's classes are not those of the example.
     """
-    truth = read_truth(slide.parent / "truth.parquet")
+    truth = read_truth(slide.parent / TRUTH_NAME)
+    classes = find_model(settings.detect.model).spec.classes
+    if set(classes) != set(truth.nuclei.classes):
+        raise ConfigError(
+            f"model '{settings.detect.model}' knows {', '.join(classes)}; the example has "
+            f"{', '.join(truth.nuclei.classes)}"
+        )
     (outcome,) = run_batch(
-        [slide], out=slide.parent / "results", settings=settings, progress=progress
+        [slide],
+        out=slide.parent / "results",
+        settings=settings,
+        overwrite=overwrite,
+        progress=progress,
     )
     if outcome.error is not None:
         raise outcome.error
     assert outcome.folder is not None
     found, _ = read_nuclei(outcome.folder / "nuclei.parquet")
-    there = _labelled(truth.nuclei, truth.mpp, classes=found.classes)
-    here = _labelled(found, truth.mpp, classes=found.classes)
-    by_class = {
-        name: count_matches([there.of_class(index)], [here.of_class(index)], MATCH_UM)
-        for index, name in enumerate(found.classes)
-    }
-    return Comparison(
-        outcome, truth, found, count_matches([there], [here], MATCH_UM), by_class
-    )
+    return Comparison(outcome, truth, found)
 
 
 def _labelled(nuclei: Nuclei, mpp: float, *, classes: tuple[str, ...]) -> Labelled:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -27,34 +29,39 @@ class Check:
     """
 
     name: str
-    state: str
+    state: Literal["ok", "absent", "bad"]
     found: str
     remedy: str = ""
 
 
-def examine() -> list[Check]:
-    """Look at everything; no check stops another."""
-    return [_guarded(name, check) for name, check in _CHECKS.items()]
+def examine() -> Iterator[Check]:
+    """Look at one thing after another; none that is broken stops the others."""
+    for name, look in _LOOKS.items():
+        try:
+            yield look()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            yield Check(name, "bad", reason, "install wsi-suite again, with its constraints file")
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    try:
-        return check()
-    except Exception as error:  # noqa: BLE001 - whatever is broken is what is asked for
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        return Check(name, "bad", reason, "install wsi-suite again, with its constraints file")
+def _suite() -> Check:
+    from wsi_suite import __version__
+
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return Check("wsi-suite", "ok", f"{__version__}, {python}")
 
 
 def _openslide() -> Check:
     import openslide
 
-    return Check("OpenSlide", "ok", f"{openslide.__library_version__}, "
-                 f"openslide-python {openslide.__version__}")
+    return Check(
+        "OpenSlide",
+        "ok",
+        f"{openslide.__library_version__}, openslide-python {openslide.__version__}",
+    )
 
 
 def _tiatoolbox() -> Check:
-    from importlib.metadata import version
-
     return Check("TIAToolbox", "ok", version("tiatoolbox"))
 
 
@@ -87,25 +94,43 @@ def _qupath() -> Check:
     if program and Path(program).exists():
         return Check("QuPath", "ok", program)
     found = f"PAQUO_QUPATH_DIR={named} does not exist" if named else "not found"
-    return Check("QuPath", "absent", found,
-                 "results open there as GeoJSON; set PAQUO_QUPATH_DIR to its folder if it is here")
+    return Check(
+        "QuPath",
+        "absent",
+        found,
+        "results open there as GeoJSON; set PAQUO_QUPATH_DIR to its folder if it is here",
+    )
+
+
+def _training() -> Check:
+    try:
+        found = f"lightning {version('lightning')}, tensorboard {version('tensorboard')}"
+    except PackageNotFoundError as missing:
+        remedy = "'wsi-suite train' needs it: pip install 'wsi-suite[train]'"
+        return Check("training", "absent", f"{missing.name} is not installed", remedy)
+    return Check("training", "ok", found)
 
 
 def _disk() -> Check:
     folder = Path.cwd()
     usage = shutil.disk_usage(folder)
-    with tempfile.TemporaryDirectory(dir=folder):
-        pass
-    state = "ok" if usage.free > 0.05 * usage.total else "bad"
-    return Check("disk", state, f"{usage.free / 1e9:.0f} of {usage.total / 1e9:.0f} GB free at "
-                 f"{folder}", "" if state == "ok" else "free some, or give --no-keep-tiles")
+    found = f"{usage.free / 1e9:.0f} of {usage.total / 1e9:.0f} GB free at {folder}"
+    if not os.access(folder, os.W_OK):
+        return Check("disk", "absent", f"{found}, not writable", "give --out another folder")
+    if usage.free < _FREE_SHARE * usage.total:
+        return Check("disk", "bad", found, "free some, or give --no-keep-tiles")
+    return Check("disk", "ok", found)
 
 
-_CHECKS: dict[str, Callable[[], Check]] = {
+_FREE_SHARE = 0.05  # of the disk, that a run leaves
+
+_LOOKS: dict[str, Callable[[], Check]] = {
+    "wsi-suite": _suite,
     "OpenSlide": _openslide,
     "TIAToolbox": _tiatoolbox,
     "torch": _torch,
     "models": _models,
+    "training": _training,
     "QuPath": _qupath,
     "disk": _disk,
 }

@@ -6,37 +6,71 @@ the way (of several slides: some), 2 what was given cannot be used, 130 interrup
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import click
 import typer
 
-from wsi_suite.cli import inspect, models, run, show
+from wsi_suite.cli import look, models, run
 from wsi_suite.cli.options import debug_wanted
-from wsi_suite.cli.terminal import show_error
 from wsi_suite.errors import WsiSuiteError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="wsi-suite",
     help="From a whole-slide image to nuclei and a trusted IHC score.",
-    epilog="Start with: wsi-suite demo",
+    epilog="Start with: wsi-suite demo\n\nThen: wsi-suite run SLIDE --out results",
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # click does it
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_SCORE, _MODELS, _LOOK = "Score slides", "Train and evaluate models", "Look around"
-app.command(rich_help_panel=_SCORE)(run.run)
-app.command(rich_help_panel=_SCORE)(run.tile)
-app.command(rich_help_panel=_SCORE)(run.detect)
-app.command(rich_help_panel=_SCORE)(run.score)
-app.command(rich_help_panel=_MODELS)(models.train)
-app.command(rich_help_panel=_MODELS)(models.evaluate)
-app.command("models", rich_help_panel=_MODELS)(models.list_models)
-app.command(rich_help_panel=_LOOK)(show.demo)
-app.command(rich_help_panel=_LOOK)(inspect.info)
-app.command(rich_help_panel=_LOOK)(inspect.doctor)
+
+
+def _add(command: Callable[..., None], panel: str, *examples: str, name: str | None = None) -> None:
+    """Add a command; its docstring is the help, and examples stand at its end."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    app.command(
+        name,
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+        epilog="\n\n".join(f"[dim]Example:[/dim] {example}" for example in examples),
+        rich_help_panel=panel,
+    )(command)
+
+
+_add(
+    run.run,
+    "Score slides",
+    "wsi-suite run B12_ER.svs --out results --set score.marker=ER",
+    "wsi-suite run slides/ --out results --roi annotations/",
+)
+_add(run.tile, "Score slides", "wsi-suite tile slides/ --out results")
+_add(run.detect, "Score slides", "wsi-suite detect results/B12_ER --set score.marker=ER")
+_add(
+    run.score,
+    "Score slides",
+    "wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]",
+)
+_add(
+    models.train,
+    "Train and evaluate models",
+    "wsi-suite train train.yaml --data endonuke --out models/mine",
+)
+_add(
+    models.evaluate,
+    "Train and evaluate models",
+    "wsi-suite evaluate --model models/mine --data endonuke --run 386-456",
+)
+_add(models.list_models, "Train and evaluate models", "wsi-suite models", name="models")
+_add(look.demo, "Look around", "wsi-suite demo --out try-it")
+_add(look.info, "Look around", "wsi-suite info B12_ER.svs")
+_add(look.doctor, "Look around", "wsi-suite doctor")
 
 
 @app.callback(invoke_without_command=True)
@@ -50,16 +84,50 @@ def _version(
         raise typer.Exit
 
 
-def main() -> NoReturn:
-    """Run the command line; the entry point."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code; the entry point.
+
+    Parameters
+    ----------
+    arguments
+        What was typed after the program's name; ``sys.argv`` by default.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what a Windows pipe cannot
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    """Run a command; what goes wrong is said in one line."""
     try:
-        app()
+        code = app(arguments, prog_name="wsi-suite", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        program = error.ctx.command_path if error.ctx else "wsi-suite"
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?")) else "."
+        return _fail(f"{message}{stop} See '{program} --help'.", error.exit_code)
     except WsiSuiteError as error:
-        show_error(error)
-        if debug_wanted():
-            raise
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        show_error("interrupted; run the same command again to go on")
-        sys.exit(130)
-    sys.exit(0)
+        return _fail(error, error.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # click turns Ctrl-C into it
+        return _fail("interrupted; the same command again goes on from here", code)
+    return int(code)
+
+
+def _fail(error: object, code: int) -> int:
+    import traceback
+
+    from wsi_suite.cli.terminal import show_error
+
+    show_error(error)
+    if debug_wanted():
+        traceback.print_exc()
+    return code

@@ -2,173 +2,228 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wsi_suite.cli.options import Debug, Device, Json, SetValue
+from wsi_suite.cli.options import Debug, Device, Json
 
 Data = Annotated[
     Path,
-    typer.Option(help="Folder with images/, labels/ and tiles.csv (id, id_run, mpp).",
-                 metavar="FOLDER"),
+    typer.Option(
+        help="Folder with images/, labels/ and tiles.csv (id, id_run, mpp).",
+        metavar="FOLDER",
+        show_default=False,
+    ),
 ]
 TileMpp = Annotated[
     float | None,
-    typer.Option(help="um per pixel of the tiles, where tiles.csv does not say.", metavar="F"),
+    typer.Option(
+        help="um per pixel of the tiles, where tiles.csv does not say.",
+        metavar="UM",
+        min=0.05,
+        max=10,
+    ),
 ]
+TrainConfig = Annotated[
+    Path,
+    typer.Argument(
+        help="YAML of a training, as sample_configs/train_endonuke.yaml.",
+        metavar="CONFIG",
+        show_default=False,
+    ),
+]
+TrainValue = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="One setting, as optimiser.epochs=20; may be repeated, goes over CONFIG.",
+        metavar="KEY=VALUE",
+    ),
+]
+ModelOut = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="Becomes the model's folder.", metavar="DIR", show_default=False
+    ),
+]
+AnyModel = Annotated[
+    str,
+    typer.Option(
+        help="A bundled model's name, or a model folder.",
+        metavar="NAME|FOLDER",
+        show_default=False,
+    ),
+]
+Runs = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="Only tiles of this id_run; may be repeated.", metavar="ID"),
+]
+MatchUm = Annotated[
+    float, typer.Option(min=0.1, help="Largest distance of a match, um.", metavar="UM")
+]
+
+MATCH_UM = 3.5
 
 
 def train(
-    config: Annotated[
-        Path, typer.Argument(help="YAML of a training (see sample_configs/).", metavar="CONFIG")
-    ],
+    *,
+    config: TrainConfig,
     data: Data,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Becomes the model's folder.", metavar="DIR")
-    ],
+    out: ModelOut,
     mpp: TileMpp = None,
-    set_: SetValue = None,
+    set_: TrainValue = None,
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a detector on labelled tiles; the same command again goes on.
+    r"""Train a detector on labelled tiles.
 
-    Needs the extra 'train': pip install 'wsi-suite\\[train]'. Curves: tensorboard --logdir DIR.
-
-    wsi-suite train sample_configs/train_endonuke.yaml --data endonuke --out models/mine
+    Figures on split.test_runs come at the end. A training that was stopped goes on when the same
+    command is given again; 'tensorboard --logdir DIR' shows its curves. Needs the extra
+    'train': pip install 'wsi-suite\[train]'.
     """
-    from wsi_suite.cli.terminal import stderr
+    from wsi_suite.cli.terminal import print_json, say
     from wsi_suite.config import parse_settings, read_values
     from wsi_suite.errors import ConfigError
 
-    try:
-        import lightning  # noqa: F401 - only to say in one line that it is missing
-    except ImportError:
-        raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'") from None
-    from wsi_suite.nuclei.training import train_model
+    if find_spec("lightning") is None or find_spec("tensorboard") is None:
+        raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
+    from wsi_suite.cli.progress import epoch_progress
     from wsi_suite.nuclei.training_settings import TrainSettings
 
-    settings = parse_settings(TrainSettings, read_values(config, overrides=set_ or []),
-                              source=config)
-    with _epochs() as told:
-        folder = train_model(settings, data=data, out=out, mpp=mpp, device=device or "auto",
-                             progress=told)
-    stderr.print(f"model: {folder.path}", markup=False, soft_wrap=True)
+    values = read_values(config, overrides=set_ or [])
+    settings = parse_settings(TrainSettings, values, source=config)
+    with epoch_progress() as progress:
+        from wsi_suite.nuclei.training import train_model  # takes seconds
+
+        model = train_model(
+            settings, data=data, out=out, mpp=mpp, device=device or "auto", progress=progress
+        )
+    say(f"model: {model.path}")
+    figures = None
     if settings.split.test_runs:
-        runs = settings.split.test_runs
-        _evaluate(str(out), data=data, mpp=mpp, runs=list(runs), match_um=3.5,
-                  device=device or "auto", as_json=as_json)
+        figures = _evaluate(
+            str(out), data=data, mpp=mpp, runs=settings.split.test_runs, device=device
+        )
+    if as_json:
+        print_json({"model": str(model.path), "hash": model.hash, "evaluation": figures})
+    elif figures:
+        _show_figures(figures)
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Option(help="A bundled model's name, or a model folder.", metavar="NAME|FOLDER")
-    ],
+    *,
+    model: AnyModel,
     data: Data,
     mpp: TileMpp = None,
-    runs: Annotated[
-        list[str] | None,
-        typer.Option("--run", help="Only tiles of this id_run; may be repeated.", metavar="ID"),
-    ] = None,
-    match_um: Annotated[
-        float, typer.Option(min=0.1, help="Largest distance of a match, um.", metavar="F")
-    ] = 3.5,
+    runs: Runs = None,
+    match_um: MatchUm = MATCH_UM,
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure a model on labelled tiles: average precision, precision, recall, F1.
 
-    wsi-suite evaluate --model endonuke-resnet18 --data endonuke --run 386-456 --run 1574-1595
+    A detection matches the nearest free nucleus of its class within --match-um, confident ones
+    first. Precision, recall and F1 are those at the model's own threshold.
     """
-    _evaluate(model, data=data, mpp=mpp, runs=runs or [], match_um=match_um,
-              device=device or "auto", as_json=as_json)
+    from wsi_suite.cli.terminal import print_json
+
+    figures = _evaluate(
+        model, data=data, mpp=mpp, runs=runs or (), match_um=match_um, device=device
+    )
+    if as_json:
+        print_json(figures)
+    else:
+        _show_figures(figures)
 
 
-def list_models(as_json: Json = False, debug: Debug = False) -> None:
+def list_models(*, as_json: Json = False, debug: Debug = False) -> None:
     """List the bundled models."""
-    from wsi_suite.cli.terminal import show_table, stdout
+    from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.nuclei.weights import bundled_models, find_model
 
     folders = [find_model(name) for name in bundled_models()]
     if as_json:
-        stdout.file.write(json.dumps(
-            [{"name": f.spec.name, "path": str(f.path), "hash": f.hash,
-              "classes": f.spec.classes, "read_mpp": f.spec.read_mpp} for f in folders],
-            indent=2) + "\n")
+        print_json(
+            [
+                {
+                    "name": folder.spec.name,
+                    "path": str(folder.path),
+                    "hash": folder.hash,
+                    "classes": folder.spec.classes,
+                    "read_mpp": folder.spec.read_mpp,
+                }
+                for folder in folders
+            ]
+        )
         return
-    show_table("", ("model", "classes", "um/px", "backbone", "hash"), [
-        (f.spec.name, ", ".join(f.spec.classes), f.spec.read_mpp, f.spec.network.backbone,
-         f.hash[:12]) for f in folders])
+    if not folders:
+        say("No model is bundled; give a model folder to --model.")
+        return
+    rows = (
+        (
+            folder.spec.name,
+            ", ".join(folder.spec.classes),
+            folder.spec.read_mpp,
+            folder.spec.network.backbone,
+            folder.hash[:12],
+        )
+        for folder in folders
+    )
+    show_table(("model", "classes", "um/px", "backbone", "hash"), rows)
 
 
 def _evaluate(
-    model: str, *, data: Path, mpp: float | None, runs: list[str], match_um: float, device: str,
-    as_json: bool,
-) -> None:
-    from wsi_suite.cli.terminal import stderr, stdout
+    model: str,
+    *,
+    data: Path,
+    mpp: float | None,
+    runs: Sequence[str],
+    device: str | None,
+    match_um: float = MATCH_UM,
+) -> dict[str, Any]:
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.terminal import note
     from wsi_suite.nuclei.detector import load_detector
     from wsi_suite.nuclei.evaluation import evaluation_as_dict
     from wsi_suite.nuclei.labelled import load_tiles, tiles_of_runs
     from wsi_suite.nuclei.tiles import evaluate_model
 
-    detector = load_detector(model, device=device)
+    detector = load_detector(model, device=device or "auto")
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)
     if runs:
         tiles = tiles_of_runs(tiles, runs)
-    seen = set(detector.spec.provenance.get("runs", {}).get("train", []))
-    if seen & {tile.run for tile in tiles}:
-        stderr.print("[yellow]note:[/yellow] the model was trained on some of these runs: "
-                     + ", ".join(sorted(seen & {tile.run for tile in tiles})))
-    with stderr.status(f"{len(tiles)} tiles"):
-        figures = evaluation_as_dict(evaluate_model(detector, tiles, match_um=match_um))
-    if as_json:
-        stdout.file.write(json.dumps(figures, indent=2) + "\n")
-    else:
-        _show_figures(figures)
+    trained_on = set(detector.spec.provenance.get("runs", {}).get("train", []))
+    seen = sorted(trained_on & {tile.run for tile in tiles})
+    if seen:
+        note(f"the model was trained on some of these runs: {', '.join(seen)}")
+    with working(f"detecting in {len(tiles)} tiles"):
+        return evaluation_as_dict(evaluate_model(detector, tiles, match_um=match_um))
 
 
 def _show_figures(figures: dict[str, Any]) -> None:
     from wsi_suite.cli.terminal import show_table, stdout
 
-    show_table("", ("class", "AP", "precision", "recall"), [
+    classes = [
         (name, _three(ap), _three(figures["precision"][name]), _three(figures["recall"][name]))
-        for name, ap in figures["ap"].items()])
-    stdout.print(f"mAP {_three(figures['map'])}   F1 {_three(figures['f1'])}   "
-                 f"F1 without classes {_three(figures['f1_agnostic'])}")
-    stdout.print(f"{figures['nuclei']} nuclei in {figures['tiles']} tiles; matches within "
-                 f"{figures['match_um']} um, scores from {figures['min_score']}", style="dim")
+        for name, ap in figures["ap"].items()
+    ]
+    show_table(("class", "AP", "precision", "recall"), classes)
+    stdout.print(
+        f"mAP {_three(figures['map'])}   F1 {_three(figures['f1'])}   "
+        f"F1 without classes {_three(figures['f1_agnostic'])}"
+    )
+    stdout.print(
+        f"{figures['nuclei']:,} nuclei in {figures['tiles']} tiles; matches within "
+        f"{figures['match_um']} um, scores from {figures['min_score']}",
+        style="dim",
+    )
 
 
 def _three(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _epochs() -> Any:  # noqa: ANN401 - a context manager of rich's
-    """Show a bar of epochs with the loss, and a line per look at the validation runs."""
-    from contextlib import contextmanager
-
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from wsi_suite.cli.terminal import stderr
-
-    @contextmanager
-    def bar() -> Any:  # noqa: ANN401
-        with Progress(TextColumn("epoch {task.completed}/{task.total}"), BarColumn(bar_width=24),
-                      TextColumn("{task.description}"), TimeRemainingColumn(compact=True),
-                      console=stderr) as progress:
-            task = progress.add_task("", total=None)
-
-            def told(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
-                text = "  ".join(
-                    f"{name.rpartition('/')[2]} {value:.3f}" for name, value in metrics.items()
-                    if name in ("train/loss", "validation/map", "validation/f1"))
-                progress.update(task, completed=epoch, total=epochs, description=text)
-
-            yield told
-
-    return bar()

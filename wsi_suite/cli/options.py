@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
 
-_RUNNING, _RESULTS = "How it is run", "What it depends on"
+_RUNNING, _RESULTS = "How it is run", "What results depend on"
 
 
 def _set_debug(wanted: bool) -> bool:
     if wanted:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("wsi_suite").setLevel(logging.DEBUG)
     return wanted
 
@@ -29,59 +30,106 @@ def debug_wanted() -> bool:
 
 Slides = Annotated[
     list[str],
-    typer.Argument(help="Slide files, folders of slides, or patterns such as 'slides/*.svs'.",
-                   metavar="SLIDE..."),
+    typer.Argument(
+        help="Slide files, folders of slides, or patterns such as 'slides/*.svs'.",
+        metavar="SLIDE...",
+        show_default=False,
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", metavar="DIR")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="Folder for the results.", metavar="DIR", show_default=False),
+]
 Model = Annotated[
     str | None,
-    typer.Option(help="A bundled model's name, or a model folder.", metavar="NAME|FOLDER",
-                 rich_help_panel=_RESULTS),
+    typer.Option(
+        help="A bundled model's name, or a model folder.",
+        metavar="NAME|FOLDER",
+        show_default="endonuke-resnet18",
+        rich_help_panel=_RESULTS,
+    ),
 ]
 Mpp = Annotated[
     float | None,
-    typer.Option(help="um per level-0 pixel, where the file does not say.", metavar="F",
-                 rich_help_panel=_RESULTS),
+    typer.Option(
+        help="um per level-0 pixel, where the file does not say.",
+        metavar="UM",
+        min=0.05,
+        max=10,
+        rich_help_panel=_RESULTS,
+    ),
 ]
 RoiFile = Annotated[
     Path | None,
-    typer.Option("--roi", help="Score only inside these QuPath annotations; with several slides "
-                 "a folder of <slide's stem>.geojson.", metavar="GEOJSON",
-                 rich_help_panel=_RESULTS),
+    typer.Option(
+        "--roi",
+        help="Score only inside these QuPath annotations; with several slides a folder of"
+        " <slide's stem>.geojson.",
+        metavar="GEOJSON",
+        rich_help_panel=_RESULTS,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file of settings (see sample_configs/run.yaml).",
-                 metavar="FILE", rich_help_panel=_RESULTS),
+    typer.Option(
+        "--config",
+        help="YAML file of settings; sample_configs/run.yaml explains each.",
+        metavar="FILE",
+        rich_help_panel=_RESULTS,
+    ),
 ]
 SetValue = Annotated[
     list[str] | None,
-    typer.Option("--set", help="One setting, as score.marker=ER; may be repeated.",
-                 metavar="KEY=VALUE", rich_help_panel=_RESULTS),
+    typer.Option(
+        "--set",
+        help="One setting, as score.marker=ER; may be repeated, goes over --config.",
+        metavar="KEY=VALUE",
+        rich_help_panel=_RESULTS,
+    ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUNNING),
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        show_default="auto",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Worker processes; by default one, or one per GPU.", metavar="N",
-                 rich_help_panel=_RUNNING),
+    typer.Option(
+        min=1,
+        help="Worker processes.",
+        metavar="N",
+        show_default="one, or one per GPU",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="Address of a Dask scheduler, as tcp://host:8786.", metavar="ADDRESS",
-                 rich_help_panel=_RUNNING),
+    typer.Option(
+        help="Work on the workers of this Dask scheduler, as tcp://host:8786.",
+        metavar="ADDRESS",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 KeepTiles = Annotated[
     bool | None,
-    typer.Option("--keep-tiles/--no-keep-tiles", help="Keep tiles.ome.zarr (default: keep).",
-                 rich_help_panel=_RUNNING, show_default=False),
+    typer.Option(
+        "--keep-tiles/--no-keep-tiles",
+        help="Keep tiles.ome.zarr beside the results.",
+        show_default="keep-tiles",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Throw away what an earlier run left and start anew.",
-                 rich_help_panel=_RUNNING),
+    typer.Option(
+        "--overwrite",
+        help="Throw away what an earlier run left and start anew.",
+        rich_help_panel=_RUNNING,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[
@@ -91,13 +139,13 @@ Debug = Annotated[
 
 
 def settings_from(
-    config: Path | None, overrides: list[str] | None, **options: Any  # noqa: ANN401
+    config: Path | None, overrides: Sequence[str] | None, **options: object
 ) -> Settings:
     """Merge a file, ``--set`` and the options that have a name of their own (dots as ``__``)."""
     from wsi_suite.config import load_settings
 
     named = [
-        f"{name.replace('__', '.')}={json.dumps(value)}"
+        f"{name.replace('__', '.')}={json.dumps(value, ensure_ascii=False)}"
         for name, value in options.items()
         if value is not None
     ]

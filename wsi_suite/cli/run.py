@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,18 +28,35 @@ from wsi_suite.cli.options import (
 
 if TYPE_CHECKING:
     from wsi_suite.batch import Outcome
+    from wsi_suite.config import ScoreSettings
 
 Results = Annotated[
     list[Path],
-    typer.Argument(help="Folders that a run left, or nuclei.parquet files.", metavar="RESULT..."),
+    typer.Argument(
+        help="Folders that a run left, or nuclei.parquet files.",
+        metavar="RESULT...",
+        show_default=False,
+    ),
 ]
 TileFolders = Annotated[
     list[Path],
-    typer.Argument(help="Folders that 'wsi-suite tile' left.", metavar="FOLDER..."),
+    typer.Argument(
+        help="Folders that 'wsi-suite tile' left.", metavar="FOLDER...", show_default=False
+    ),
+]
+ScoresOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Write summary.json per slide and summary.csv there; else only print.",
+    ),
 ]
 
 
 def run(
+    *,
     slides: Slides,
     out: Out,
     mpp: Mpp = None,
@@ -60,25 +75,34 @@ def run(
     """Find, classify and measure the nuclei of slides, and score them.
 
     Each slide gets a folder in DIR with [bold]overview.png[/bold] (look at this first),
-    nuclei.parquet, nuclei.geojson (for QuPath), summary.json and tiles.ome.zarr; DIR/summary.csv
-    has a line a slide. The same command again goes on where it was stopped.
-
-    wsi-suite run B12_ER.svs --out results --set score.marker=ER
+    summary.json, nuclei.geojson (for QuPath), nuclei.parquet and tiles.ome.zarr; DIR/summary.csv
+    has a line a slide. A run that was stopped goes on when the same command is given again.
     """
     from wsi_suite.sources import expand_slides
 
     settings = settings_from(
-        config, set_, mpp=mpp, detect__model=model, tiles__keep=keep_tiles, run__device=device,
-        run__workers=workers, run__scheduler=scheduler,
+        config,
+        set_,
+        mpp=mpp,
+        detect__model=model,
+        tiles__keep=keep_tiles,
+        run__device=device,
+        run__workers=workers,
+        run__scheduler=scheduler,
     )
-    _finish(
-        _batch(expand_slides(slides), as_json=as_json, out=out, settings=settings, stage="run",
-               rois=roi, overwrite=overwrite),
-        out=out, as_json=as_json,
+    outcomes = _batch(
+        expand_slides(slides),
+        out=out,
+        settings=settings,
+        stage="run",
+        rois=roi,
+        overwrite=overwrite,
     )
+    _finish(outcomes, as_json=as_json, table=out / "summary.csv")
 
 
 def tile(
+    *,
     slides: Slides,
     out: Out,
     mpp: Mpp = None,
@@ -95,21 +119,30 @@ def tile(
     """Store the tissue of slides as OME-Zarr, at the resolution that the model reads.
 
     The first half of [bold]run[/bold]; 'wsi-suite detect' does the second, without the slides.
-
-    wsi-suite tile slides/*.svs --out results
     """
     from wsi_suite.sources import expand_slides
 
-    settings = settings_from(config, set_, mpp=mpp, detect__model=model, run__workers=workers,
-                             run__scheduler=scheduler)
-    _finish(
-        _batch(expand_slides(slides), as_json=as_json, out=out, settings=settings, stage="tile",
-               rois=roi, overwrite=overwrite),
-        out=out, as_json=as_json,
+    settings = settings_from(
+        config,
+        set_,
+        mpp=mpp,
+        detect__model=model,
+        run__workers=workers,
+        run__scheduler=scheduler,
     )
+    outcomes = _batch(
+        expand_slides(slides),
+        out=out,
+        settings=settings,
+        stage="tile",
+        rois=roi,
+        overwrite=overwrite,
+    )
+    _finish(outcomes, as_json=as_json)
 
 
 def detect(
+    *,
     folders: TileFolders,
     roi: RoiFile = None,
     model: Model = None,
@@ -125,27 +158,27 @@ def detect(
     """Find, measure and score nuclei in stored tiles; results go beside the tiles.
 
     Gives the same bytes as [bold]run[/bold] does. Give the same --roi, if any, as for 'tile'.
-
-    wsi-suite detect results/B12_ER --set score.marker=ER
     """
-    settings = settings_from(config, set_, detect__model=model, run__device=device,
-                             run__workers=workers, run__scheduler=scheduler)
-    out = folders[0].resolve().parent
-    _finish(
-        _batch(folders, as_json=as_json, out=out, settings=settings, stage="detect", rois=roi,
-               overwrite=overwrite),
-        out=out, as_json=as_json,
+    settings = settings_from(
+        config,
+        set_,
+        detect__model=model,
+        run__device=device,
+        run__workers=workers,
+        run__scheduler=scheduler,
     )
+    out = folders[0].resolve().parent
+    outcomes = _batch(
+        folders, out=out, settings=settings, stage="detect", rois=roi, overwrite=overwrite
+    )
+    _finish(outcomes, as_json=as_json, table=out / "summary.csv")
 
 
 def score(
+    *,
     results: Results,
     roi: RoiFile = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR",
-                     help="Write summary.json per slide and summary.csv there."),
-    ] = None,
+    out: ScoresOut = None,
     config: ConfigFile = None,
     set_: SetValue = None,
     as_json: Json = False,
@@ -153,65 +186,123 @@ def score(
 ) -> None:
     """Score nuclei again with other thresholds or regions; needs neither slide nor model.
 
-    wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]
+    What is not set is as the run had it. Takes about a second for a million nuclei.
     """
-    from wsi_suite.rescore import rescore
+    from wsi_suite.errors import ConfigError
 
+    for override in set_ or []:
+        if not override.startswith("score."):
+            raise ConfigError(
+                f"--set {override}: 'wsi-suite score' sets score.* alone; the rest needs"
+                " 'wsi-suite run'"
+            )
     settings = settings_from(config, set_).score
-    given = settings.model_fields_set
-    outcomes = [rescore(result, settings, given=given, rois=roi, several=len(results) > 1)
-                for result in results]
+    outcomes = [
+        _rescored(
+            result,
+            settings,
+            given=settings.model_fields_set,
+            rois=roi,
+            several=len(results) > 1,
+        )
+        for result in results
+    ]
     if out is not None:
         _write_scores(out, outcomes)
-    _finish(outcomes, out=out, as_json=as_json)
+    _finish(outcomes, as_json=as_json, table=out and out / "summary.csv")
 
 
-def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> list[Outcome]:  # noqa: ANN401
-    from wsi_suite.batch import run_batch
-    from wsi_suite.cli.terminal import SlideProgress
+def _batch(slides: Sequence[Path], **arguments: Any) -> list[Outcome]:  # noqa: ANN401 - run_batch's
+    from wsi_suite.cli.progress import slide_progress
 
-    with SlideProgress() as progress:
+    with slide_progress() as progress:
+        from wsi_suite.batch import run_batch  # takes seconds, so that something should move
+
         return run_batch(slides, progress=progress, **arguments)
+
+
+def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcome:  # noqa: ANN401
+    from wsi_suite.batch import Outcome
+    from wsi_suite.cli.terminal import show_error
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.rescore import rescore
+
+    try:
+        return rescore(result, settings, **arguments)
+    except WsiSuiteError as error:
+        show_error(error)
+        return Outcome(result, None, state="failed", error=error)
 
 
 def _write_scores(out: Path, outcomes: Sequence[Outcome]) -> None:
     from wsi_suite.outputs import write_json, write_summary_csv
 
+    out.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
         if outcome.summary is not None:
             folder = out / (outcome.folder or outcome.slide).name
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             write_json(folder / "summary.json", outcome.summary)
     write_summary_csv(out / "summary.csv", (outcome.row() for outcome in outcomes))
 
 
-def _finish(outcomes: Sequence[Outcome], *, out: Path | None, as_json: bool) -> None:
+def _finish(outcomes: Sequence[Outcome], *, as_json: bool, table: Path | None = None) -> None:
     """Print the results, and leave with the right exit code."""
-    from wsi_suite.cli.terminal import show_table, stderr, stdout
+    from wsi_suite.cli.terminal import print_json, say
 
+    scored = [outcome for outcome in outcomes if outcome.summary is not None]
     if as_json:
-        stdout.file.write(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2) + "\n")
-    else:
-        scored = [outcome for outcome in outcomes if outcome.summary is not None]
-        if scored:
-            rows = [outcome.row() for outcome in scored]
-            show_table(
-                "",
-                ("slide", "nuclei", "mm2", "H-score", "positive %", "of"),
-                [(row["slide"], row["nuclei"], row["tissue_area_mm2"], row["h_score"],
-                  row["positive_percent"], row["headline"].removesuffix(": H-score"))
-                 for row in rows],
-            )
-        for warning in dict.fromkeys(w for o in scored for w in (o.summary or {})["warnings"]):
-            stderr.print(f"[yellow]note:[/yellow] {warning}")
-        if out is not None and scored:
-            stderr.print(f"One line a slide: {out / 'summary.csv'}", markup=False, soft_wrap=True)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if failed:
-        if len(outcomes) > 1:
-            stderr.print(f"{len(failed)} of {len(outcomes)} slides failed; run again to go on")
-        only = failed[0].error if len(outcomes) == 1 else None
-        sys.exit(only.exit_code if only else 1)
+        print_json([_as_json(outcome) for outcome in outcomes])
+    elif scored:
+        _show_scores(scored)
+        if table is not None:
+            say(f"One line a slide: {table}")
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not failed:
+        return
+    if len(outcomes) > 1:
+        say(f"{len(failed)} of {len(outcomes)} failed; the others are finished")
+        raise typer.Exit(1)
+    raise typer.Exit(failed[0].exit_code)
+
+
+def _show_scores(outcomes: Sequence[Outcome]) -> None:
+    from wsi_suite.cli.terminal import note, show_table
+
+    rows: list[tuple[object, ...]] = []
+    remarks: dict[str, None] = {}
+    for outcome in outcomes:
+        summary = outcome.summary or {}
+        headline = summary["headline"]
+        rows.append(_score_row(summary, name=summary["slide"], headline=headline["class"]))
+        rows += [
+            _score_row(region, name=f"  {region['name']}", headline=headline["class"])
+            for region in summary["regions"]
+        ]
+        if headline["value"] is None:
+            remarks[f"{summary['slide']} has no H-score: {headline['reason']}"] = None
+        remarks |= dict.fromkeys(summary["warnings"])
+    show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
+    for remark in remarks:
+        note(remark)
+
+
+def _score_row(part: Mapping[str, Any], *, name: str, headline: str) -> tuple[object, ...]:
+    """Return the line of a slide or of one of its regions."""
+    area = part.get("area_mm2", part.get("scored_area_mm2"))
+    score = part["scores"][headline]
+    return (
+        name,
+        None if area is None else round(area, 3),
+        headline,
+        score["nuclei"],
+        _rounded(score["positive_percent"]),
+        _rounded(score["h_score"]),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

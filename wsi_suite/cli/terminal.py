@@ -1,98 +1,62 @@
-"""What people see in a terminal: errors, progress, tables."""
+"""What people and programs see: remarks and errors on stderr, results on stdout."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from rich.progress import TaskID
-
-    from wsi_suite.batch import Outcome
+from rich.text import Text
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
 
+def say(text: str, *, style: str = "") -> None:
+    """Print a remark to stderr: wrapped at words in a terminal, one line anywhere else."""
+    stderr.print(Text(text, style), soft_wrap=not stderr.is_terminal)
+
+
 def show_error(error: object) -> None:
     """Print one line to stderr, whole, however narrow the terminal."""
-    stderr.print("[red]error:[/red] ", end="")
-    stderr.print(str(error), markup=False, soft_wrap=True)
+    stderr.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to stdout; the first column is left aligned, the others right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def note(text: str) -> None:
+    """Print to stderr what the user should know of a result."""
+    stderr.print(Text.assemble(("note: ", "yellow"), text), soft_wrap=not stderr.is_terminal)
+
+
+def print_json(value: object) -> None:
+    """Print a result as JSON to stdout; NaN is refused."""
+    stdout.file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table to stdout; numbers stand right, what is None is a dash."""
+    from rich.table import Table
+
+    rows = list(rows)
+    table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        numeric = any(isinstance(row[number], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row))
-    stdout.print(table)
+        table.add_row(*map(_cell, row))
+    stdout.print(table, width=None if stdout.is_terminal else _FILE_WIDTH)
 
 
-class SlideProgress:
-    """A bar per slide on stderr, and a line where it ends; the batch's ``Progress``."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            console=stderr,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> SlideProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Show a bar; what an earlier start did is behind it already."""
-        name = _shortened(key)
-        if 0 < done < pixels:
-            stderr.print(f"{name}: going on at {100 * done / pixels:.0f} %", markup=False)
-        self._tasks[key] = self._progress.add_task(
-            name, total=max(1, pixels), completed=done, rate=""
-        )
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Move a bar."""
-        if key in self._tasks:
-            task = self._tasks[key]
-            speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
-            rate = f"{speed / 1e6:.2f} Mpx/s" if speed else ""
-            self._progress.update(task, advance=pixels, rate=rate)
-
-    def finish(self, outcome: Outcome) -> None:
-        """Take a bar away and say how the slide ended."""
-        task = self._tasks.pop(str(outcome.slide), None)
-        if task is not None:
-            self._progress.remove_task(task)
-        if outcome.error is not None:
-            show_error(outcome.error)
-        else:
-            stderr.print(f"{outcome.slide.name}: {outcome.state}, {outcome.folder}",
-                         markup=False, soft_wrap=True)
+_FILE_WIDTH = 1000  # a table that goes into a file is never folded
 
 
-def _shortened(path: str, length: int = 28) -> str:
-    name = path.replace("\\", "/").rpartition("/")[2]
-    return name if len(name) <= length else f"{name[: length - 9]}...{name[-6:]}"
+def _cell(value: object) -> Text:
+    match value:
+        case None:
+            text = "-"
+        case int():
+            text = f"{value:,}"
+        case float():
+            text = f"{value:.4g}"
+        case _:
+            text = str(value)
+    return Text(text)
