@@ -6,7 +6,7 @@ import yaml
 
 from wsi_suite.config import parse_settings
 from wsi_suite.errors import ConfigError, DataError, OutputConflictError
-from wsi_suite.nuclei import fitting
+from wsi_suite.nuclei import fitting, halo
 from wsi_suite.nuclei import training as module
 from wsi_suite.nuclei.crops import CropDataset
 from wsi_suite.nuclei.detector import Compute, load_detector
@@ -44,10 +44,13 @@ def stop_after(epoch):
     return progress
 
 
-@pytest.fixture(autouse=True)
-def _single_precision(monkeypatch):
-    """The same arithmetic on every machine."""
-    monkeypatch.setattr(module, "choose_compute", lambda device: Compute("cpu", "fp32", batch=1))
+@pytest.fixture(scope="module", autouse=True)
+def _same_on_every_machine():
+    """Compute in single precision, and measure the halo on small cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "choose_compute", lambda device: Compute("cpu", "fp32", batch=1))
+        patch.setattr(halo, "_CORE_PX", 32)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +62,12 @@ def data(tmp_path_factory, write_tiles):
 def trained(tmp_path_factory, data):
     """A whole training: its model, and what its progress was."""
     told = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "choose_compute", lambda device: Compute("cpu", "fp32", batch=1))
-        model = train_model(
-            SETTINGS,
-            data=data,
-            out=tmp_path_factory.mktemp("models") / "tiny",
-            progress=lambda *told_now: told.append(told_now),
-        )
+    model = train_model(
+        SETTINGS,
+        data=data,
+        out=tmp_path_factory.mktemp("models") / "tiny",
+        progress=lambda *now: told.append(now),
+    )
     return model, told
 
 
