@@ -193,12 +193,13 @@ def _evaluate(
     from wsi_suite.nuclei.evaluation import evaluation_as_dict
     from wsi_suite.nuclei.labelled import load_tiles, tiles_of_runs
     from wsi_suite.nuclei.tiles import evaluate_model
+    from wsi_suite.nuclei.weights import trained_runs
 
     detector = load_detector(model, device=device or "auto")
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)
     if runs:
         tiles = tiles_of_runs(tiles, runs)
-    trained_on = set(detector.spec.provenance.get("runs", {}).get("train", []))
+    trained_on = trained_runs(detector.spec.provenance)
     seen = sorted(trained_on & {tile.run for tile in tiles})
     if seen:
         note(f"the model was trained on some of these runs: {', '.join(seen)}")

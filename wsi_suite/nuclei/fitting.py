@@ -48,6 +48,7 @@ def fit_network(
     validation: list[LabelledTile],
     work: Path,
     compute: Compute,
+    start: NucleusNet | None = None,
     progress: Progress | None = None,
 ) -> NucleusNet:
     """Fit a network to tiles and return it as it is after the last epoch.
@@ -63,6 +64,8 @@ def fit_network(
         from it, to the same weights as if it had never stopped.
     compute
         Device and precision.
+    start
+        A network of the same parts whose weights are the start; else they are random.
     progress
         Told after every epoch.
     """
@@ -73,6 +76,8 @@ def fit_network(
     with _quiet_lightning():
         L.seed_everything(settings.optimiser.seed, verbose=False)
         module = _Fitting(settings)
+        if start is not None:
+            module.network.load_state_dict(start.state_dict())
         trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
         trainer.fit(
             module,

@@ -18,7 +18,7 @@ import yaml
 
 import wsi_suite
 from wsi_suite.config import parse_settings, read_values
-from wsi_suite.errors import DataError, OutputConflictError, OutputError
+from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.detector import Compute, choose_compute
 from wsi_suite.nuclei.evaluation import best_threshold
@@ -28,7 +28,15 @@ from wsi_suite.nuclei.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.nuclei.network import NucleusNet
 from wsi_suite.nuclei.tiles import detect_tiles
 from wsi_suite.nuclei.training_settings import SplitSettings, TrainSettings
-from wsi_suite.nuclei.weights import ModelFolder, ModelSpec, round_to_half, save_model
+from wsi_suite.nuclei.weights import (
+    ModelFolder,
+    ModelSpec,
+    find_model,
+    load_network,
+    round_to_half,
+    save_model,
+    trained_runs,
+)
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +111,7 @@ def train_model(
     if settings.network.sizes and all(np.isnan(tile.radius).all() for tile in split.train):
         raise DataError(f"{data}: no label has a radius; set network.sizes to false")
     compute = choose_compute(device)
+    start = _start(settings)
     _claim(out, settings)
     log.info(
         "%d tiles to train on, %d to validate, %d to test",
@@ -116,9 +125,32 @@ def train_model(
         validation=split.validation,
         work=out / WORK_FOLDER,
         compute=compute,
+        start=load_network(start) if start else None,
         progress=progress,
     )
-    return _finish(network, settings, split=split, out=out, compute=compute)
+    provenance = _provenance(settings, split=split, compute=compute, start=start)
+    return _finish(network, settings, split=split, out=out, provenance=provenance)
+
+
+def _start(settings: TrainSettings) -> ModelFolder | None:
+    """Find the model to start from, and refuse one of other parts or classes."""
+    if settings.start_from is None:
+        return None
+    start = find_model(settings.start_from)
+    wanted = settings.network.model_copy(update={"pretrained": False})
+    if start.spec.network != wanted or start.spec.classes != settings.labels.names:
+        raise ModelError(
+            f"start_from {settings.start_from}: its network or classes differ "
+            f"({start.spec.network}; {', '.join(start.spec.classes)}); set network and labels "
+            "to the same"
+        )
+    seen = trained_runs(start.spec.provenance) & set(settings.split.test_runs)
+    if seen:
+        raise DataError(
+            f"start_from {settings.start_from}: has learned from the test run "
+            f"'{sorted(seen)[0]}'; name other test runs"
+        )
+    return start
 
 
 def _claim(out: Path, settings: TrainSettings) -> None:
@@ -144,7 +176,12 @@ def _claim(out: Path, settings: TrainSettings) -> None:
 
 
 def _finish(
-    network: NucleusNet, settings: TrainSettings, *, split: Split, out: Path, compute: Compute
+    network: NucleusNet,
+    settings: TrainSettings,
+    *,
+    split: Split,
+    out: Path,
+    provenance: dict[str, Any],
 ) -> ModelFolder:
     """Choose the threshold, measure the halo and save."""
     network = network.to("cpu").eval()
@@ -155,7 +192,7 @@ def _finish(
         labels=settings.labels,
         network=settings.network.model_copy(update={"pretrained": False}),
         headline_class=settings.headline_class,
-        provenance=_provenance(settings, split=split, compute=compute),
+        provenance=provenance,
     )
     truth, found = detect_tiles(network, split.validation or split.train, spec=spec)
     spec = spec.model_copy(
@@ -168,10 +205,16 @@ def _finish(
     return save_model(out, spec, network)
 
 
-def _provenance(settings: TrainSettings, *, split: Split, compute: Compute) -> dict[str, Any]:
+def _provenance(
+    settings: TrainSettings, *, split: Split, compute: Compute, start: ModelFolder | None
+) -> dict[str, Any]:
     """Return how the model came to be, as plain values."""
     parts = vars(split)
+    origin = None
+    if start is not None:
+        origin = {"name": start.spec.name, "hash": start.hash, **start.spec.provenance}
     return {
+        "start_from": origin,
         "wsi_suite": wsi_suite.__version__,
         "torch": str(torch.__version__),
         "device": f"{compute.device}, {platform.machine()}",

@@ -36,6 +36,9 @@ class TrainSettings(Section):
     name: str
     read_mpp: float = Field(0.5, gt=0, description="resolution of the crops, um per pixel")
     headline_class: str | None = Field(None, description="class whose H-score stands first")
+    start_from: str | None = Field(
+        None, description="a model, bundled or a folder, whose weights are the start"
+    )
     labels: LabelSpec = LabelSpec()
     network: NetworkSpec = NetworkSpec()
     split: SplitSettings = SplitSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ class ModelSpec(Section):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the network's outputs."""
         return self.labels.names
+
+
+def trained_runs(provenance: Mapping[str, Any]) -> set[str]:
+    """Return the runs that a model, or the one it started from, has learned from."""
+    runs = set(provenance.get("runs", {}).get("train", []))
+    origin = provenance.get("start_from")
+    return runs | trained_runs(origin) if origin else runs
 
 
 @dataclass(frozen=True)
