@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from wsi_suite.cluster import Cluster, open_cluster, probe_workers, region_task
+from wsi_suite.cluster import Cluster, open_cluster, probe_workers
 from wsi_suite.config import Settings
-from wsi_suite.errors import InputError, OutputError, RegionError, WsiSuiteError
-from wsi_suite.outputs import summary_row, write_summary_csv
+from wsi_suite.engine import pixels_to_do
+from wsi_suite.errors import InputError, WorkerError, WsiSuiteError
+from wsi_suite.outcome import NoProgress, Outcome, Progress, write_table
 from wsi_suite.pipeline import (
-    Request,
     SlideRun,
-    Stage,
     fail_run,
     finish_run,
     pending_regions,
@@ -29,87 +29,46 @@ from wsi_suite.pipeline import (
     record_region,
 )
 from wsi_suite.qupath.rois import read_rois
+from wsi_suite.request import Request, Stage, complete_settings
 from wsi_suite.run_folder import SlideIdentity, read_run, result_folders
+from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.grid import Region
+from wsi_suite.slides.store_layout import long_path, writing
+from wsi_suite.sources import roi_file_of
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Future, as_completed
 
     from wsi_suite.engine import SlideJob
-    from wsi_suite.nuclei.detector import Compute
-    from wsi_suite.nuclei.weights import ModelFolder
+    from wsi_suite.nuclei.table import Nuclei
+
+__all__ = ["NoProgress", "Outcome", "Progress", "run_batch", "run_slide"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-class Progress(Protocol):
-    """What a batch tells of its course; keys name slides."""
-
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """A slide is planned: working pixels in all, and those done by an earlier start."""
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Some pixels are done; from any thread."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """A slide is over."""
+_LONG_PATH = 120  # characters; what a run adds must stay below the 260 of Windows
 
 
-class NoProgress:
-    """Tells nobody."""
-
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Do nothing."""
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Do nothing."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a slide ended.
-
-    Attributes
-    ----------
-    slide
-        Its file.
-    folder
-        Where its results are.
-    state
-        ``done``, ``tiled`` or ``failed``.
-    summary
-        What ``summary.json`` holds, where it was scored.
-    error
-        Why it failed.
-    """
-
-    slide: Path
-    folder: Path | None
-    state: str
-    summary: dict[str, Any] | None = None
-    error: WsiSuiteError | None = None
-
-    def row(self) -> dict[str, Any]:
-        """Return its line of ``summary.csv``."""
-        return {
-            "slide": self.slide.name,
-            "folder": self.folder.name if self.folder else None,
-            "state": self.state,
-            "error": str(self.error) if self.error else None,
-            **(summary_row(self.summary) if self.summary else {}),
-        }
-
-
-@dataclass
+@dataclass(eq=False)
 class _Flight:
     """A slide whose regions are under way."""
 
     run: SlideRun
+    pending: list[tuple[SlideJob, Region]]
     left: int = 0
     failed: bool = False
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A region on its way; `alone` where it once fell with its worker."""
+
+    flight: _Flight
+    job: SlideJob
+    region: Region
+    alone: bool = False
 
 
 @dataclass
@@ -117,6 +76,7 @@ class _Batch:
     """The state of a batch while it runs."""
 
     cluster: Cluster
+    desk: ThreadPoolExecutor  # where slides are finished while others are under way
     progress: Progress
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
 
@@ -124,6 +84,35 @@ class _Batch:
         """Note how a slide ended."""
         self.outcomes[slide] = Outcome(slide, folder, **fields)
         self.progress.finish(self.outcomes[slide])
+
+
+def run_slide(
+    slide: str | Path,
+    *,
+    out: str | Path,
+    settings: Settings | None = None,
+    rois: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run one slide; the parameters are those of :func:`run_batch`.
+
+    Raises
+    ------
+    WsiSuiteError
+        It failed.
+    """
+    (outcome,) = run_batch(
+        [Path(slide)],
+        out=Path(out),
+        settings=settings or Settings(),
+        rois=None if rois is None else Path(rois),
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
 
 
 def run_batch(
@@ -137,6 +126,9 @@ def run_batch(
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Run one or many slides and write ``summary.csv``.
+
+    With several workers, call it under ``if __name__ == "__main__"``: their processes import the
+    main module.
 
     Parameters
     ----------
@@ -163,72 +155,81 @@ def run_batch(
     Raises
     ------
     WsiSuiteError
-        Model, device, scheduler or output folder cannot be used at all.
+        Model, device, scheduler, regions or output folder cannot be used at all.
     """
-    from wsi_suite.nuclei.detector import choose_compute
     from wsi_suite.nuclei.weights import find_model
 
-    progress = progress or NoProgress()
     model = find_model(settings.detect.model)
-    compute = None
-    if stage != "tile":
-        compute = choose_compute(settings.run.device, settings.detect.precision)
-    _make_folder(out)
-    device = compute.device if compute else "cpu"
+    settings = complete_settings(settings, model)
+    several = len(slides) > 1
+    roi_file_of("", rois, several=several)  # refuses one file for several slides
+    progress = progress or NoProgress()
+    device = "cpu" if stage == "tile" else settings.run.device
     with open_cluster(settings.run, device=device, progress=progress.advance) as cluster:
-        batch = _Batch(cluster, progress)
-        requests = _requests(batch, slides, out=out, settings=settings, stage=stage, rois=rois,
-                             overwrite=overwrite, model=model, compute=compute)
-        _fly(batch, requests)
+        compute = None
+        if stage != "tile":
+            compute = cluster.choose_compute(device, settings.detect.precision)
+        out = _make_folder(out)
+        ask = partial(
+            Request,
+            stage,
+            settings=settings,
+            model=model,
+            compute=compute,
+            threads=cluster.threads,
+            overwrite=overwrite,
+        )
+        with ThreadPoolExecutor(1, "wsi-finish") as desk:
+            batch = _Batch(cluster, desk, progress)
+            _fly(batch, _requests(batch, slides, ask=ask, out=out, rois=rois))
     outcomes = [batch.outcomes[slide] for slide in slides]
     if stage != "tile":
-        write_summary_csv(out / "summary.csv", (outcome.row() for outcome in outcomes))
+        write_table(out, outcomes)
     return outcomes
 
 
-def _make_folder(out: Path) -> None:
-    try:
+def _make_folder(out: Path) -> Path:
+    """Make a folder, and return its path in a form that may grow long on Windows too."""
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {out}: cannot be made ({error.strerror})") from None
+    return long_path(out) if len(str(out.resolve())) > _LONG_PATH else out
 
 
 def _requests(
     batch: _Batch,
     slides: Sequence[Path],
     *,
+    ask: partial[Request],
     out: Path,
-    settings: Settings,
-    stage: Stage,
     rois: Path | None,
-    overwrite: bool,
-    model: ModelFolder,
-    compute: Compute | None,
 ) -> Iterator[Request]:
     """Yield what is asked for each slide; one that cannot be read ends here."""
     identities: dict[Path, SlideIdentity] = {}
+    stored = ask.args[0] == "detect"
     for slide in slides:
         try:
-            identities[slide] = _stored_identity(slide) if stage == "detect" else (
-                SlideIdentity.of(slide))
+            identities[slide] = _stored_identity(slide) if stored else SlideIdentity.of(slide)
         except WsiSuiteError as error:
             batch.end(slide, None, state="failed", error=error)
-    if stage == "detect":
-        folders = {slide: slide for slide in identities}
-    else:
-        folders = result_folders(out, identities.items())
+    folders = (
+        {slide: slide for slide in identities}
+        if stored
+        else result_folders(out, identities.items())
+    )
     taken: dict[Path, Path] = {}
     for slide, identity in identities.items():
         folder = folders[slide]
-        first = taken.setdefault(folder, slide)
+        first = taken.setdefault(folder.resolve(), slide)
         try:
             if first != slide:
                 raise InputError(f"{slide}: is the same slide as {first}; give it once")
-            roi_file = roi_file_of(slide, rois, several=len(slides) > 1)
-            yield Request(
-                stage=stage, slide=slide, identity=identity, folder=folder, settings=settings,
-                model=model, compute=compute, threads=batch.cluster.threads, overwrite=overwrite,
-                rois=None if roi_file is None else read_rois(roi_file), roi_file=roi_file,
+            file = roi_file_of(identity.name, rois, several=len(slides) > 1)
+            yield ask(
+                slide=slide,
+                identity=identity,
+                folder=folder,
+                rois=None if file is None else scored_rois(read_rois(file)),
+                roi_file=file,
             )
         except WsiSuiteError as error:
             batch.end(slide, folder, state="failed", error=error)
@@ -241,106 +242,125 @@ def _stored_identity(folder: Path) -> SlideIdentity:
     return SlideIdentity(**run["fingerprint"]["slide"])
 
 
-def roi_file_of(slide: Path, rois: Path | None, *, several: bool) -> Path | None:
-    """Return the file with the regions of interest of one slide."""
-    if rois is None:
-        return None
-    if rois.is_dir():
-        return next(
-            (path for end in (".geojson", ".geojson.gz")
-             if (path := rois / f"{slide.stem}{end}").exists()),
-            rois / f"{slide.stem}.geojson",
-        )
-    if several:
-        raise RegionError(f"--roi {rois}: one file for several slides; give a folder with "
-                          "<slide's stem>.geojson for each")
-    return rois
-
-
 def _fly(batch: _Batch, requests: Iterator[Request]) -> None:
-    """Keep the window of regions full until all slides are over."""
-    from distributed import as_completed
+    """Keep the window of regions full until all slides are over.
 
-    flights: dict[str, tuple[_Flight, SlideJob, Region]] = {}
-    completed = as_completed(raise_errors=False)
+    A worker that dies takes all its regions with it, and nobody knows which one it was. They are
+    sent again one at a time, with nothing else in flight: the one that kills again is to blame.
+    """
+    import distributed
+
     work = _work(batch, requests)
+    completed = distributed.as_completed(loop=batch.cluster.client.loop, raise_errors=False)
+    flying: dict[object, _Item] = {}
+    fallen: list[_Item] = []
     while True:
-        while len(flights) < batch.cluster.window:
+        while not fallen and len(flying) < batch.cluster.window:
             item = next(work, None)
             if item is None:
                 break
-            flight, job, region = item
-            future = batch.cluster.client.submit(
-                region_task, str(flight.run.request.slide), job, region, pure=False
-            )
-            flights[future.key] = item
-            completed.add(future)
-        if not flights:
+            _send(batch, item, flying, completed)
+        if not flying and fallen:
+            _send(batch, replace(fallen.pop(0), alone=True), flying, completed)
+        if not flying and not fallen:
             return
-        future = next(completed)
-        _land(batch, future, *flights.pop(future.key))
+        if flying:
+            future = next(completed)
+            fallen += _land(batch, future, flying.pop(future.key))
 
 
-def _work(
-    batch: _Batch, requests: Iterator[Request]
-) -> Iterator[tuple[_Flight, SlideJob, Region]]:
-    """Yield the regions of slide after slide, planning each when its turn comes."""
-    for request in requests:
-        flight = _begin(batch, request)
-        if flight is None:
-            continue
-        pending = pending_regions(flight.run)
-        flight.left = len(pending)
-        in_all = sum(region.box.area for region in flight.run.job.grid.regions)
-        left = sum(region.box.area for _, region in pending)
-        batch.progress.begin(str(request.slide), pixels=in_all, done=in_all - left)
-        if not pending:
-            _finish(batch, flight)
-        for job, region in pending:
+def _send(batch: _Batch, item: _Item, flying: dict[object, _Item], completed: as_completed) -> None:
+    """Send a region off, unless its slide has failed in the meantime."""
+    if item.flight.failed:
+        return
+    key = str(item.flight.run.request.slide)
+    try:
+        future = batch.cluster.submit(key, item.job, item.region)
+    except Exception as error:
+        _fail(batch, item.flight, error)
+        return
+    flying[future.key] = item
+    completed.add(future)
+
+
+def _work(batch: _Batch, requests: Iterator[Request]) -> Iterator[_Item]:
+    """Yield the regions of slide after slide, each planned while the one before is under way."""
+    for flight in _ahead(_flights(batch, requests)):
+        all_pixels = sum(map(pixels_to_do, flight.run.grid.regions))
+        left = sum(pixels_to_do(region) for _, region in flight.pending)
+        key = str(flight.run.request.slide)
+        batch.progress.begin(key, pixels=all_pixels, done=all_pixels - left)
+        if not flight.pending:
+            batch.desk.submit(_finish, batch, flight)
+        for job, region in flight.pending:
             if flight.failed:
                 break
-            yield flight, job, region
+            yield _Item(flight, job, region)
 
 
-def _begin(batch: _Batch, request: Request) -> _Flight | None:
-    """Plan a slide, or end it where that fails."""
-    try:
-        run = prepare_run(request)
-        if batch.cluster.remote and not run.done:
-            probe_workers(
-                batch.cluster.client,
-                slide=request.slide.resolve(),
-                folder=request.folder.resolve(),
-                model=request.model.path.resolve(),
-                model_hash=request.model.hash,
-            )
-    except Exception as error:  # noqa: BLE001 - one bad slide never stops a batch
-        batch.end(request.slide, request.folder, state="failed", error=_told(error, request))
-        return None
-    return _Flight(run)
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items while a thread makes the next one."""
+    with ThreadPoolExecutor(1, "wsi-prepare") as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
-def _land(
-    batch: _Batch, future: Future, flight: _Flight, job: SlideJob, region: Region
-) -> None:
-    """Keep what a region brought, and finish its slide with the last one."""
+def _flights(batch: _Batch, requests: Iterator[Request]) -> Iterator[_Flight]:
+    """Plan slide after slide; one where that fails ends here."""
+    for request in requests:
+        run = None
+        try:
+            run = prepare_run(request)
+            if batch.cluster.remote and not run.done:
+                probe_workers(
+                    batch.cluster.client,
+                    slide=run.job.slide,
+                    identity=request.identity,
+                    folder=request.folder.resolve(),
+                    model=request.model,
+                )
+            pending = pending_regions(run)
+        except Exception as error:
+            _end_failed(batch, request, error, run=run)
+            continue
+        yield _Flight(run, pending, left=len(pending))
+
+
+def _land(batch: _Batch, future: Future[Nuclei | None], item: _Item) -> list[_Item]:
+    """Keep what a region brought, and finish its slide with the last one.
+
+    Returns
+    -------
+    list of _Item
+        The region, where it is to be sent again.
+    """
+    from distributed import KilledWorker
+
+    flight = item.flight
     if flight.failed:
-        return
+        return []
     try:
-        record_region(flight.run, job, region, future.result())
-    except Exception as error:  # noqa: BLE001 - one bad slide never stops a batch
+        record_region(flight.run, item.job, item.region, future.result())
+    except KilledWorker:
+        if not item.alone:
+            return [item]
+        _fail(batch, flight, _deadly(flight.run.request))
+    except Exception as error:
         _fail(batch, flight, error)
-        return
-    flight.left -= 1
-    if flight.left == 0:
-        _finish(batch, flight)
+    else:
+        flight.left -= 1
+        if flight.left == 0:
+            batch.desk.submit(_finish, batch, flight)
+    return []
 
 
 def _finish(batch: _Batch, flight: _Flight) -> None:
     request = flight.run.request
     try:
         summary = finish_run(flight.run)
-    except Exception as error:  # noqa: BLE001 - one bad slide never stops a batch
+    except Exception as error:
         _fail(batch, flight, error)
         return
     state = "tiled" if summary is None else "done"
@@ -349,11 +369,21 @@ def _finish(batch: _Batch, flight: _Flight) -> None:
 
 def _fail(batch: _Batch, flight: _Flight, error: Exception) -> None:
     flight.failed = True
-    request = flight.run.request
+    _end_failed(batch, flight.run.request, error, run=flight.run)
+
+
+def _end_failed(batch: _Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
     told = _told(error, request)
-    with suppress(WsiSuiteError):
-        fail_run(flight.run, str(told))
+    if run is not None:
+        fail_run(run, str(told))
     batch.end(request.slide, request.folder, state="failed", error=told)
+
+
+def _deadly(request: Request) -> WorkerError:
+    return WorkerError(
+        f"{request.slide}: a worker process died on it twice, the second time on one region alone; "
+        "the file is damaged, or memory too small: give fewer --workers"
+    )
 
 
 def _told(error: Exception, request: Request) -> WsiSuiteError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,17 +11,25 @@ from wsi_suite.errors import OutputError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place once the block has succeeded.
 
     Where the block fails the temporary file is removed and what `path` held before stays.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shared
+        Several processes may write it at the same time: the last one wins.
 
     Raises
     ------
     OutputError
         The file cannot be written: no such folder, no right to write, a full disk.
     """
-    partial = path.with_name(path.name + ".partial")
+    mine = f".{os.getpid()}" if shared else ""
+    partial = path.with_name(f"{path.name}{mine}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.plan import SlideFacts
 from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.run_folder import OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
 from wsi_suite.scoring.intensity import grade_nuclei
-from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
@@ -29,8 +30,18 @@ from wsi_suite.slides.store import TileStore
 OVERVIEW_PX = 2000
 
 SUMMARY_COLUMNS = (
-    "slide", "folder", "state", "nuclei", "headline", "h_score", "positive_percent",
-    "pooled_h_score", "tissue_area_mm2", "density_per_mm2", "warnings", "error",
+    "slide",
+    "folder",
+    "state",
+    "nuclei",
+    "headline",
+    "h_score",
+    "positive_percent",
+    "pooled_h_score",
+    "tissue_area_mm2",
+    "density_per_mm2",
+    "warnings",
+    "error",
 )
 
 
@@ -47,7 +58,7 @@ class Results:
     nuclei
         All nuclei, merged and sorted.
     rois
-        Regions of interest, if any.
+        Regions of interest that are scored, if any.
     settings
         Of the run, complete.
     provenance
@@ -79,9 +90,7 @@ def write_results(
     folder, facts, nuclei = results.folder, results.facts, results.nuclei
     score = results.settings.score
     grades = grade_nuclei(nuclei, score.thresholds_od)
-    write_nuclei(
-        nuclei, folder / "nuclei.parquet", intensity=grades, metadata=results.provenance
-    )
+    write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=results.provenance)
     model = results.provenance["model"]
     write_geojson(
         nuclei,
@@ -106,7 +115,7 @@ def write_results(
             glass_dab_od=facts.glass_dab_od,
         ),
     }
-    write_json(folder / "summary.json", summary)
+    write_json(folder / SUMMARY_NAME, summary)
     _draw(results, grades, summary, slide=slide, store=store)
     return summary
 
@@ -114,13 +123,16 @@ def write_results(
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON for people and programs, whole or not at all; NaN is refused."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with whole_file(path) as partial:
-        partial.write_text(text + "\n", "utf-8")
+    with whole_file(path) as written:
+        written.write_text(text + "\n", "utf-8")
 
 
 def write_summary_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value."""
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path, shared=True) as written,
+        written.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
         writer.writeheader()
         for row in rows:
@@ -129,8 +141,7 @@ def write_summary_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def summary_row(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of ``summary.csv`` that a slide's summary fills."""
-    pooled_name = " + ".join(sorted(n for n in summary["scores"] if " + " not in n))
-    pooled = summary["scores"][pooled_name]
+    *_, pooled = summary["scores"].values()  # the classes, then all together
     headline = summary["headline"]
     return {
         "nuclei": pooled["nuclei"],
@@ -157,35 +168,34 @@ def _draw(
     store: TileStore | None,
 ) -> None:
     facts = results.facts
-    common = {
-        "mpp": facts.mpp,
-        "nuclei": results.nuclei,
-        "grades": grades,
-        "caption": _caption(summary, facts),
-        "tissue": facts.tissue,
-        "rois": scored_rois(results.rois) if results.rois else (),
-        "solid_class": results.settings.score.headline_class,
-    }
-    path = results.folder / "overview.png"
+    draw = partial(
+        draw_overview,
+        results.folder / OVERVIEW_NAME,
+        mpp=facts.mpp,
+        nuclei=results.nuclei,
+        grades=grades,
+        caption=_caption(summary, facts),
+        tissue=facts.tissue,
+        rois=results.rois or (),
+        solid_class=_solid_class(results),
+    )
     if slide is not None:
         with open_slide(slide, mpp=results.settings.mpp) as opened:
             thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
-            draw_overview(
-                path, thumbnail=thumbnail, scale=scale,
-                read=lambda box: opened.read_level(0, box), **common,
-            )
+            draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
     else:
         assert store is not None
         thumbnail, scale = _stored_thumbnail(store, facts)
-        draw_overview(
-            path, thumbnail=thumbnail, scale=scale,
-            read=lambda box: _read_enlarged(store, box, facts), **common,
-        )
+        draw(thumbnail=thumbnail, scale=scale, read=partial(_read_enlarged, store, facts=facts))
 
 
-def _stored_thumbnail(
-    store: TileStore, facts: SlideFacts
-) -> tuple[npt.NDArray[np.uint8], Scale]:
+def _solid_class(results: Results) -> str | None:
+    """Return the class whose outlines are drawn through; none where the headline is of all."""
+    headline = results.settings.score.headline_class
+    return headline if headline in results.nuclei.classes else None
+
+
+def _stored_thumbnail(store: TileStore, facts: SlideFacts) -> tuple[npt.NDArray[np.uint8], Scale]:
     """Return the level of a store that is nearest above the picture's size, and its scale."""
     sizes = store.layout.sizes
     fitting = [n for n, size in enumerate(sizes) if max(size) >= OVERVIEW_PX / 2]
@@ -194,12 +204,13 @@ def _stored_thumbnail(
     return pixels, Scale(facts.scale.x * 2**level, facts.scale.y * 2**level)
 
 
-def _read_enlarged(store: TileStore, box: Box, facts: SlideFacts) -> npt.NDArray[np.uint8]:
+def _read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDArray[np.uint8]:
     """Return level-0 pixels of a box, as well as stored tiles can tell."""
     x = ((np.arange(box.x, box.right) + 0.5) / facts.scale.x).astype(int)
     y = ((np.arange(box.y, box.bottom) + 0.5) / facts.scale.y).astype(int)
     part = Box(int(x[0]), int(y[0]), int(x[-1] - x[0]) + 1, int(y[-1] - y[0]) + 1)
-    return store.read(part)[np.ix_(y - part.y, x - part.x)]
+    pixels: npt.NDArray[np.uint8] = store.read(part)[np.ix_(y - part.y, x - part.x)]
+    return pixels
 
 
 def _caption(summary: Mapping[str, Any], facts: SlideFacts) -> Caption:

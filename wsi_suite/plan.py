@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.config import Settings
-from wsi_suite.errors import OutputError
+from wsi_suite.errors import OutputError, PixelSizeError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Roi, Scale
+from wsi_suite.run_folder import SLIDE_FILE
 from wsi_suite.slides.grid import (
+    CHUNK_PX,
+    REGION_PX,
+    TILE_PX,
     TileGrid,
     chunks_in_rois,
     chunks_with_tissue,
@@ -34,11 +39,12 @@ from wsi_suite.staining.glass import glass_dab_od
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
 
-    from wsi_suite.slides.slide import Slide
+    from wsi_suite.slides.slide import Raster, Slide
 
 log = logging.getLogger(__name__)
 
-SLIDE_FILE = "slide.json"
+_COARSE = 1.05  # working over wanted resolution: from here the user is told
+_TOO_COARSE = 1.5  # nuclei are too small for the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,8 @@ class SlideFacts:
         Level-0 pixels per working pixel.
     raster
         Width and height in working pixels.
+    region_px, tile_px, chunk_px
+        Sides of regions, tiles and chunks: a run that goes on keeps what it was begun with.
     wanted
         ``(rows, cols)``, whether a chunk is worked on.
     tissue
@@ -73,6 +81,9 @@ class SlideFacts:
     mpp: tuple[float, float]
     scale: Scale
     raster: tuple[int, int]
+    region_px: int
+    tile_px: int
+    chunk_px: int
     wanted: npt.NDArray[np.bool_]
     tissue: MultiPolygon
     glass_dab_od: float | None
@@ -91,7 +102,14 @@ class SlideFacts:
 
     def grid(self, *, halo_px: int) -> TileGrid:
         """Plan regions and tiles."""
-        return plan_grid(*self.raster, wanted=self.wanted, halo_px=halo_px)
+        return plan_grid(
+            *self.raster,
+            wanted=self.wanted,
+            halo_px=halo_px,
+            tile_px=self.tile_px,
+            region_px=self.region_px,
+            chunk_px=self.chunk_px,
+        )
 
 
 def survey_slide(
@@ -105,52 +123,41 @@ def survey_slide(
     ------
     SlideError
         The slide cannot be read.
+    PixelSizeError
+        Its pixels are too coarse for `read_mpp`.
     """
     with open_slide(path, mpp=settings.mpp) as slide:
         tissue = find_tissue(slide, settings.tissue)
         raster = slide.raster(read_mpp)
-        size = {"width": raster.width, "height": raster.height, "scale": raster.scale}
-        if rois is None:
-            wanted = chunks_with_tissue(tissue, **size)
-        else:
-            wanted = chunks_in_rois(rois, **size)
-        for note in slide.notes:
+        notes = slide.notes + _coarseness(path, raster, read_mpp=read_mpp)
+        wanted = _wanted_chunks(raster, tissue, rois)
+        for note in notes:
             log.info("%s: %s", path.name, note)
-        return SlideFacts(
+        facts = SlideFacts(
             name=path.name,
             width=slide.width,
             height=slide.height,
             mpp=slide.mpp,
             scale=raster.scale,
             raster=(raster.width, raster.height),
+            region_px=REGION_PX,
+            tile_px=TILE_PX,
+            chunk_px=CHUNK_PX,
             wanted=wanted,
             tissue=tissue.outline(),
             glass_dab_od=_glass(slide, tissue, settings),
             reader=slide.reader,
-            notes=slide.notes,
+            notes=notes,
         )
+    # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
+    return _from_plain(_to_plain(facts))
 
 
 def write_facts(folder: Path, facts: SlideFacts) -> None:
     """Write ``slide.json``."""
-    from shapely import to_wkt
-
-    content = {
-        "name": facts.name,
-        "width": facts.width,
-        "height": facts.height,
-        "mpp": list(facts.mpp),
-        "level0_px_per_working_px": [facts.scale.x, facts.scale.y],
-        "working_size_px": list(facts.raster),
-        "tissue_area_mm2": facts.tissue_area_mm2,
-        "glass_dab_od": facts.glass_dab_od,
-        "reader": facts.reader,
-        "notes": list(facts.notes),
-        "wanted_chunks": ["".join("#" if chunk else "." for chunk in row) for row in facts.wanted],
-        "tissue_outline_wkt": to_wkt(facts.tissue, rounding_precision=1),
-    }
     with whole_file(folder / SLIDE_FILE) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(_to_plain(facts), indent=1, ensure_ascii=False)
+        partial.write_text(text + "\n", "utf-8")
 
 
 def read_facts(folder: Path) -> SlideFacts | None:
@@ -161,37 +168,90 @@ def read_facts(folder: Path) -> SlideFacts | None:
     OutputError
         The file is damaged.
     """
-    from shapely import from_wkt
-
     path = folder / SLIDE_FILE
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return SlideFacts(
-            name=content["name"],
-            width=content["width"],
-            height=content["height"],
-            mpp=(content["mpp"][0], content["mpp"][1]),
-            scale=Scale(*content["level0_px_per_working_px"]),
-            raster=(content["working_size_px"][0], content["working_size_px"][1]),
-            wanted=np.array([[c == "#" for c in row] for row in content["wanted_chunks"]], bool),
-            tissue=from_wkt(content["tissue_outline_wkt"]),
-            glass_dab_od=content["glass_dab_od"],
-            reader=content["reader"],
-            notes=tuple(content["notes"]),
-        )
+        return _from_plain(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{path}: damaged ({error}); give --overwrite") from None
+        raise OutputError(
+            f"{path}: damaged ({error}); give --overwrite to 'wsi-suite run'"
+        ) from None
+
+
+def _to_plain(facts: SlideFacts) -> dict[str, Any]:
+    """Return facts as JSON holds them."""
+    from shapely import to_wkt
+
+    return {
+        "name": facts.name,
+        "width": facts.width,
+        "height": facts.height,
+        "mpp": list(facts.mpp),
+        "level0_px_per_working_px": [facts.scale.x, facts.scale.y],
+        "working_size_px": list(facts.raster),
+        "region_px": facts.region_px,
+        "tile_px": facts.tile_px,
+        "chunk_px": facts.chunk_px,
+        "tissue_area_mm2": facts.tissue_area_mm2,
+        "glass_dab_od": facts.glass_dab_od,
+        "reader": facts.reader,
+        "notes": list(facts.notes),
+        "wanted_chunks": ["".join("#" if chunk else "." for chunk in row) for row in facts.wanted],
+        "tissue_outline_wkt": to_wkt(facts.tissue, rounding_precision=1),
+    }
+
+
+def _from_plain(content: Mapping[str, Any]) -> SlideFacts:
+    from shapely import from_wkt
+
+    return SlideFacts(
+        name=content["name"],
+        width=content["width"],
+        height=content["height"],
+        mpp=(content["mpp"][0], content["mpp"][1]),
+        scale=Scale(*content["level0_px_per_working_px"]),
+        raster=(content["working_size_px"][0], content["working_size_px"][1]),
+        region_px=content["region_px"],
+        tile_px=content["tile_px"],
+        chunk_px=content["chunk_px"],
+        wanted=np.array([[c == "#" for c in row] for row in content["wanted_chunks"]], bool),
+        tissue=from_wkt(content["tissue_outline_wkt"]),
+        glass_dab_od=content["glass_dab_od"],
+        reader=content["reader"],
+        notes=tuple(content["notes"]),
+    )
+
+
+def _wanted_chunks(
+    raster: Raster, tissue: TissueMask, rois: Sequence[Roi] | None
+) -> npt.NDArray[np.bool_]:
+    width, height, scale = raster.width, raster.height, raster.scale
+    if rois is None:
+        return chunks_with_tissue(
+            tissue, width=width, height=height, scale=scale, chunk_px=CHUNK_PX
+        )
+    return chunks_in_rois(rois, width=width, height=height, scale=scale, chunk_px=CHUNK_PX)
+
+
+def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:
+    """Refuse pixels that show too little for the network, or say that they show less."""
+    mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
+    if mpp > _TOO_COARSE * read_mpp:
+        raise PixelSizeError(
+            f"{path}: {mpp:.3g} um per pixel is too coarse for a model that reads {read_mpp:g}; "
+            "scan at a higher magnification, or correct a wrong pixel size with --mpp"
+        )
+    if mpp > _COARSE * read_mpp:
+        return (f"{mpp:.3g} um per pixel, coarser than the {read_mpp:g} that the model reads",)
+    return ()
 
 
 def _glass(slide: Slide, tissue: TissueMask, settings: Settings) -> float | None:
     thumbnail, _ = slide.thumbnail(1024)
-    rows = np.linspace(0, tissue.mask.shape[0], thumbnail.shape[0], endpoint=False).astype(int)
-    cols = np.linspace(0, tissue.mask.shape[1], thumbnail.shape[1], endpoint=False).astype(int)
     stain = settings.stain
     return glass_dab_od(
         thumbnail,
-        tissue.mask[np.ix_(rows, cols)],
+        tissue.mask,
         stains=StainVectors(stain.hematoxylin, stain.dab, stain.background),
     )

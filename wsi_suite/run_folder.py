@@ -1,4 +1,4 @@
-"""The folder of one slide's results: whose it is, what it was made with, what is done.
+"""The folder of one slide's results: whose it is, what it was made with, who works in it.
 
 ``run.json`` holds the fingerprint of a run: the slide's size, time and a hash of its first and last
 megabyte, the model's hash and every setting that changes results. A folder of another slide is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,30 +18,42 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from wsi_suite.errors import OutputConflictError, OutputError, SlideError
 from wsi_suite.files import whole_file
+from wsi_suite.slides.store_layout import partial_folder, writing
 
 RUN_FILE = "run.json"
+SLIDE_FILE = "slide.json"
 STORE_NAME = "tiles.ome.zarr"
 RECORDS_NAME = "regions.partial"
+TABLE_NAME = "nuclei.parquet"
+SUMMARY_NAME = "summary.json"
+OVERVIEW_NAME = "overview.png"
 
+DISCARDED = "discarded"
+"""State of a folder whose results are being thrown away: nothing in it may be used."""
+
+_LOCK_NAME = "lock"
 _MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
 class SlideIdentity:
-    """What tells a slide file from another.
+    """What tells a slide from another.
 
     Attributes
     ----------
     name
         The file's name, without its folder.
     size
-        Bytes.
+        Bytes, of all its files.
     modified
         Time of the last change, whole seconds since 1970.
     sha256
-        Of the first and the last megabyte (of the index file, for formats of several files).
+        Of the file's first and last megabyte; of a slide of several files also of their names and
+        sizes.
     """
 
     name: str
@@ -50,30 +63,34 @@ class SlideIdentity:
 
     @classmethod
     def of(cls, path: Path) -> SlideIdentity:
-        """Read the identity of a file.
+        """Read the identity of a slide.
 
         Raises
         ------
         SlideError
             It cannot be read.
         """
+        digest, size, modified = hashlib.sha256(), 0, 0
         try:
-            if path.is_dir():  # OME-Zarr: its root metadata stands for it
-                names = sorted(p for p in path.iterdir() if p.is_file())
-                data = b"".join(p.name.encode() + p.read_bytes() for p in names)
-                return cls(path.name, len(data), 0, hashlib.sha256(data).hexdigest())
-            stat = path.stat()
-            with path.open("rb") as file:
-                digest = hashlib.sha256(file.read(_MEGABYTE))
-                file.seek(max(0, stat.st_size - _MEGABYTE))
-                digest.update(file.read(_MEGABYTE))
+            files = _files_of(path)
+            for file in files:
+                stat = file.stat()
+                size, modified = size + stat.st_size, max(modified, int(stat.st_mtime))
+                if len(files) > 1:
+                    digest.update(
+                        f"{file.relative_to(path.parent).as_posix()} {stat.st_size}\n".encode()
+                    )
+                if path in (file, file.parent):
+                    digest.update(_ends(file, size=stat.st_size))
         except OSError as error:
-            raise SlideError(f"{path}: cannot be read ({error.strerror or error})") from None
-        return cls(path.name, stat.st_size, int(stat.st_mtime), digest.hexdigest())
+            raise SlideError(
+                f"{path}: cannot be read ({error.strerror or error}); check path and rights"
+            ) from None
+        return cls(path.name, size, modified, digest.hexdigest())
 
     @property
     def content(self) -> tuple[int, str]:
-        """What copies of a file share."""
+        """What copies of a slide share."""
         return self.size, self.sha256
 
 
@@ -101,28 +118,22 @@ class Fingerprint:
         return plain
 
 
-def result_folders(
-    out: Path, identities: Iterable[tuple[Path, SlideIdentity]]
-) -> dict[Path, Path]:
+def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) -> dict[Path, Path]:
     """Choose a results folder for each slide, the same whatever their order.
 
     ``<stem>`` where that is free or the slide's own, ``<stem>-<hash6>`` where it belongs to another
     slide or where slides of one name come together.
     """
     identities = list(identities)
-    contents = {identity.content: path for path, identity in identities}
-    stems = Counter(slide_stem(path).casefold() for path in contents.values())
+    different = {(slide_stem(path).casefold(), identity.content) for path, identity in identities}
+    stems = Counter(stem for stem, _ in different)
     folders = {}
     for path, identity in identities:
         stem = slide_stem(path)
         plain, hashed = out / stem, out / f"{stem}-{identity.sha256[:6]}"
-        owner = _owner(plain)
-        if owner == identity.content and not hashed.exists():
-            folders[path] = plain
-        elif hashed.exists() or owner is not None or stems[stem.casefold()] > 1:
-            folders[path] = hashed
-        else:
-            folders[path] = plain
+        alone = stems[stem.casefold()] == 1
+        owns_plain = _owner(plain) == identity.content or (alone and _is_free(plain))
+        folders[path] = plain if owns_plain and _owner(hashed) != identity.content else hashed
     return folders
 
 
@@ -138,17 +149,21 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     OutputError
-        The file is damaged.
+        The file is damaged, or not ours.
     """
     path = folder / RUN_FILE
     try:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        run["fingerprint"], run["state"]
+        SlideIdentity(**run["fingerprint"]["slide"])
+        run["fingerprint"]["settings"].keys(), run["state"].strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{path}: damaged ({error}); remove the folder or give --overwrite"
-                          ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"{path}: not the record of a run of ours ({reason}); remove the folder yourself or "
+            "give another --out"
+        ) from None
     return run
 
 
@@ -158,10 +173,22 @@ def write_run(folder: Path, content: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def claim_folder(
-    folder: Path, earlier: Mapping[str, Any] | None, *, fingerprint: Fingerprint
-) -> None:
-    """Refuse a folder that is not this run's.
+def check_foreign(folder: Path) -> None:
+    """Refuse a folder without ``run.json`` that holds something.
+
+    Raises
+    ------
+    OutputConflictError
+        It is not ours to write to.
+    """
+    if not _is_free(folder):
+        raise OutputConflictError(
+            f"{folder}: holds something else than a run, which is left alone; give another --out"
+        )
+
+
+def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+    """Refuse a folder that was made from another slide or with other settings.
 
     Parameters
     ----------
@@ -176,17 +203,13 @@ def claim_folder(
     Raises
     ------
     OutputConflictError
-        It was made from another slide or with other settings, or holds something else.
+        Naming what differs.
     """
-    if earlier is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputConflictError(f"{folder}: holds no run of ours; give another --out")
-        return
     before, now = earlier["fingerprint"], fingerprint.as_dict()
-    common = before["settings"].keys() & now["settings"].keys()
+    common = sorted(before["settings"].keys() & now["settings"].keys())
     different = differences(before["slide"], now["slide"], prefix="slide.") + differences(
-        {key: before["settings"][key] for key in sorted(common)},
-        {key: now["settings"][key] for key in sorted(common)},
+        {key: before["settings"][key] for key in common},
+        {key: now["settings"][key] for key in common},
     )
     if different:
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
@@ -194,6 +217,62 @@ def claim_folder(
             f"{folder}: holds a run with other settings ({'; '.join(different[:3])}{more}); "
             "give --overwrite or another --out"
         )
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Make sure that nobody else works in a folder; the system takes the lock off the dead.
+
+    Raises
+    ------
+    OutputConflictError
+        Another process does.
+    OutputError
+        The folder cannot be written.
+    """
+    records = folder / RECORDS_NAME
+    lock = FileLock(records / _LOCK_NAME, blocking=False, thread_local=False)
+    with writing(folder):
+        records.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OutputConflictError(
+                f"{folder}: another process is at work in it; wait for it or give another --out"
+            ) from None
+    return lock
+
+
+def discard_results(folder: Path, *, keep_tiles: bool) -> None:
+    """Remove what a run left, and nothing else that may be in its folder.
+
+    ``run.json`` stays, marked, so that nobody takes what a kill leaves behind for results.
+
+    Parameters
+    ----------
+    folder
+        A folder with a ``run.json`` of ours.
+    keep_tiles
+        Keep the tiles and what is known of the slide.
+
+    Raises
+    ------
+    OutputError
+        Something cannot be removed.
+    """
+    run = read_run(folder)
+    assert run is not None
+    write_run(folder, {**run, "state": DISCARDED})
+    files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
+    files += folder.glob("nuclei*.geojson")
+    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name != _LOCK_NAME]
+    with writing(folder):
+        if not keep_tiles:
+            files.append(folder / SLIDE_FILE)
+            for store in (folder / STORE_NAME, partial_folder(folder / STORE_NAME)):
+                if store.exists():
+                    shutil.rmtree(store)
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def library_versions() -> dict[str, str]:
@@ -206,7 +285,9 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = "") -> list[str]:
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
+) -> list[str]:
     """Name the values that differ between two nested mappings, as ``key: old, now new``."""
     found = []
     for key in dict.fromkeys([*before, *now]):
@@ -218,16 +299,40 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: st
     return found
 
 
+def _files_of(path: Path) -> list[Path]:
+    """Return the files that a slide is made of."""
+    if path.is_dir():  # OME-Zarr, DICOM
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if path.suffix.lower() == ".mrxs" and path.with_suffix("").is_dir():
+        return [path, *sorted(file for file in path.with_suffix("").iterdir() if file.is_file())]
+    return [path]
+
+
+def _ends(file: Path, *, size: int) -> bytes:
+    """Return the first and the last megabyte of a file."""
+    with file.open("rb") as opened:
+        first = opened.read(_MEGABYTE)
+        opened.seek(max(0, size - _MEGABYTE))
+        return first + opened.read(_MEGABYTE)
+
+
 def _owner(folder: Path) -> tuple[int, str] | None:
-    """Return whose folder it is; something no slide has where that cannot be told."""
+    """Return the content of the slide that a folder belongs to, ``None`` where it has none."""
     try:
         run = read_run(folder)
     except OutputError:
-        return (-1, "")
-    if run is None:
-        return (-1, "") if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) else None
-    slide = run["fingerprint"]["slide"]
-    return slide["size"], slide["sha256"]
+        return None
+    return None if run is None else SlideIdentity(**run["fingerprint"]["slide"]).content
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether nothing is there but what a start that was killed at once may have left."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(
+        path.name in (RECORDS_NAME, SLIDE_FILE, f"{SLIDE_FILE}.partial", f"{RUN_FILE}.partial")
+        for path in folder.iterdir()
+    )
 
 
 def _short(value: object) -> str:

@@ -1,0 +1,147 @@
+"""What a worker keeps between regions: open files, the loaded model, threads.
+
+Several threads ask for the same things at once, and a worker of a cluster may outlive many runs:
+whatever may change on disk is kept under the name of one run only.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock, RLock
+from typing import TYPE_CHECKING
+
+from wsi_suite.errors import WorkerError
+from wsi_suite.slides.slide import Raster, open_slide
+from wsi_suite.slides.store import TileStore
+
+if TYPE_CHECKING:
+    from wsi_suite.nuclei.detector import Compute, Detector
+
+_FORWARD_BYTES = 800 * 2**20  # of one tile in float32, measured with resnet18
+_MEMORY_SHARE = 0.6  # of what is available, for forward passes
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Threads that read, and threads that compute: the latter wait for the former."""
+
+    read: ThreadPoolExecutor
+    compute: ThreadPoolExecutor
+
+
+_opening = RLock()
+_forward = Lock()
+_pools: dict[int, Pools] = {}
+
+
+@lru_cache(maxsize=4)
+def _open_raster(slide: Path, mpp_given: float | None, read_mpp: float, _run: str) -> Raster:
+    raster = open_slide(slide, mpp=mpp_given).raster(read_mpp)
+    # Closed when it has left the cache and the last region that reads from it is over.
+    weakref.finalize(raster, raster.slide.close)
+    return raster
+
+
+@lru_cache(maxsize=4)
+def _open_store(path: Path, _run: str) -> TileStore:
+    return TileStore.open(path)
+
+
+@lru_cache(maxsize=1)
+def _open_detector(model: Path, model_hash: str, compute: Compute, gpu: int) -> Detector:
+    from wsi_suite.nuclei.detector import Detector
+    from wsi_suite.nuclei.weights import find_model
+
+    folder = find_model(model)
+    if folder.hash != model_hash:
+        raise WorkerError(f"{model}: differs from this run's model; give all workers the same")
+    return Detector(folder, compute, gpu=gpu)
+
+
+def open_raster(slide: Path, *, mpp_given: float | None, read_mpp: float, run: str) -> Raster:
+    """Return a slide at its working resolution, opened once for a run."""
+    with _opening:
+        return _open_raster(slide, mpp_given, read_mpp, run)
+
+
+def open_store(path: Path, *, run: str) -> TileStore:
+    """Return a tile store, opened once for a run."""
+    with _opening:
+        return _open_store(path, run)
+
+
+def open_detector(model: Path, *, model_hash: str, compute: Compute, gpu: int) -> Detector:
+    """Return a detector, loaded once.
+
+    Raises
+    ------
+    WorkerError
+        The model here is another one than `model_hash` tells.
+    """
+    with _opening:
+        return _open_detector(model, model_hash, compute, gpu)
+
+
+def pools_of(threads: int) -> Pools:
+    """Return this worker's threads."""
+    with _opening:
+        if threads not in _pools:
+            _pools[threads] = Pools(
+                read=ThreadPoolExecutor(max(2, threads), "wsi-read"),
+                compute=ThreadPoolExecutor(
+                    threads, "wsi-compute", initializer=_compute_on_one_core
+                ),
+            )
+        return _pools[threads]
+
+
+@contextmanager
+def device_turn(compute: Compute) -> Iterator[None]:
+    """Hold the device for a forward pass: of a CPU each thread has a core, a GPU takes turns."""
+    if compute.device == "cpu":
+        yield
+    else:
+        with _forward:
+            yield
+
+
+def close_all(*, abandon: bool = False) -> None:
+    """Let go of files and model.
+
+    Parameters
+    ----------
+    abandon
+        Drop all work that has not begun, too; regions that are under way fail.
+    """
+    with _opening:
+        for cache in (_open_raster, _open_store, _open_detector):
+            cache.cache_clear()
+        if abandon:
+            for pools in _pools.values():
+                pools.read.shutdown(wait=False, cancel_futures=True)
+                pools.compute.shutdown(wait=False, cancel_futures=True)
+            _pools.clear()
+
+
+def usable_threads(workers: int) -> int:
+    """Return how many threads each of `workers` on this machine can have, memory considered."""
+    import psutil
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    available = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    fitting = int(available * _MEMORY_SHARE / workers / _FORWARD_BYTES)
+    return max(1, min(CPU_COUNT // workers, fitting))
+
+
+def _compute_on_one_core() -> None:
+    """Keep forward passes of this thread on one core: the pool has one thread per core."""
+    import torch
+
+    torch.set_num_threads(1)
