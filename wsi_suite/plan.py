@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.config import Settings
-from wsi_suite.errors import OutputError, PixelSizeError
+from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Roi, Scale
 from wsi_suite.run_folder import SLIDE_FILE
@@ -32,14 +32,14 @@ from wsi_suite.slides.grid import (
     plan_grid,
 )
 from wsi_suite.slides.slide import open_slide
-from wsi_suite.slides.tissue import TissueMask, find_tissue
+from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
 from wsi_suite.staining.deconvolution import StainVectors
 from wsi_suite.staining.glass import glass_dab_od
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
 
-    from wsi_suite.slides.slide import Raster, Slide
+    from wsi_suite.slides.slide import Raster
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,17 @@ def survey_slide(
     Raises
     ------
     SlideError
-        The slide cannot be read.
+        The slide cannot be read, or is no brightfield one.
     PixelSizeError
         Its pixels are too coarse for `read_mpp`.
     """
     with open_slide(path, mpp=settings.mpp) as slide:
+        thumbnail, _ = slide.thumbnail(1024)
+        if is_fluorescence(thumbnail):
+            raise SlideError(
+                f"{path}: dark, with light in single colours, as fluorescence is; expected a "
+                "brightfield slide"
+            )
         tissue = find_tissue(slide, settings.tissue)
         raster = slide.raster(read_mpp)
         notes = slide.notes + _coarseness(path, raster, read_mpp=read_mpp)
@@ -145,7 +151,7 @@ def survey_slide(
             chunk_px=CHUNK_PX,
             wanted=wanted,
             tissue=tissue.outline(),
-            glass_dab_od=_glass(slide, tissue, settings),
+            glass_dab_od=_glass(thumbnail, tissue, settings),
             reader=slide.reader,
             notes=notes,
         )
@@ -247,8 +253,9 @@ def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ..
     return ()
 
 
-def _glass(slide: Slide, tissue: TissueMask, settings: Settings) -> float | None:
-    thumbnail, _ = slide.thumbnail(1024)
+def _glass(
+    thumbnail: npt.NDArray[np.uint8], tissue: TissueMask, settings: Settings
+) -> float | None:
     stain = settings.stain
     return glass_dab_od(
         thumbnail,

@@ -12,7 +12,13 @@ from hypothesis.extra import numpy as npst
 from wsi_suite.config import TissueSettings
 from wsi_suite.geometry import Box, Scale
 from wsi_suite.slides.slide import open_slide
-from wsi_suite.slides.tissue import TissueMask, find_tissue, glass_colour, tissue_in_image
+from wsi_suite.slides.tissue import (
+    TissueMask,
+    find_tissue,
+    glass_colour,
+    is_fluorescence,
+    tissue_in_image,
+)
 from wsi_suite.synthetic import make_slide, make_tile
 
 MPP = 8.0
@@ -176,3 +182,17 @@ def test_what_lies_outside_the_slide_is_left_out_of_a_field_of_view(real_data: P
         rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         small = cv2.resize(rgb, (12, 12), interpolation=cv2.INTER_AREA)
         assert tissue_in_image(small, mpp=100 / 12).mean() == pytest.approx(0.62, abs=0.06)
+
+
+@pytest.mark.parametrize("glow", [(0, 0, 220), (0, 200, 0), (220, 0, 180)])
+def test_single_colours_on_black_are_fluorescence(glow):
+    rgb = np.full((200, 200, 3), 4, np.uint8)
+    assert is_fluorescence(with_blob(rgb, glow)[0])
+
+
+@pytest.mark.parametrize("colour", [FAINT_HEMATOXYLIN, HEAVY_DAB, EOSIN])
+def test_tissue_is_no_fluorescence_even_where_most_was_never_scanned(colour):
+    rgb = with_blob(glass_slide(), colour)[0]
+    assert not is_fluorescence(rgb)
+    rgb[:60], rgb[160:], rgb[:, :50], rgb[:, 150:] = 0, 0, 0, 0
+    assert not is_fluorescence(rgb)

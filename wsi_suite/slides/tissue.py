@@ -47,6 +47,7 @@ _GLASS_MIN_GREY = 150
 _GLASS_MAX_CHROMA = 30
 _GLASS_MAX_DEVIATION = 1.5  # grey levels, over 3 x 3 pixels
 _GLASS_MIN_SHARE = 0.01
+_DARK = 60
 _UNSCANNED_BLACK = 12
 _UNSCANNED_WHITE = 254
 
@@ -94,6 +95,22 @@ class TissueMask:
         if isinstance(merged, Polygon):
             return MultiPolygon([merged])
         return merged if isinstance(merged, MultiPolygon) else MultiPolygon()
+
+
+def is_fluorescence(rgb: npt.NDArray[np.uint8]) -> bool:
+    """Return whether a picture shows light on black, in single colours, as fluorescence does.
+
+    Brightfield may hold black too, never scanned, but what passes glass and tissue has all colours.
+
+    Parameters
+    ----------
+    rgb
+        ``(H, W, 3)``, the whole slide, small.
+    """
+    lit = rgb[rgb.max(axis=-1) >= _DARK]
+    if 2 * len(lit) > rgb.shape[0] * rgb.shape[1]:
+        return False
+    return len(lit) == 0 or float((lit.min(axis=-1) >= _DARK).mean()) < 0.05
 
 
 def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMask:
