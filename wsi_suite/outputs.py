@@ -106,6 +106,7 @@ def write_results(
     summary = {
         "slide": facts.name,
         "model": dict(model),
+        "notes": list(facts.notes),
         **summarise(
             nuclei,
             score,

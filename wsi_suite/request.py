@@ -152,6 +152,7 @@ def provenance_of(request: Request, facts: SlideFacts) -> dict[str, Any]:
         "rois": None if request.rois is None else [_plain(roi) for roi in request.rois],
         "tissue_area_mm2": facts.tissue_area_mm2,
         "glass_dab_od": facts.glass_dab_od,
+        "notes": list(facts.notes),
         "wsi_suite": wsi_suite.__version__,
     }
 

@@ -50,6 +50,7 @@ def rescore(
     summary = {
         "slide": metadata["slide"],
         "model": metadata["model"],
+        "notes": metadata["notes"],
         **summarise(
             nuclei,
             settings,

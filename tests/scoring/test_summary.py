@@ -156,3 +156,11 @@ def test_nuclei_that_could_not_be_measured_are_said() -> None:
 
 def test_clean_glass_and_a_nuclear_marker_need_no_warning() -> None:
     assert summary(table([0.2], label=[1]), glass_dab_od=0.05)["warnings"] == []
+
+
+def test_a_slide_without_tissue_says_so() -> None:
+    found = summary(table([], label=[]), tissue_area_mm2=0.0)
+    assert found["warnings"][0].startswith("No tissue was found")
+    region = Roi("Tumour", None, MultiPolygon([box(0, 0, 9, 9)]))
+    inside = summary(table([], label=[]), tissue_area_mm2=0.0, rois=[region])
+    assert not any("tissue" in warning for warning in inside["warnings"])

@@ -104,9 +104,8 @@ def summarise(
         },
         **_describe_scores(scores, area_mm2=scored_area_mm2),
         "regions": regions,
-        "warnings": _warnings(
-            scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od
-        ),
+        "warnings": _no_tissue(tissue_area_mm2, rois)
+        + _warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
     }
 
 
@@ -158,6 +157,12 @@ def _describe_score(score: Score, *, area_mm2: float | None) -> dict[str, Any]:
         "allred": score.allred._asdict() if score.allred else None,
         "reason": score.why_no_score,
     }
+
+
+def _no_tissue(area_mm2: float | None, rois: Sequence[Roi] | None) -> list[str]:
+    if area_mm2 != 0 or rois is not None:
+        return []
+    return ["No tissue was found: draw regions in QuPath and give them with --roi."]
 
 
 def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:
