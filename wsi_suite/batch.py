@@ -157,9 +157,11 @@ def run_batch(
     WsiSuiteError
         Model, device, scheduler, regions or output folder cannot be used at all.
     """
-    from wsi_suite.nuclei.weights import find_model
+    from wsi_suite.nuclei.weights import find_model, load_network
 
     model = find_model(settings.detect.model)
+    if stage != "tile":
+        load_network(model)  # damaged weights are refused before anything is begun
     settings = complete_settings(settings, model)
     several = len(slides) > 1
     roi_file_of("", rois, several=several)  # refuses one file for several slides
