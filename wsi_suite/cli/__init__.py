@@ -7,7 +7,9 @@ the way (of several slides: some), 2 what was given cannot be used, 130 interrup
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -18,7 +20,7 @@ from wsi_suite.cli import look, models, run
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
-INTERRUPTED = 130
+_INTERRUPTED = 130  # what click makes of Ctrl-C
 
 app = typer.Typer(
     name="wsi-suite",
@@ -92,10 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments
         What was typed after the program's name; ``sys.argv`` by default.
     """
+    _prepare_streams()
+    sys.exit(_exit_code(arguments))
+
+
+def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold what a Windows pipe cannot
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    sys.exit(_exit_code(arguments))
+    # Other libraries' remarks are for --debug: what the user should know is said by ourselves.
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
@@ -116,10 +126,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}", 1)
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:  # click turns Ctrl-C into it
-        return _fail("interrupted; the same command again goes on from here", code)
-    return int(code)
+        code = _INTERRUPTED
+    return _fail("interrupted", code) if code == _INTERRUPTED else int(code)
 
 
 def _fail(error: object, code: int) -> int:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from wsi_suite.cli.terminal import say, show_error, stderr
+from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_CODE, say, show_error, stderr
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.progress import TaskID
 
-    from wsi_suite.batch import Outcome, Progress
+    from wsi_suite.outcome import Outcome, Progress
 
 _NAME_LENGTH = 26
 _SECONDS_BETWEEN_LINES = 30.0
@@ -21,13 +26,35 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def slide_progress() -> Iterator[Progress]:
-    """Show on stderr how far slides are, and how each one ended."""
+    """Show on stderr how far slides are, and how each one ended; leave at once on Ctrl-C."""
     if not stderr.is_terminal:
-        yield _Lines()
+        with _leaving_at_once():
+            yield _Lines()
         return
     bars = _Bars()
-    with bars.shown():
+    with bars.shown(), _leaving_at_once(first=bars.stop):
         yield bars
+
+
+@contextmanager
+def _leaving_at_once(first: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let Ctrl-C end the program now.
+
+    Waiting for the regions under way would take minutes, and nothing is lost without: whatever is
+    written is written whole or not at all.
+    """
+
+    def leave(signal_number: int, frame: FrameType | None) -> NoReturn:
+        first()
+        show_error(INTERRUPTED)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED_CODE)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -83,7 +110,7 @@ class _Lines:
         _tell_resumed(key, pixels=pixels, done=done)
         with self._lock:
             self._slides[key] = pixels, done
-            if done == pixels:
+            if 0 < done == pixels:
                 self._already.add(key)
 
     def advance(self, key: str, pixels: int) -> None:
@@ -112,8 +139,7 @@ class _Bars:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[remark]}"),
+            TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
             console=stderr,
             transient=True,
@@ -126,18 +152,25 @@ class _Bars:
     def shown(self) -> Iterator[None]:
         """Show the bars, and something that moves while there is none yet."""
         with self._progress:
-            self._waiting = self._progress.add_task("getting ready", total=None, remark="")
+            self._waiting = self._progress.add_task("getting ready", total=None, state="")
             yield
+
+    def stop(self) -> None:
+        """Take everything away and give the terminal back as it was."""
+        self._progress.stop()
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
         """Show a bar; what an earlier start did is behind it already."""
         _tell_resumed(key, pixels=pixels, done=done)
         with self._lock:
-            if done == pixels:
+            if 0 < done == pixels:
                 self._already.add(key)
             self._progress.update(self._waiting, visible=False)
             self._tasks[key] = self._progress.add_task(
-                _shortened(_file_name(key)), total=max(1, pixels), completed=done, remark=""
+                _shortened(_file_name(key)),
+                total=max(1, pixels),
+                completed=done,
+                state=_percent(done, max(1, pixels)),
             )
 
     def advance(self, key: str, pixels: int) -> None:
@@ -148,8 +181,12 @@ class _Bars:
             number = self._tasks[key]
             self._progress.update(number, advance=pixels)
             task = next(task for task in self._progress.tasks if task.id == number)
-            remark = f"{task.speed / 1e6:.1f} Mpx/s" if task.speed else ""
-            self._progress.update(number, remark="writing" if task.finished else remark)
+            state = _percent(int(task.completed), int(task.total or 1))
+            if task.finished:
+                state += "  writing"
+            elif task.speed:
+                state += f"  {task.speed / 1e6:.1f} Mpx/s"
+            self._progress.update(number, state=state)
 
     def finish(self, outcome: Outcome) -> None:
         """Take a bar away and say how the slide ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,8 +28,8 @@ from wsi_suite.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wsi_suite.batch import Outcome
     from wsi_suite.config import ScoreSettings
+    from wsi_suite.outcome import Outcome
 
 Results = Annotated[
     list[Path],
@@ -159,6 +160,8 @@ def detect(
 
     Gives the same bytes as [bold]run[/bold] does. Give the same --roi, if any, as for 'tile'.
     """
+    from wsi_suite.errors import InputError
+
     settings = settings_from(
         config,
         set_,
@@ -167,7 +170,10 @@ def detect(
         run__workers=workers,
         run__scheduler=scheduler,
     )
-    out = folders[0].resolve().parent
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        raise InputError(f"{folders[0]}: no such folder; make it with 'wsi-suite tile'")
+    out = there[0].resolve().parent
     outcomes = _batch(
         folders, out=out, settings=settings, stage="detect", rois=roi, overwrite=overwrite
     )
@@ -198,23 +204,29 @@ def score(
             )
     settings = settings_from(config, set_).score
     outcomes = [
-        _rescored(
-            result,
-            settings,
-            given=settings.model_fields_set,
-            rois=roi,
-            several=len(results) > 1,
-        )
-        for result in results
+        _rescored(result, settings, rois=roi, several=len(results) > 1) for result in results
     ]
     if out is not None:
+        _check_out(out)
         _write_scores(out, outcomes)
     _finish(outcomes, as_json=as_json, table=out and out / "summary.csv")
+
+
+def _check_out(out: Path) -> None:
+    """Refuse what can never become a folder."""
+    from wsi_suite.errors import ConfigError
+
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(
+            f"--out {out}: '{there}' is a file; expected a folder, give another --out"
+        )
 
 
 def _batch(slides: Sequence[Path], **arguments: Any) -> list[Outcome]:  # noqa: ANN401 - run_batch's
     from wsi_suite.cli.progress import slide_progress
 
+    _check_out(arguments["out"])
     with slide_progress() as progress:
         from wsi_suite.batch import run_batch  # takes seconds, so that something should move
 
@@ -222,9 +234,9 @@ def _batch(slides: Sequence[Path], **arguments: Any) -> list[Outcome]:  # noqa: 
 
 
 def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcome:  # noqa: ANN401
-    from wsi_suite.batch import Outcome
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.outcome import Outcome
     from wsi_suite.rescore import rescore
 
     try:
@@ -270,21 +282,22 @@ def _show_scores(outcomes: Sequence[Outcome]) -> None:
     from wsi_suite.cli.terminal import note, show_table
 
     rows: list[tuple[object, ...]] = []
-    remarks: dict[str, None] = {}
+    remarks: defaultdict[str, list[str]] = defaultdict(list)  # and the slides that they are about
     for outcome in outcomes:
         summary = outcome.summary or {}
-        headline = summary["headline"]
-        rows.append(_score_row(summary, name=summary["slide"], headline=headline["class"]))
+        slide, headline = summary["slide"], summary["headline"]
+        rows.append(_score_row(summary, name=slide, headline=headline["class"]))
         rows += [
             _score_row(region, name=f"  {region['name']}", headline=headline["class"])
             for region in summary["regions"]
         ]
-        if headline["value"] is None:
-            remarks[f"{summary['slide']} has no H-score: {headline['reason']}"] = None
-        remarks |= dict.fromkeys(summary["warnings"])
+        why = [] if headline["value"] is not None else [f"no H-score: {headline['reason']}"]
+        for remark in (*why, *summary["notes"], *summary["warnings"]):
+            remarks[remark].append(slide)
     show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
-    for remark in remarks:
-        note(remark)
+    for remark, slides in remarks.items():
+        some = ", ".join(slides[:3]) + (", ..." if len(slides) > 3 else "")
+        note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
 
 
 def _score_row(part: Mapping[str, Any], *, name: str, headline: str) -> tuple[object, ...]:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
+INTERRUPTED = "interrupted; the same command without --overwrite goes on from here"
+INTERRUPTED_CODE = 130
+
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 

@@ -1,0 +1,67 @@
+"""The command line, run in this process, on small slides with a tiny model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Answer, Cli
+
+from wsi_suite.cli import main
+from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
+from wsi_suite.nuclei.weights import ModelSpec, save_model
+from wsi_suite.synthetic import make_slide
+
+SIDE_PX = 1000
+
+
+@pytest.fixture
+def wsi(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Type ``wsi-suite ...``: arguments as they are typed, paths too."""
+
+    def typed(*arguments: object) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Answer(left.value.code, said.out, said.err)
+
+    return typed
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: an untrained network that sees nuclei nearly everywhere."""
+    torch.manual_seed(0)
+    network = NetworkSpec(backbone="resnet18", stages=2, channels=8)
+    spec = ModelSpec(name="tiny", network=network, min_score=0.1, headline_class="Epithelium")
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, spec, NucleusNet(network, classes=len(spec.classes)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two slides, never written to."""
+    folder = tmp_path_factory.mktemp("slides")
+    for seed, name in enumerate(("B12_ER.svs", "B13_ER.svs")):
+        make_slide(folder / name, width=SIDE_PX, height=SIDE_PX, tissue_fraction=0.4, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slide(slides: Path) -> Path:
+    """One of them."""
+    return slides / "B12_ER.svs"
+
+
+@pytest.fixture(scope="session")
+def results(slide: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a run on that slide; commands that write there copy it first."""
+    out = tmp_path_factory.mktemp("results")
+    options = ["--out", str(out), "--model", str(model), "--set", "score.marker=ER"]
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(slide), *options])
+    assert left.value.code == 0
+    return out / "B12_ER"

@@ -1,0 +1,111 @@
+"""``train`` and ``evaluate`` on a few synthetic tiles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from command_line import Cli
+
+from wsi_suite.synthetic import make_tile
+
+TRAINING = """
+name: tried
+labels: {classes: {0: Stroma, 1: Epithelium}}
+network: {backbone: resnet18, stages: 2, channels: 8}
+split: {test_runs: [2]}
+optimiser: {epochs: 2, batch: 2, crop_px: 64, validate_every: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four tiles of two runs."""
+    folder = tmp_path_factory.mktemp("tiles")
+    rows = ["id,id_run,mpp"]
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for number in range(4):
+        rgb, truth = make_tile(100, mpp=0.5, seed=number)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+        nuclei = truth.nuclei
+        rows.append(f"{number},{1 + number // 2},0.5")
+        (folder / "labels" / f"{number}.txt").write_text(
+            "".join(
+                f"{x:.2f} {y:.2f} {label}\n"
+                for x, y, label in zip(nuclei.x, nuclei.y, nuclei.label, strict=True)
+            )
+        )
+    (folder / "tiles.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    """The YAML of a very short training."""
+    file = tmp_path / "train.yaml"
+    file.write_text(TRAINING)
+    return file
+
+
+def test_train_makes_a_model_and_measures_it(
+    wsi: Cli, tiles: Path, training: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    answer = wsi("train", training, "--data", tiles, "--out", out, "--device", "cpu", "--json")
+    assert answer.code == 0, answer.err
+    assert "epoch 1/2  loss " in answer.err
+    assert "epoch 2/2  loss " in answer.err
+    document = json.loads(answer.out)
+    assert Path(document["model"]) == out
+    figures = document["evaluation"]
+    assert figures["tiles"] == 2
+    told = wsi("evaluate", "--model", out, "--data", tiles, "--run", 2, "--json")
+    assert json.loads(told.out) == figures
+    assert {"ap", "map", "f1", "f1_agnostic", "tiles", "nuclei"} <= figures.keys()
+    seen = wsi("evaluate", "--model", out, "--data", tiles)
+    assert "trained on some of these runs: 1" in seen.err
+    assert "mAP" in seen.out
+
+
+def test_evaluate_prints_a_table(wsi: Cli, tiles: Path, model: Path) -> None:
+    answer = wsi("evaluate", "--model", model, "--data", tiles, "--match-um", 2)
+    assert answer.code == 0
+    header, stroma, epithelium, pooled, about = answer.out.splitlines()
+    assert header.split() == ["class", "AP", "precision", "recall"]
+    assert (stroma.split()[0], epithelium.split()[0]) == ("Stroma", "Epithelium")
+    assert pooled.startswith("mAP ")
+    assert "in 4 tiles; matches within 2.0 um" in about
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--set", "optimizer.epochs=3"),
+            "unknown setting 'optimizer' (did you mean 'optimiser'?)",
+        ),
+        (("--set", "split.test_runs=[9]"), "no tile belongs to the run '9'"),
+        (("--set", "network.backbone=seresnet50"), "seresnet50"),
+        (("--device", "cuda:9"), "device 'cuda:9' is not on this machine"),
+    ],
+    ids=["key", "run", "backbone", "device"],
+)
+def test_training_refuses_in_one_line(
+    options: tuple[str, ...], words: str, wsi: Cli, tiles: Path, training: Path
+) -> None:
+    out = training.parent / "model"
+    answer = wsi("train", training, "--data", tiles, "--out", out, *options)
+    assert answer.code == 2
+    assert words in answer.errors[0]
+    assert len(answer.err.splitlines()) == 1
+    assert not (out / "model.yaml").exists()
+
+
+def test_evaluate_names_the_run_that_is_meant(wsi: Cli, tiles: Path, model: Path) -> None:
+    answer = wsi("evaluate", "--model", model, "--data", tiles, "--run", "22")
+    assert answer.code == 2
+    assert "no tile belongs to the run '22' (did you mean '2'?)" in answer.errors[0]

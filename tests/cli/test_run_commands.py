@@ -1,0 +1,131 @@
+"""``run``, ``tile``, ``detect`` and ``score``, as they are typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import Cli, square, write_geojson
+
+SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json")
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in SAME)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    lines = (folder / "summary.csv").read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader(lines))
+
+
+def test_run_leaves_what_the_readme_lists(results: Path) -> None:
+    assert sorted(path.name for path in results.iterdir()) == [
+        "nuclei.geojson",
+        "nuclei.parquet",
+        "overview.png",
+        "run.json",
+        "slide.json",
+        "summary.json",
+        "tiles.ome.zarr",
+    ]
+    (row,) = table(results.parent)
+    assert (row["slide"], row["state"]) == ("B12_ER.svs", "done")
+    assert float(row["h_score"]) == pytest.approx(
+        json.loads((results / "summary.json").read_text())["headline"]["value"], abs=0.05
+    )
+
+
+def test_the_same_command_again_has_nothing_to_do(
+    wsi: Cli, slide: Path, model: Path, results: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+    answer = wsi(
+        "run", slide, "--out", results.parent, "--model", model, "--set", "score.marker=ER"
+    )
+    assert answer.code == 0
+    assert "B12_ER.svs: already done" in answer.err
+    assert answer.out.splitlines()[0].split()[:3] == ["slide", "mm2", "class"]
+    assert answer.out.splitlines()[1].startswith("B12_ER.svs")
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+
+
+def test_json_is_one_document_and_remarks_stay_away(
+    wsi: Cli, slide: Path, model: Path, results: Path
+) -> None:
+    answer = wsi(
+        *("run", slide, "--out", results.parent, "--model", model, "--json"),
+        *("--set", "score.marker=ER"),
+    )
+    (document,) = json.loads(answer.out, parse_constant=pytest.fail)
+    assert document["state"] == "done"
+    assert document["error"] is None
+    assert document["summary"] == json.loads((results / "summary.json").read_text())
+
+
+def test_tile_and_detect_give_what_run_gives(
+    wsi: Cli, slide: Path, model: Path, results: Path, tmp_path: Path
+) -> None:
+    assert wsi("tile", slide, "--out", tmp_path, "--model", model).code == 0
+    tiles = tmp_path / "B12_ER"
+    assert sorted(path.name for path in tiles.iterdir()) == [
+        "run.json",
+        "slide.json",
+        "tiles.ome.zarr",
+    ]
+    answer = wsi("detect", tiles, "--model", model, "--set", "score.marker=ER")
+    assert answer.code == 0
+    assert "B12_ER.svs" in answer.out
+    assert same_bytes(tiles, results)
+
+
+def test_a_run_without_tiles_in_a_region_and_over_an_earlier_one(
+    wsi: Cli, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    roi = write_geojson(tmp_path / "roi.geojson", *square(200, 800), name="Tumour [1]")
+    out = tmp_path / "Büro 3 ü"
+    shared = ("run", slide, "--out", out, "--model", model, "--no-keep-tiles")
+    answer = wsi(*shared, "--roi", roi)
+    assert answer.code == 0
+    assert "  Tumour [1]" in answer.out
+    assert not (out / "B12_ER" / "tiles.ome.zarr").exists()
+    assert wsi(*shared).code == 2  # without the region it is another run
+    again = wsi(*shared, "--set", "score.thresholds_od=[0.1,0.3,0.5]", "--overwrite", "--json")
+    (document,) = json.loads(again.out)
+    assert document["summary"]["thresholds_od"] == [0.1, 0.3, 0.5]
+    assert document["summary"]["regions"] == []
+
+
+def test_score_takes_thresholds_and_leaves_the_rest_as_it_was(wsi: Cli, results: Path) -> None:
+    before = json.loads((results / "summary.json").read_text())
+    answer = wsi("score", results, "--set", "score.thresholds_od=[0.05,0.1,0.15]", "--json")
+    (document,) = json.loads(answer.out)
+    after = document["summary"]
+    assert after["marker"] == before["marker"] == "ER"
+    assert after["thresholds_od"] == [0.05, 0.1, 0.15]
+    pooled = "Epithelium + Stroma"
+    assert after["scores"][pooled]["nuclei"] == before["scores"][pooled]["nuclei"]
+    assert after["scores"][pooled]["h_score"] > before["scores"][pooled]["h_score"]
+    assert json.loads((results / "summary.json").read_text()) == before  # printed, not kept
+
+
+def test_score_as_it_was_is_the_run_s_own_summary(wsi: Cli, results: Path) -> None:
+    (document,) = json.loads(wsi("score", results, "--json").out)
+    assert document["summary"] == json.loads((results / "summary.json").read_text())
+
+
+def test_score_writes_where_it_is_told_and_finishes_the_others(
+    wsi: Cli, results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    table = tmp_path / "copy.parquet"
+    shutil.copy(results / "nuclei.parquet", table)
+    answer = wsi("score", results, table, tmp_path / "none", "--out", out)
+    assert answer.code == 1
+    assert "none: no such file" in answer.errors[0]
+    assert "1 of 3 failed" in answer.err
+    assert (out / "B12_ER" / "summary.json").exists()
+    assert sorted(row["state"] for row in table(out)) == ["done", "done", "failed"]
