@@ -121,9 +121,9 @@ def test_score_writes_where_it_is_told_and_finishes_the_others(
     wsi: Cli, results: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "scores"
-    table = tmp_path / "copy.parquet"
-    shutil.copy(results / "nuclei.parquet", table)
-    answer = wsi("score", results, table, tmp_path / "none", "--out", out)
+    copy = tmp_path / "copy.parquet"
+    shutil.copy(results / "nuclei.parquet", copy)
+    answer = wsi("score", results, copy, tmp_path / "none", "--out", out)
     assert answer.code == 1
     assert "none: no such file" in answer.errors[0]
     assert "1 of 3 failed" in answer.err
