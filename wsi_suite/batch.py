@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wsi_suite.cluster import Cluster, open_cluster, probe_workers
 from wsi_suite.config import Settings
 from wsi_suite.engine import pixels_to_do
-from wsi_suite.errors import InputError, WorkerError, WsiSuiteError
+from wsi_suite.errors import InputError, OutputError, WorkerError, WsiSuiteError
 from wsi_suite.outcome import NoProgress, Outcome, Progress, write_table
 from wsi_suite.pipeline import (
     SlideRun,
@@ -77,6 +78,7 @@ class _Batch:
 
     cluster: Cluster
     desk: ThreadPoolExecutor  # where slides are finished while others are under way
+    locks: ExitStack  # takes the locks off the folders, whatever happens
     progress: Progress
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
 
@@ -167,7 +169,10 @@ def run_batch(
     roi_file_of("", rois, several=several)  # refuses one file for several slides
     progress = progress or NoProgress()
     device = "cpu" if stage == "tile" else settings.run.device
-    with open_cluster(settings.run, device=device, progress=progress.advance) as cluster:
+    with (
+        ExitStack() as locks,  # let go last: until then workers may write
+        open_cluster(settings.run, device=device, progress=progress.advance) as cluster,
+    ):
         compute = None
         if stage != "tile":
             compute = cluster.choose_compute(device, settings.detect.precision)
@@ -182,11 +187,11 @@ def run_batch(
             overwrite=overwrite,
         )
         with ThreadPoolExecutor(1, "wsi-finish") as desk:
-            batch = _Batch(cluster, desk, progress)
+            batch = _Batch(cluster, desk, locks, progress)
             _fly(batch, _requests(batch, slides, ask=ask, out=out, rois=rois))
     outcomes = [batch.outcomes[slide] for slide in slides]
-    if stage != "tile":
-        write_table(out, outcomes)
+    if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
+        write_table(out, outcomes)  # else the same would be said twice: nothing can be written
     return outcomes
 
 
@@ -315,6 +320,8 @@ def _flights(batch: _Batch, requests: Iterator[Request]) -> Iterator[_Flight]:
         run = None
         try:
             run = prepare_run(request)
+            if run.lock is not None:
+                batch.locks.callback(run.lock.release)
             if batch.cluster.remote and not run.done:
                 probe_workers(
                     batch.cluster.client,

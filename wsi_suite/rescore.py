@@ -17,6 +17,10 @@ from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.sources import roi_file_of
 
+_NEEDED = {
+    *("slide", "size_px0", "mpp", "model", "score"),
+    *("rois", "tissue_area_mm2", "glass_dab_od", "notes"),
+}
 _TOUCH_PX0 = 1.0  # regions drawn along each other's border share it within this
 
 
@@ -43,8 +47,12 @@ def rescore(
     """
     table = result / TABLE_NAME if result.is_dir() else result
     nuclei, metadata = read_nuclei(table, outline=False)
-    if "score" not in metadata:
-        raise DataError(f"{table}: no result of a run, it lacks its settings; give nuclei.parquet")
+    missing = sorted(_NEEDED - metadata.keys())
+    if missing:
+        raise DataError(
+            f"{table}: no result of a run of this version, it lacks {', '.join(missing)}; give the "
+            "nuclei.parquet of one"
+        )
     settings = ScoreSettings(**{**metadata["score"], **settings.model_dump(exclude_unset=True)})
     file = roi_file_of(metadata["slide"], rois, several=several)
     summary = {
