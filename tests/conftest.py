@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from runs import Bench
 
 # Shared runners stall: a slow example is no failure, and every run tries the same ones.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -21,3 +25,44 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set WSI_SUITE_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A tiny model of random weights and a small slide, for tests of whole runs.
+
+    What it finds is of no consequence, as long as it is some hundred nuclei of both classes.
+    """
+    import torch
+    from runs import Bench
+
+    from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
+    from wsi_suite.nuclei.weights import ModelSpec, save_model
+    from wsi_suite.synthetic import make_slide
+
+    folder = tmp_path_factory.mktemp("bench")
+    make_slide(folder / "B12 größer.tif", width=600, height=560, mpp=0.25, tissue_fraction=0.6)
+    network = NetworkSpec(backbone="resnet18", stages=1, channels=8, upsample=1)
+    spec = ModelSpec(name="tiny", network=network, min_score=0.1, halo_px=32)
+    torch.manual_seed(3)
+    weights = NucleusNet(network, classes=len(spec.classes)).eval()
+    with torch.no_grad():
+        weights.heat[-1].weight *= 40  # spreads the scores
+    save_model(folder / "model", spec, weights)
+    return Bench(folder / "model", folder / "B12 größer.tif")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small regions, so that a small slide has several, and no pictures, which take long."""
+    from wsi_suite import cluster, outputs, plan
+
+    monkeypatch.setattr(plan, "REGION_PX", 256)
+    monkeypatch.setattr(plan, "TILE_PX", 128)
+    monkeypatch.setattr(plan, "CHUNK_PX", 64)
+    # Nor is the model loaded anew for each run.
+    close_all = cluster.close_all
+    monkeypatch.setattr(
+        cluster, "close_all", lambda *, abandon: abandon and close_all(abandon=True)
+    )
+    monkeypatch.setattr(outputs, "draw_overview", lambda path, **_: Path(path).write_bytes(b"PNG"))

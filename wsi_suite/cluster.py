@@ -228,9 +228,15 @@ def _local_client(count: int) -> Iterator[Client]:
             threads_per_worker=_TASKS_PER_WORKER,
             processes=count > 1,
             memory_limit=None,
-            dashboard_address=None,
+            protocol="tcp",
+            host="127.0.0.1",  # nothing listens to other machines
             silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": 0},
+            dashboard_address=None,
+            scheduler_kwargs={
+                "allowed_failures": 0,
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",  # its web server cannot be left out
+            },
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

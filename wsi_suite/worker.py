@@ -7,14 +7,14 @@ whatever may change on disk is kept under the name of one run only.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from wsi_suite.errors import WorkerError
 from wsi_suite.slides.slide import Raster, open_slide
@@ -23,16 +23,47 @@ from wsi_suite.slides.store import TileStore
 if TYPE_CHECKING:
     from wsi_suite.nuclei.detector import Compute, Detector
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _FORWARD_BYTES = 800 * 2**20  # of one tile in float32, measured with resnet18
 _MEMORY_SHARE = 0.6  # of what is available, for forward passes
+
+
+class Threads(ThreadPoolExecutor):
+    """A pool whose waiting work can be dropped.
+
+    ``shutdown(cancel_futures=True)`` would leave those hanging that wait for the futures.
+    """
+
+    def __init__(self, count: int, name: str, *, begin: Callable[[], None] | None = None) -> None:
+        super().__init__(count, name, initializer=begin)
+        self._dropped = False
+
+    def submit(
+        self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs
+    ) -> Future[T]:
+        """Have a thread call a function."""
+
+        def call() -> T:
+            if self._dropped:
+                raise CancelledError
+            return function(*arguments, **named)
+
+        return super().submit(call)
+
+    def drop(self) -> None:
+        """End what was begun; what was not raises CancelledError."""
+        self._dropped = True
+        self.shutdown(wait=False)
 
 
 @dataclass(frozen=True)
 class Pools:
     """Threads that read, and threads that compute: the latter wait for the former."""
 
-    read: ThreadPoolExecutor
-    compute: ThreadPoolExecutor
+    read: Threads
+    compute: Threads
 
 
 _opening = RLock()
@@ -93,10 +124,8 @@ def pools_of(threads: int) -> Pools:
     with _opening:
         if threads not in _pools:
             _pools[threads] = Pools(
-                read=ThreadPoolExecutor(max(2, threads), "wsi-read"),
-                compute=ThreadPoolExecutor(
-                    threads, "wsi-compute", initializer=_compute_on_one_core
-                ),
+                read=Threads(max(2, threads), "wsi-read"),
+                compute=Threads(threads, "wsi-compute", begin=_compute_on_one_core),
             )
         return _pools[threads]
 
@@ -124,8 +153,8 @@ def close_all(*, abandon: bool = False) -> None:
             cache.cache_clear()
         if abandon:
             for pools in _pools.values():
-                pools.read.shutdown(wait=False, cancel_futures=True)
-                pools.compute.shutdown(wait=False, cancel_futures=True)
+                pools.read.drop()
+                pools.compute.drop()
             _pools.clear()
 
 

@@ -1,0 +1,186 @@
+"""Schedulers of others: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Bench, results_of
+
+from wsi_suite import cluster
+from wsi_suite.cluster import open_cluster, probe_workers
+from wsi_suite.config import RunSettings
+from wsi_suite.errors import ConfigError, WorkerError
+from wsi_suite.nuclei.weights import find_model
+from wsi_suite.run_folder import SlideIdentity
+
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(120)]
+
+
+def silent(_key: str, _pixels: int) -> None:
+    """Hear of no progress."""
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler with one worker, which lives in this process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=3,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as local:
+        yield local.scheduler_address
+
+
+def test_scheduler_gives_the_same_bytes(bench: Bench, scheduler: str, tmp_path: Path) -> None:
+    here = bench.run_one(tmp_path / "here").folder
+    there = bench.run_one(tmp_path / "there", f"run.scheduler={scheduler}").folder
+    assert here is not None
+    assert there is not None
+    assert results_of(there) == results_of(here)
+
+
+def test_workers_that_live_on_read_what_is_there_now(
+    bench: Bench, scheduler: str, tmp_path: Path
+) -> None:
+    remote = f"run.scheduler={scheduler}"
+    tiled = bench.run_one(tmp_path, remote, stage="tile").folder
+    assert tiled is not None
+    found = bench.run_one(tmp_path, remote, stage="detect", slides=[tiled])
+    assert found.row()["nuclei"] > 50
+    again = bench.run_one(tmp_path, remote, "tiles.ome_zarr_version=0.4", overwrite=True)
+    assert again.row()["nuclei"] == found.row()["nuclei"]
+    assert (tiled / "tiles.ome.zarr" / "OME" / "METADATA.ome.xml").exists()
+
+
+def test_cluster_of_a_scheduler(scheduler: str) -> None:
+    settings = RunSettings(scheduler=scheduler)
+    with open_cluster(settings, device="auto", progress=silent) as found:
+        assert (found.threads, found.window, found.remote) == (3, 3, True)
+        assert found.choose_compute("cpu", "fp32").as_dict() == {
+            "device": "cpu", "precision": "fp32", "batch": 1,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "foo://there:1"])
+def test_wrong_address_is_refused_soon(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster._CONNECT_SECONDS <= 10
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    start = time.monotonic()
+    with (
+        pytest.raises(ConfigError, match=f"--scheduler {address}: no Dask scheduler answers"),
+        open_cluster(RunSettings(scheduler=address), device="cpu", progress=silent),
+    ):
+        pass
+    assert time.monotonic() - start < 8
+
+
+def test_scheduler_without_workers_is_refused() -> None:
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=0,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        ) as local,
+        pytest.raises(ConfigError, match="it has no workers"),
+        open_cluster(RunSettings(scheduler=local.scheduler_address), device="cpu", progress=silent),
+    ):
+        pass
+
+
+@pytest.fixture
+def asked(bench: Bench, tmp_path: Path) -> dict[str, Any]:
+    """What workers are asked before a run, so that they can do it."""
+    (tmp_path / "run.json").touch()
+    return {
+        "slide": bench.slide,
+        "identity": SlideIdentity.of(bench.slide),
+        "folder": tmp_path,
+        "model": find_model(bench.model),
+    }
+
+
+@pytest.fixture(scope="module")
+def remote(scheduler: str) -> Iterator[cluster.Cluster]:
+    with open_cluster(RunSettings(scheduler=scheduler), device="cpu", progress=silent) as found:
+        yield found
+
+
+def test_able_workers_pass(remote: cluster.Cluster, asked: dict[str, Any]) -> None:
+    probe_workers(remote.client, **asked)
+    probe_workers(remote.client, **asked | {"slide": None})
+
+
+def test_worker_that_cannot_do_it_is_named_with_the_reason(
+    remote: cluster.Cluster, asked: dict[str, Any], bench: Bench, tmp_path: Path
+) -> None:
+    other = find_model(shutil.copytree(bench.model, tmp_path / "model"))
+    other = replace(other, hash="0" * 64)
+    copy = tmp_path / "other.tif"
+    copy.write_bytes(b"another slide")
+    for change, reason in (
+        ({"slide": tmp_path / "none.tif"}, "cannot be read"),
+        ({"slide": copy}, "has another file at"),
+        ({"folder": tmp_path / "none"}, "does not see"),
+        ({"model": other}, "has another model at"),
+    ):
+        with pytest.raises(WorkerError, match=rf"worker tcp://127.*{reason}"):
+            probe_workers(remote.client, **asked | change)
+
+
+def test_other_version_is_refused(
+    remote: cluster.Cluster, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = cluster.library_versions() | {"torch": "1.0"}
+    answers = iter([cluster.library_versions(), versions])
+    monkeypatch.setattr(cluster, "library_versions", lambda: next(answers))
+    with pytest.raises(WorkerError, match=r"has torch .*, this machine"):
+        probe_workers(remote.client, **asked)
+
+
+def test_local_cluster_bounds_the_regions_in_flight() -> None:
+    with open_cluster(RunSettings(), device="cpu", progress=silent) as local:
+        workers = local.client.scheduler_info(n_workers=-1)["workers"]
+        assert (len(workers), local.window, local.remote) == (1, 3, False)
+        assert all(worker["memory_limit"] == 0 for worker in workers.values())
+        assert all(address.startswith("tcp://127.0.0.1:") for address in workers)
+
+
+def report(topic: str, pixels: int) -> None:
+    """Tell of pixels as a region does."""
+    from distributed import get_worker
+
+    get_worker().log_event(topic, ("slide", pixels))
+
+
+def test_reports_reach_their_own_run_alone() -> None:
+    heard: list[tuple[str, int]] = []
+    with (
+        open_cluster(RunSettings(), device="cpu", progress=silent) as one,
+        open_cluster(RunSettings(), device="cpu", progress=lambda *e: heard.append(e)) as two,
+    ):
+        assert one.topic != two.topic
+        one.client.submit(report, one.topic, 8, pure=False).result()
+        two.client.submit(report, two.topic, 7, pure=False).result()
+        deadline = time.monotonic() + 10
+        while not heard and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert heard == [("slide", 7)]

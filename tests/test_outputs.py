@@ -1,0 +1,78 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import Bench
+
+from wsi_suite.geometry import Box
+from wsi_suite.outcome import Outcome, write_table
+from wsi_suite.outputs import (
+    SUMMARY_COLUMNS,
+    _read_enlarged,
+    _stored_thumbnail,
+    write_json,
+    write_summary_csv,
+)
+from wsi_suite.plan import read_facts
+from wsi_suite.slides.store import TileStore
+
+
+def test_values_that_do_not_exist_are_refused_in_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"größe": None})
+    assert (tmp_path / "a.json").read_text("utf-8") == '{\n  "größe": null\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"größe": None}
+
+
+def test_summary_csv(tmp_path: Path) -> None:
+    rows = [
+        {"slide": "a, b.svs", "state": "done", "h_score": 0.0},
+        {"slide": "c.svs", "state": "failed", "h_score": None, "error": 'no "slide"'},
+    ]
+    write_summary_csv(tmp_path / "summary.csv", rows)
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert tuple(first) == SUMMARY_COLUMNS
+    assert (first["slide"], first["h_score"]) == ("a, b.svs", "0.0")
+    assert (second["h_score"], second["error"]) == ("", 'no "slide"')
+
+
+def test_table_has_a_line_for_failures_without_a_folder(tmp_path: Path) -> None:
+    from wsi_suite.errors import SlideError
+
+    failed = Outcome(Path("x/b.svs"), None, "failed", error=SlideError("b.svs: broken"))
+    write_table(tmp_path, [failed, Outcome(Path("a.svs"), tmp_path / "a", "tiled")])
+    lines = (tmp_path / "summary.csv").read_text("utf-8").splitlines()
+    assert lines[1:] == ["a.svs,a,tiled" + 9 * ",", "b.svs,,failed" + 8 * "," + ",b.svs: broken"]
+
+
+def test_picture_is_drawn_from_the_slide_and_from_tiles(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    sizes = []
+    bench.do(folder, stage="tile")
+    for stage, slide in (("detect", folder), ("run", bench.slide)):
+        bench.do(folder, stage=stage, slide=slide, overwrite=True)
+        with Image.open(folder / "overview.png") as picture:
+            sizes.append(picture.size)
+            assert np.asarray(picture.convert("L")).std() > 10
+    assert sizes[0][0] > 500
+
+
+def test_stored_tiles_stand_in_for_level_0(bench: Bench, tmp_path: Path) -> None:
+    bench.do(tmp_path, stage="tile")
+    store, facts = TileStore.open(tmp_path / "tiles.ome.zarr"), read_facts(tmp_path)
+    assert facts is not None
+    pixels = _read_enlarged(store, Box(100, 50, 33, 20), facts=facts)
+    assert pixels.shape == (20, 33, 3)
+    working = store.read(Box(50, 25, 17, 10))
+    assert (pixels[::2, ::2] == working).all()
+    thumbnail, scale = _stored_thumbnail(store, facts)
+    assert thumbnail.shape[1] * scale.x == pytest.approx(facts.width, abs=scale.x)

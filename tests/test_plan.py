@@ -1,0 +1,83 @@
+"""What is learned of a slide, and that it survives being written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import Bench
+from shapely.geometry import MultiPolygon, box
+
+from wsi_suite import plan
+from wsi_suite.errors import OutputError, PixelSizeError, SlideError
+from wsi_suite.geometry import Roi, Scale
+from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def facts(bench: Bench) -> SlideFacts:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+            patch.setattr(plan, name, side)
+        return survey_slide(bench.slide, bench.settings(), read_mpp=0.5)
+
+
+def test_survey(facts: SlideFacts) -> None:
+    assert (facts.width, facts.height, facts.mpp) == (600, 560, (0.25, 0.25))
+    assert (facts.scale, facts.raster) == (Scale(2.0, 2.0), (300, 280))
+    assert facts.working_mpp == (0.5, 0.5)
+    assert facts.wanted.shape == (5, 5)
+    assert 0.5 < facts.wanted.mean() <= 1
+    assert 0.5 < facts.tissue_area_mm2 / (0.15 * 0.14) < 0.95
+    assert facts.glass_dab_od == pytest.approx(0, abs=0.05)
+
+
+def test_grid_has_the_sides_of_the_survey(facts: SlideFacts) -> None:
+    grid = facts.grid(halo_px=32)
+    assert (grid.region_px, grid.tile_px, grid.chunk_px, grid.halo_px) == (256, 128, 64, 32)
+    assert [(region.row, region.col) for region in grid.regions] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path) -> None:
+    write_facts(tmp_path, facts)
+    back = read_facts(tmp_path)
+    for field in fields(SlideFacts):
+        ours, theirs = getattr(facts, field.name), getattr(back, field.name)
+        assert np.array_equal(ours, theirs) if field.name == "wanted" else ours == theirs
+    assert back is not None
+    assert back.tissue_area_mm2 == facts.tissue_area_mm2
+
+
+def test_missing_and_damaged_facts(facts: SlideFacts, tmp_path: Path) -> None:
+    assert read_facts(tmp_path) is None
+    write_facts(tmp_path, facts)
+    content = json.loads((tmp_path / "slide.json").read_text("utf-8"))
+    del content["mpp"]
+    for text in (json.dumps(content), "{", "[]", ""):
+        (tmp_path / "slide.json").write_text(text, "utf-8")
+        with pytest.raises(OutputError, match=r"slide\.json: damaged.*--overwrite"):
+            read_facts(tmp_path)
+
+
+def test_regions_replace_the_tissue_mask(bench: Bench) -> None:
+    roi = Roi("R", None, MultiPolygon([box(0, 0, 100, 100)]))
+    facts = survey_slide(bench.slide, bench.settings(), read_mpp=0.5, rois=[roi])
+    assert np.argwhere(facts.wanted).tolist() == [[0, 0]]
+    assert facts.tissue_area_mm2 > 0.01, "the tissue is known all the same"
+
+
+def test_coarse_pixels_are_noted_and_too_coarse_ones_refused(bench: Bench) -> None:
+    facts = survey_slide(bench.slide, bench.settings("mpp=0.6"), read_mpp=0.5)
+    assert "0.6 um per pixel, coarser than the 0.5" in facts.notes[-1]
+    with pytest.raises(PixelSizeError, match=r"0\.8 um per pixel is too coarse.*--mpp"):
+        survey_slide(bench.slide, bench.settings("mpp=0.8"), read_mpp=0.5)
+
+
+def test_unreadable_slide(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="no such file"):
+        survey_slide(tmp_path / "none.svs", bench.settings(), read_mpp=0.5)

@@ -1,0 +1,209 @@
+"""Whose folder it is, in whatever order slides come."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from wsi_suite.errors import OutputConflictError, OutputError, SlideError
+from wsi_suite.run_folder import (
+    Fingerprint,
+    SlideIdentity,
+    check_settings,
+    differences,
+    discard_results,
+    library_versions,
+    lock_folder,
+    read_run,
+    result_folders,
+    slide_stem,
+    write_run,
+)
+
+
+def identity(content: str, *, name: str = "a.svs") -> SlideIdentity:
+    return SlideIdentity(name, size=len(content), modified=0, sha256=content.ljust(64, "0"))
+
+
+def claim(folder: Path, slide: SlideIdentity, **settings: object) -> None:
+    folder.mkdir(parents=True)
+    fingerprint = {"slide": asdict(slide), "settings": settings}
+    write_run(folder, {"state": "done", "fingerprint": fingerprint})
+
+
+def chosen(out: Path, *slides: tuple[str, str]) -> list[str]:
+    asked = [(Path(path), identity(content)) for path, content in slides]
+    folders = result_folders(out, asked)
+    return [folders[path].name for path, _ in asked]
+
+
+def test_identity_sees_both_ends_of_a_file(tmp_path: Path) -> None:
+    slide = tmp_path / "s.svs"
+    data = bytearray(3 * 2**20)
+    seen = set()
+    for position in (0, 2**20 - 1, -1, -(2**20)):
+        data[position] += 1
+        slide.write_bytes(data)
+        os.utime(slide, (1000, 1000.9))
+        found = SlideIdentity.of(slide)
+        seen.add(found.sha256)
+        assert (found.name, found.size, found.modified) == ("s.svs", 3 * 2**20, 1000)
+    assert len(seen) == 4
+
+
+def test_identity_of_small_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "s.png").write_bytes(b"abc")
+    assert SlideIdentity.of(tmp_path / "s.png").size == 3
+    with pytest.raises(SlideError, match="No such file"):
+        SlideIdentity.of(tmp_path / "none.svs")
+
+
+def test_identity_of_a_folder_sees_all_its_files(tmp_path: Path) -> None:
+    zarr = tmp_path / "s.zarr"
+    (zarr / "0").mkdir(parents=True)
+    (zarr / "zarr.json").write_text("{}")
+    (zarr / "0" / "c").write_bytes(b"1234")
+    before = SlideIdentity.of(zarr)
+    shutil.copytree(zarr, tmp_path / "copy" / "s.zarr")
+    assert SlideIdentity.of(tmp_path / "copy" / "s.zarr").content == before.content
+    (zarr / "0" / "c").write_bytes(b"12345")
+    assert SlideIdentity.of(zarr).content != before.content
+
+
+def test_identity_of_mrxs_sees_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "s.mrxs").write_bytes(b"same thumbnail")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "Data0000.dat").write_bytes(b"1")
+    before = SlideIdentity.of(tmp_path / "s.mrxs")
+    (tmp_path / "s" / "Data0000.dat").write_bytes(b"12")
+    assert SlideIdentity.of(tmp_path / "s.mrxs").content != before.content
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("B12.svs", "B12"), ("B12.v2.svs", "B12.v2"), ("k.ome.tif", "k"), ("k.OME.zarr", "k")],
+)
+def test_stem(name: str, stem: str) -> None:
+    assert slide_stem(Path(name)) == stem
+
+
+def test_slides_of_one_name_get_folders_of_their_own_in_any_order(tmp_path: Path) -> None:
+    slides = [("x/a.svs", "first"), ("y/a.svs", "second"), ("z/b.svs", "third"), ("A.tif", "4th")]
+    wanted = {"x/a.svs": "a-first0", "y/a.svs": "a-second", "z/b.svs": "b", "A.tif": "A-4th000"}
+    for order in itertools.permutations(slides):
+        assert chosen(tmp_path, *order) == [wanted[path] for path, _ in order]
+
+
+def test_copies_under_other_names_do_not_disturb(tmp_path: Path) -> None:
+    slides = [("a.svs", "one"), ("copy.svs", "one"), ("y/a.svs", "two")]
+    for order in itertools.permutations(slides):
+        names = dict(zip([path for path, _ in order], chosen(tmp_path, *order), strict=True))
+        assert names == {"a.svs": "a-one000", "copy.svs": "copy", "y/a.svs": "a-two000"}
+
+
+def test_folders_stay_with_their_slides(tmp_path: Path) -> None:
+    claim(tmp_path / "a", identity("first"))
+    for slides in ([("a.svs", "first")], [("a.svs", "first"), ("y/a.svs", "second")]):
+        assert chosen(tmp_path, *slides)[0] == "a"
+    assert chosen(tmp_path, ("y/a.svs", "second")) == ["a-second"]
+    claim(tmp_path / "b-third0", identity("third"))
+    assert chosen(tmp_path, ("b.svs", "third")) == ["b-third0"]
+
+
+@pytest.mark.parametrize("content", ["theirs", '{"state": "done"}', None])
+def test_foreign_folder_is_stepped_around(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "a").mkdir()
+    if content is None:  # as the data folder of an MRXS
+        (tmp_path / "a" / "Slidedat.ini").touch()
+    else:
+        (tmp_path / "a" / "run.json").write_text(content)
+    assert chosen(tmp_path, ("a.svs", "first")) == ["a-first0"]
+
+
+def test_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert chosen(tmp_path, ("a.svs", "first")) == ["a"]
+
+
+def test_differences_name_key_and_both_values() -> None:
+    before = {"score": {"marker": "ER", "thresholds_od": [0.2, 0.4, 0.6]}, "mpp": None}
+    now = {"score": {"marker": "PR", "thresholds_od": [0.2, 0.4, 0.6]}, "mpp": 0.25}
+    assert differences(before, now) == ['score.marker: "ER", now "PR"', "mpp: null, now 0.25"]
+    assert differences(now, now) == []
+
+
+def test_only_what_both_know_is_compared(tmp_path: Path) -> None:
+    slide = identity("first")
+    earlier = {"fingerprint": {"slide": asdict(slide), "settings": {"mpp": None}}}
+    check_settings(
+        tmp_path, earlier, fingerprint=Fingerprint(slide, {"mpp": None, "score": {"marker": "ER"}})
+    )
+    many = dict.fromkeys("abcde", 1)
+    earlier["fingerprint"]["settings"] = many
+    fingerprint = Fingerprint(slide, dict.fromkeys(many, (2, 3)))
+    with pytest.raises(OutputConflictError, match=r"a: 1, now \[2, 3\].*and 2 more.*--overwrite"):
+        check_settings(tmp_path, earlier, fingerprint=fingerprint)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"state": 1, "fingerprint": {}}'])
+def test_damaged_run_json_is_not_taken_for_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(OutputError, match=r"run\.json: not the record of a run"):
+        read_run(tmp_path)
+
+
+def test_no_run_json(tmp_path: Path) -> None:
+    assert read_run(tmp_path) is None
+    assert read_run(tmp_path / "none") is None
+    (tmp_path / "file").touch()
+    assert read_run(tmp_path / "file") is None
+
+
+def test_only_results_are_discarded(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    claim(folder, identity("first"), mpp=None)
+    for name in (
+        "nuclei.parquet",
+        "nuclei-1-of-2.geojson",
+        "summary.json",
+        "slide.json",
+        "my.qpdata",
+    ):
+        (folder / name).touch()
+    (folder / "tiles.ome.zarr").mkdir()
+    lock = lock_folder(folder)
+    (folder / "regions.partial" / "0000-0000.parquet").touch()
+    discard_results(folder, keep_tiles=True)
+    assert {p.name for p in folder.iterdir()} == {
+        "run.json", "slide.json", "my.qpdata", "tiles.ome.zarr", "regions.partial",
+    }  # fmt: skip
+    discard_results(folder, keep_tiles=False)
+    lock.release()
+    assert {p.name for p in folder.rglob("*")} == {"run.json", "my.qpdata", "regions.partial"}
+    assert json.loads((folder / "run.json").read_text())["state"] == "discarded"
+
+
+def test_lock_is_exclusive_and_dies_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from wsi_suite.run_folder import lock_folder\n"
+        f"lock = lock_folder(Path({str(tmp_path)!r})); print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"locked"
+        with pytest.raises(OutputConflictError, match="another process is at work"):
+            lock_folder(tmp_path)
+        other.kill()
+    lock_folder(tmp_path).release()
+
+
+def test_versions_are_known() -> None:
+    assert {"wsi-suite", "torch", "numpy"} <= library_versions().keys()

@@ -1,0 +1,78 @@
+"""Which slides and regions are meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsi_suite.errors import InputError, RegionError
+from wsi_suite.sources import expand_slides, roi_file_of
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    folder = tmp_path / "Schnitte 1"
+    folder.mkdir()
+    for name in ("b.svs", "a.NDPI", "notes.txt", ".hidden.svs", "c[1].tif"):
+        (folder / name).touch()
+    for name in ("d.ome.zarr", "dicom", "more"):
+        (folder / name).mkdir()
+    (folder / "dicom" / "1.dcm").touch()
+    (folder / "more" / "e.svs").touch()
+    return folder
+
+
+def test_folder_gives_its_slides_sorted(slides: Path) -> None:
+    names = [path.name for path in expand_slides([slides])]
+    assert names == ["a.NDPI", "b.svs", "c[1].tif", "d.ome.zarr", "dicom"]
+
+
+def test_file_is_taken_whatever_its_ending(slides: Path) -> None:
+    assert expand_slides([slides / "notes.txt"]) == [slides / "notes.txt"]
+
+
+def test_name_with_brackets_is_a_name_first(slides: Path) -> None:
+    assert expand_slides([str(slides / "c[1].tif")]) == [slides / "c[1].tif"]
+
+
+def test_patterns_reach_into_folders(slides: Path) -> None:
+    assert expand_slides([str(slides / "*.svs")]) == [slides / "b.svs"]
+    found = expand_slides([str(slides / "**" / "*.svs")])
+    assert found == [slides / "b.svs", slides / "more" / "e.svs"]
+
+
+def test_each_slide_comes_once_in_the_order_given(slides: Path) -> None:
+    found = expand_slides([slides / "more", slides / "b.svs", slides])
+    assert [path.name for path in found[:2]] == ["e.svs", "b.svs"]
+    assert len(found) == len(set(found)) == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("b.sv", r"b\.sv: no such file or folder \(did you mean 'b\.svs'\?\)"),
+        ("*.mrxs", "matches no file"),
+        ("empty", "holds no slides"),
+    ],
+)
+def test_nothing_there(slides: Path, source: str, message: str) -> None:
+    (slides / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        expand_slides([slides / source])
+
+
+def test_no_slide_at_all() -> None:
+    with pytest.raises(InputError, match="no slide given"):
+        expand_slides([])
+
+
+def test_regions_of_a_slide(tmp_path: Path) -> None:
+    assert roi_file_of("a.svs", None, several=True) is None
+    (tmp_path / "b.geojson.gz").touch()
+    assert roi_file_of("a.ome.tif", tmp_path, several=True) == tmp_path / "a.geojson"
+    assert roi_file_of("b.svs", tmp_path, several=True) == tmp_path / "b.geojson.gz"
+    file = tmp_path / "b.geojson.gz"
+    assert roi_file_of("a.svs", file, several=False) == file
+    with pytest.raises(RegionError, match="one file for several slides"):
+        roi_file_of("a.svs", file, several=True)
