@@ -18,8 +18,9 @@ SIDE_PX = 1000
 
 
 @pytest.fixture
-def wsi(capsys: pytest.CaptureFixture[str]) -> Cli:
+def wsi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Type ``wsi-suite ...``: arguments as they are typed, paths too."""
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # the program sets it, else for good
 
     def typed(*arguments: object) -> Answer:
         capsys.readouterr()

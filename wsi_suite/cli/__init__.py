@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -106,6 +107,7 @@ def _prepare_streams() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes that are started
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

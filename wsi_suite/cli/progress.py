@@ -8,14 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
-from typing import TYPE_CHECKING, NoReturn
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
 
 from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_CODE, say, show_error, stderr
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from rich.progress import TaskID
 
     from wsi_suite.outcome import Outcome, Progress
@@ -32,7 +30,7 @@ def slide_progress() -> Iterator[Progress]:
             yield _Lines()
         return
     bars = _Bars()
-    with bars.shown(), _leaving_at_once(first=bars.stop):
+    with _leaving_at_once(first=bars.stop), bars.shown():
         yield bars
 
 
@@ -44,17 +42,47 @@ def _leaving_at_once(first: Callable[[], None] = lambda: None) -> Iterator[None]
     written is written whole or not at all.
     """
 
-    def leave(signal_number: int, frame: FrameType | None) -> NoReturn:
+    def leave() -> None:
         first()
         show_error(INTERRUPTED)
         sys.stdout.flush()
         os._exit(INTERRUPTED_CODE)
 
-    before = signal.signal(signal.SIGINT, leave)
+    before = signal.signal(signal.SIGINT, lambda *_: leave())
+    try:
+        with _kept_from_children(leave):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _kept_from_children(leave: Callable[[], None]) -> Iterator[None]:
+    """Keep Ctrl-C from worker processes, which would all show a traceback.
+
+    What is blocked here is blocked in all threads and processes that are started from here on; one
+    thread waits for it in their stead.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    over = Event()
+
+    def watch() -> None:
+        signal.sigwait({signal.SIGINT})
+        if not over.is_set():
+            leave()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        over.set()
+        signal.pthread_kill(watcher.ident or 0, signal.SIGINT)
+        watcher.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -70,7 +98,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
-    """Show how far a training is, with its latest figures."""
+    """Show how far a training is, with its latest figures; leave at once on Ctrl-C."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -78,7 +106,8 @@ def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
         say(f"epoch {epoch}/{epochs}  {_figures(metrics)}")
 
     if not stderr.is_terminal:
-        yield plain
+        with _leaving_at_once():
+            yield plain
         return
     columns = (
         TextColumn("epoch"),
@@ -87,7 +116,8 @@ def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
         TextColumn("{task.description}"),
         TimeRemainingColumn(compact=True),
     )
-    with RichProgress(*columns, console=stderr) as progress:
+    progress = RichProgress(*columns, console=stderr)
+    with _leaving_at_once(first=progress.stop), progress:
         task = progress.add_task("starting", total=None)
 
         def bar(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
