@@ -14,7 +14,7 @@ from wsi_suite.nuclei.detector import Compute
 from wsi_suite.nuclei.weights import find_model
 from wsi_suite.pipeline import SlideRun, finish_run, pending_regions, prepare_run, record_region
 from wsi_suite.request import Request, Stage, complete_settings
-from wsi_suite.run_folder import SlideIdentity
+from wsi_suite.slides.identity import SlideIdentity
 
 RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json")
 """What is the same in every byte for like runs."""

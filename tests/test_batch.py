@@ -18,7 +18,7 @@ import pytest
 from runs import Bench, files_of, results_of
 
 from wsi_suite import batch, cluster, plan
-from wsi_suite.batch import Outcome, run_batch, run_slide
+from wsi_suite.batch import Outcome, run_slide
 from wsi_suite.errors import (
     ConfigError,
     InputError,
@@ -30,7 +30,7 @@ from wsi_suite.errors import (
     WorkerError,
 )
 
-pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -419,8 +419,7 @@ def test_slide_that_kills_workers_fails_alone(
 
     monkeypatch.setattr(cluster.Cluster, "submit", submit)
     slides = [several["good"], several["last"]]
-    settings = bench.settings("run.workers=2", "tiles.keep=false")
-    bad, good = run_batch(slides, out=tmp_path / "out", settings=settings)
+    bad, good = bench.run(tmp_path / "out", "run.workers=2", slides=slides, stage="tile")
     assert isinstance(bad.error, WorkerError)
     assert "good.tif: a worker process died on it twice" in str(bad.error)
-    assert good.state == "done"
+    assert good.state == "tiled"

@@ -18,7 +18,7 @@ from wsi_suite.cluster import open_cluster, probe_workers
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.nuclei.weights import find_model
-from wsi_suite.run_folder import SlideIdentity
+from wsi_suite.slides.identity import SlideIdentity
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(120)]
 

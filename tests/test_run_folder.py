@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from wsi_suite.errors import OutputConflictError, OutputError, SlideError
+from wsi_suite.errors import OutputConflictError, OutputError
 from wsi_suite.run_folder import (
     Fingerprint,
-    SlideIdentity,
     check_settings,
     differences,
     discard_results,
@@ -24,9 +21,9 @@ from wsi_suite.run_folder import (
     lock_folder,
     read_run,
     result_folders,
-    slide_stem,
     write_run,
 )
+from wsi_suite.slides.identity import SlideIdentity
 
 
 def identity(content: str, *, name: str = "a.svs") -> SlideIdentity:
@@ -43,56 +40,6 @@ def chosen(out: Path, *slides: tuple[str, str]) -> list[str]:
     asked = [(Path(path), identity(content)) for path, content in slides]
     folders = result_folders(out, asked)
     return [folders[path].name for path, _ in asked]
-
-
-def test_identity_sees_both_ends_of_a_file(tmp_path: Path) -> None:
-    slide = tmp_path / "s.svs"
-    data = bytearray(3 * 2**20)
-    seen = set()
-    for position in (0, 2**20 - 1, -1, -(2**20)):
-        data[position] += 1
-        slide.write_bytes(data)
-        os.utime(slide, (1000, 1000.9))
-        found = SlideIdentity.of(slide)
-        seen.add(found.sha256)
-        assert (found.name, found.size, found.modified) == ("s.svs", 3 * 2**20, 1000)
-    assert len(seen) == 4
-
-
-def test_identity_of_small_and_missing_files(tmp_path: Path) -> None:
-    (tmp_path / "s.png").write_bytes(b"abc")
-    assert SlideIdentity.of(tmp_path / "s.png").size == 3
-    with pytest.raises(SlideError, match="No such file"):
-        SlideIdentity.of(tmp_path / "none.svs")
-
-
-def test_identity_of_a_folder_sees_all_its_files(tmp_path: Path) -> None:
-    zarr = tmp_path / "s.zarr"
-    (zarr / "0").mkdir(parents=True)
-    (zarr / "zarr.json").write_text("{}")
-    (zarr / "0" / "c").write_bytes(b"1234")
-    before = SlideIdentity.of(zarr)
-    shutil.copytree(zarr, tmp_path / "copy" / "s.zarr")
-    assert SlideIdentity.of(tmp_path / "copy" / "s.zarr").content == before.content
-    (zarr / "0" / "c").write_bytes(b"12345")
-    assert SlideIdentity.of(zarr).content != before.content
-
-
-def test_identity_of_mrxs_sees_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "s.mrxs").write_bytes(b"same thumbnail")
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "Data0000.dat").write_bytes(b"1")
-    before = SlideIdentity.of(tmp_path / "s.mrxs")
-    (tmp_path / "s" / "Data0000.dat").write_bytes(b"12")
-    assert SlideIdentity.of(tmp_path / "s.mrxs").content != before.content
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [("B12.svs", "B12"), ("B12.v2.svs", "B12.v2"), ("k.ome.tif", "k"), ("k.OME.zarr", "k")],
-)
-def test_stem(name: str, stem: str) -> None:
-    assert slide_stem(Path(name)) == stem
 
 
 def test_slides_of_one_name_get_folders_of_their_own_in_any_order(tmp_path: Path) -> None:

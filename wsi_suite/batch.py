@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wsi_suite.cluster import Cluster, open_cluster, probe_workers
 from wsi_suite.config import Settings
 from wsi_suite.engine import pixels_to_do
-from wsi_suite.errors import InputError, OutputError, WorkerError, WsiSuiteError
+from wsi_suite.errors import OutputError, WorkerError, WsiSuiteError
 from wsi_suite.outcome import NoProgress, Outcome, Progress, write_table
 from wsi_suite.pipeline import (
     SlideRun,
@@ -29,10 +29,7 @@ from wsi_suite.pipeline import (
     prepare_run,
     record_region,
 )
-from wsi_suite.qupath.rois import read_rois
-from wsi_suite.request import Request, Stage, complete_settings
-from wsi_suite.run_folder import SlideIdentity, read_run, result_folders
-from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.request import Refused, Request, Stage, ask_for_slides, complete_settings
 from wsi_suite.slides.grid import Region
 from wsi_suite.slides.store_layout import long_path, writing
 from wsi_suite.sources import roi_file_of
@@ -188,7 +185,7 @@ def run_batch(
         )
         with ThreadPoolExecutor(1, "wsi-finish") as desk:
             batch = _Batch(cluster, desk, locks, progress)
-            _fly(batch, _requests(batch, slides, ask=ask, out=out, rois=rois))
+            _fly(batch, ask_for_slides(slides, ask=ask, out=out, rois=rois))
     outcomes = [batch.outcomes[slide] for slide in slides]
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
         write_table(out, outcomes)  # else the same would be said twice: nothing can be written
@@ -202,54 +199,7 @@ def _make_folder(out: Path) -> Path:
     return long_path(out) if len(str(out.resolve())) > _LONG_PATH else out
 
 
-def _requests(
-    batch: _Batch,
-    slides: Sequence[Path],
-    *,
-    ask: partial[Request],
-    out: Path,
-    rois: Path | None,
-) -> Iterator[Request]:
-    """Yield what is asked for each slide; one that cannot be read ends here."""
-    identities: dict[Path, SlideIdentity] = {}
-    stored = ask.args[0] == "detect"
-    for slide in slides:
-        try:
-            identities[slide] = _stored_identity(slide) if stored else SlideIdentity.of(slide)
-        except WsiSuiteError as error:
-            batch.end(slide, None, state="failed", error=error)
-    folders = (
-        {slide: slide for slide in identities}
-        if stored
-        else result_folders(out, identities.items())
-    )
-    taken: dict[Path, Path] = {}
-    for slide, identity in identities.items():
-        folder = folders[slide]
-        first = taken.setdefault(folder.resolve(), slide)
-        try:
-            if first != slide:
-                raise InputError(f"{slide}: is the same slide as {first}; give it once")
-            file = roi_file_of(identity.name, rois, several=len(slides) > 1)
-            yield ask(
-                slide=slide,
-                identity=identity,
-                folder=folder,
-                rois=None if file is None else scored_rois(read_rois(file)),
-                roi_file=file,
-            )
-        except WsiSuiteError as error:
-            batch.end(slide, folder, state="failed", error=error)
-
-
-def _stored_identity(folder: Path) -> SlideIdentity:
-    run = read_run(folder)
-    if run is None:
-        raise InputError(f"{folder}: no tiles here; make them with 'wsi-suite tile'")
-    return SlideIdentity(**run["fingerprint"]["slide"])
-
-
-def _fly(batch: _Batch, requests: Iterator[Request]) -> None:
+def _fly(batch: _Batch, requests: Iterator[Request | Refused]) -> None:
     """Keep the window of regions full until all slides are over.
 
     A worker that dies takes all its regions with it, and nobody knows which one it was. They are
@@ -262,15 +212,13 @@ def _fly(batch: _Batch, requests: Iterator[Request]) -> None:
     flying: dict[object, _Item] = {}
     fallen: list[_Item] = []
     while True:
-        while not fallen and len(flying) < batch.cluster.window:
-            item = next(work, None)
-            if item is None:
-                break
-            _send(batch, item, flying, completed)
-        if not flying and fallen:
+        if fallen and not flying:
             _send(batch, replace(fallen.pop(0), alone=True), flying, completed)
-        if not flying and not fallen:
-            return
+        elif not fallen:
+            while len(flying) < batch.cluster.window and (item := next(work, None)) is not None:
+                _send(batch, item, flying, completed)
+            if not flying:
+                return
         if flying:
             future = next(completed)
             fallen += _land(batch, future, flying.pop(future.key))
@@ -290,7 +238,7 @@ def _send(batch: _Batch, item: _Item, flying: dict[object, _Item], completed: as
     completed.add(future)
 
 
-def _work(batch: _Batch, requests: Iterator[Request]) -> Iterator[_Item]:
+def _work(batch: _Batch, requests: Iterator[Request | Refused]) -> Iterator[_Item]:
     """Yield the regions of slide after slide, each planned while the one before is under way."""
     for flight in _ahead(_flights(batch, requests)):
         all_pixels = sum(map(pixels_to_do, flight.run.grid.regions))
@@ -314,9 +262,12 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _flights(batch: _Batch, requests: Iterator[Request]) -> Iterator[_Flight]:
+def _flights(batch: _Batch, requests: Iterator[Request | Refused]) -> Iterator[_Flight]:
     """Plan slide after slide; one where that fails ends here."""
     for request in requests:
+        if isinstance(request, Refused):
+            batch.end(request.slide, request.folder, state="failed", error=request.error)
+            continue
         run = None
         try:
             run = prepare_run(request)

@@ -15,8 +15,9 @@ from wsi_suite.config import RunSettings
 from wsi_suite.engine import SlideJob, process_region
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.run_folder import RUN_FILE, SlideIdentity, library_versions
+from wsi_suite.run_folder import RUN_FILE, library_versions
 from wsi_suite.slides.grid import Region
+from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.worker import close_all, usable_threads
 
 if TYPE_CHECKING:

@@ -1,12 +1,7 @@
 """One slide's run: what is planned, what is still to do, what comes of it.
 
 A run lives in its folder. Each region that is done leaves a record there, whole or not at all, so
-a run that was stopped goes on where it was, and ends in the same bytes. Records are
-
-``<row>-<col>.parquet``
-    the region's nuclei;
-``<row>-<col>.tiles``
-    a mark, empty: the region's tiles are stored.
+a run that was stopped goes on where it was, and ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -21,17 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import BaseFileLock
 
 from wsi_suite.engine import SEAM_PX, DetectJob, SlideJob
-from wsi_suite.errors import DataError, InputError, OutputConflictError, OutputError
-from wsi_suite.files import whole_file
-from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
-from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.errors import InputError, OutputConflictError, OutputError
+from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outputs import Results, write_results
 from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
 from wsi_suite.qupath.rois import check_rois_inside
+from wsi_suite.records import Records, merge_nuclei
 from wsi_suite.request import (
     TILE_SECTIONS,
     Request,
@@ -53,7 +46,6 @@ from wsi_suite.run_folder import (
     read_run,
     write_run,
 )
-from wsi_suite.scoring.regions import nuclei_in_rois
 from wsi_suite.slides.grid import Region, TileGrid
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
@@ -61,7 +53,6 @@ from wsi_suite.staining.measurement import halo_um
 
 log = logging.getLogger(__name__)
 
-_TILES_MARK = ".tiles"
 _FREE_SHARE = 0.05  # of the disk, that a run leaves
 
 
@@ -107,9 +98,9 @@ class SlideRun:
         return self.request.folder
 
     @property
-    def records(self) -> Path:
-        """Where regions that are done leave their nuclei."""
-        return self.folder / RECORDS_NAME
+    def records(self) -> Records:
+        """What is kept of regions that are done."""
+        return Records(self.folder / RECORDS_NAME)
 
     @property
     def detects(self) -> bool:
@@ -150,8 +141,8 @@ def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
     """List what is still to do, as jobs for workers."""
     pending = []
     for region in run.grid.regions:
-        detects = run.detects and not _record(run, region).exists()
-        stores = run.stores and not _tiles_mark(run, region).exists()
+        detects = run.detects and not run.records.has_nuclei(region)
+        stores = run.stores and not run.records.has_tiles(region)
         if detects or stores:
             reads_store = run.job.slide is None
             job = replace(
@@ -166,15 +157,9 @@ def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
 def record_region(run: SlideRun, job: SlideJob, region: Region, nuclei: Nuclei | None) -> None:
     """Keep what a worker sent back; from here on the region is done."""
     if job.writes_tiles:
-        with whole_file(_tiles_mark(run, region)) as partial:
-            partial.touch()
+        run.records.mark_tiles(region)
     if nuclei is not None:
-        write_nuclei(
-            nuclei,
-            _record(run, region),
-            intensity=np.zeros(len(nuclei), np.uint8),  # grades come last, with the thresholds
-            metadata={},
-        )
+        run.records.keep_nuclei(region, nuclei)
 
 
 def finish_run(run: SlideRun) -> dict[str, Any] | None:
@@ -186,7 +171,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
             Results(
                 folder=run.folder,
                 facts=run.facts,
-                nuclei=merge_records(run),
+                nuclei=_all_nuclei(run),
                 rois=run.request.rois,
                 settings=run.request.settings,
                 provenance=provenance_of(run.request, run.facts),
@@ -197,8 +182,8 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
     if not run.done:
         write_run(run.folder, _describe(run, "done" if run.detects else "tiled"))
         release_run(run)
-        for left_over in (run.records, partial_folder(run.folder / STORE_NAME)):
-            shutil.rmtree(left_over, ignore_errors=True)
+        run.records.remove()
+        shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
     if run.request.stage == "tile":
         return None
     summary: dict[str, Any] = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
@@ -220,30 +205,10 @@ def release_run(run: SlideRun) -> None:
         run.lock.release()
 
 
-def merge_records(run: SlideRun) -> Nuclei:
-    """Join the nuclei of all regions: each once, in the regions of interest, sorted by (y, x)."""
-    from wsi_suite.nuclei.detector import suppress_close
-
-    spec, facts = run.request.model.spec, run.facts
-    tables = [_read_record(run, region) for region in run.grid.regions]
-    nuclei = concatenate(tables) if tables else Nuclei.empty(spec.classes)
-    mpp = math.sqrt(facts.mpp[0] * facts.mpp[1])
-    twins_px0 = SEAM_PX * math.sqrt(facts.scale.x * facts.scale.y)
-    distance_px0 = max(spec.min_distance_um / mpp, twins_px0)
-    nuclei = nuclei.take(suppress_close(nuclei.points, nuclei.score, distance_px0))
-    nuclei = replace(
-        nuclei,
-        x=np.round(nuclei.x, 2),
-        y=np.round(nuclei.y, 2),
-        score=np.round(nuclei.score, 4),
-    )
-    if run.request.rois is not None:
-        # Rounded points, as the table has them: a nucleus in it is in a region, whoever asks.
-        inside = np.zeros(len(nuclei), np.bool_)
-        for rows in nuclei_in_rois(nuclei.points, run.request.rois):
-            inside[rows] = True
-        nuclei = nuclei.take(inside)
-    return nuclei.sorted()
+def _all_nuclei(run: SlideRun) -> Nuclei:
+    tables = [run.records.read_nuclei(region) for region in run.grid.regions]
+    spec, rois = run.request.model.spec, run.request.rois
+    return merge_nuclei(tables, spec=spec, facts=run.facts, rois=rois)
 
 
 def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any] | None:
@@ -363,8 +328,7 @@ def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> Sl
 def _begin_store(run: SlideRun) -> None:
     assert run.job.store is not None
     if read_attributes(partial_folder(run.job.store)) is None:
-        for mark in run.records.glob(f"*{_TILES_MARK}"):  # of a store that somebody removed
-            mark.unlink()
+        run.records.forget_tiles()
     TileStore.create(
         run.job.store,
         width=run.facts.raster[0],
@@ -404,24 +368,6 @@ def _check_disk(run: SlideRun) -> None:
             f"{run.folder}: tiles of {needed / 1e9:.1f} GB would leave less than 5 % of the disk "
             f"free ({usage.free / 1e9:.1f} GB are); {remedy}"
         )
-
-
-def _record(run: SlideRun, region: Region) -> Path:
-    return run.records / f"{region.row:04d}-{region.col:04d}.parquet"
-
-
-def _tiles_mark(run: SlideRun, region: Region) -> Path:
-    return run.records / f"{region.row:04d}-{region.col:04d}{_TILES_MARK}"
-
-
-def _read_record(run: SlideRun, region: Region) -> Nuclei:
-    """Read a record; one that a crash of the machine has damaged is removed and done again."""
-    path = _record(run, region)
-    try:
-        return read_nuclei(path)[0]
-    except DataError as error:
-        path.unlink(missing_ok=True)
-        raise OutputError(f"{error}; run again to do its region anew") from None
 
 
 def _describe(run: SlideRun, state: str) -> dict[str, Any]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import wsi_suite
 from wsi_suite.config import Settings
-from wsi_suite.errors import ConfigError, did_you_mean
+from wsi_suite.errors import ConfigError, InputError, WsiSuiteError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.plan import SlideFacts
-from wsi_suite.run_folder import Fingerprint, SlideIdentity
+from wsi_suite.qupath.rois import read_rois
+from wsi_suite.run_folder import Fingerprint, read_run, result_folders
 from wsi_suite.scoring.hscore import pooled_name
+from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.store_layout import writing
+from wsi_suite.sources import roi_file_of
 from wsi_suite.staining.deconvolution import StainVectors
 
 if TYPE_CHECKING:
@@ -69,6 +75,55 @@ class Request:
     roi_file: Path | None = None
     threads: int = 1
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A slide for which nothing can be asked, and why."""
+
+    slide: Path
+    folder: Path | None
+    error: WsiSuiteError
+
+
+def ask_for_slides(
+    slides: Sequence[Path], *, ask: partial[Request], out: Path, rois: Path | None
+) -> Iterator[Request | Refused]:
+    """Yield what is asked for each slide, or why it is refused.
+
+    Parameters
+    ----------
+    slides
+        Slide files; for ``detect`` folders that ``tile`` left.
+    ask
+        A request that lacks what differs between slides; its first argument is the stage.
+    out
+        Gets a folder for each slide.
+    rois
+        A GeoJSON file of regions of interest, or a folder of them.
+    """
+    stored = ask.args[0] == "detect"
+    identities: dict[Path, SlideIdentity] = {}
+    for slide in slides:
+        try:
+            identities[slide] = _stored_identity(slide) if stored else SlideIdentity.of(slide)
+        except WsiSuiteError as error:
+            yield Refused(slide, None, error)
+    with writing(out):
+        chosen = {} if stored else result_folders(out, identities.items())
+    taken: dict[Path, Path] = {}
+    for slide, identity in identities.items():
+        folder = chosen.get(slide, slide)
+        first = taken.setdefault(folder.resolve(), slide)
+        try:
+            if first != slide:
+                raise InputError(f"{slide}: is the same slide as {first}; give it once")
+            file = roi_file_of(identity.name, rois, several=len(slides) > 1)
+            regions = None if file is None else scored_rois(read_rois(file))
+        except WsiSuiteError as error:
+            yield Refused(slide, folder, error)
+            continue
+        yield ask(slide=slide, identity=identity, folder=folder, rois=regions, roi_file=file)
 
 
 def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
@@ -155,6 +210,13 @@ def provenance_of(request: Request, facts: SlideFacts) -> dict[str, Any]:
         "notes": list(facts.notes),
         "wsi_suite": wsi_suite.__version__,
     }
+
+
+def _stored_identity(folder: Path) -> SlideIdentity:
+    run = read_run(folder)
+    if run is None:
+        raise InputError(f"{folder}: no tiles here; make them with 'wsi-suite tile'")
+    return SlideIdentity(**run["fingerprint"]["slide"])
 
 
 def _kind(compute: Compute) -> str:

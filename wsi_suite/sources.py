@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wsi_suite.errors import InputError, RegionError, did_you_mean
-from wsi_suite.run_folder import slide_stem
+from wsi_suite.slides.identity import slide_stem
 
 SLIDE_SUFFIXES = (
     ".svs",

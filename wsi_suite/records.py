@@ -1,0 +1,123 @@
+"""What is kept of each region of a run until all are done, and how that becomes one table.
+
+``<row>-<col>.parquet``
+    the region's nuclei;
+``<row>-<col>.tiles``
+    a mark, empty: the region's tiles are stored.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wsi_suite.engine import SEAM_PX
+from wsi_suite.errors import DataError, OutputError
+from wsi_suite.files import whole_file
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.plan import SlideFacts
+from wsi_suite.scoring.regions import nuclei_in_rois
+from wsi_suite.slides.grid import Region
+
+if TYPE_CHECKING:
+    from wsi_suite.nuclei.weights import ModelSpec
+
+_NUCLEI, _TILES = ".parquet", ".tiles"
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a run; each is there whole or not at all."""
+
+    folder: Path
+
+    def has_nuclei(self, region: Region) -> bool:
+        """Return whether the region's nuclei are known."""
+        return self._path(region, _NUCLEI).exists()
+
+    def has_tiles(self, region: Region) -> bool:
+        """Return whether the region's tiles are stored."""
+        return self._path(region, _TILES).exists()
+
+    def keep_nuclei(self, region: Region, nuclei: Nuclei) -> None:
+        """Remember the nuclei of a region; grades come last, with the thresholds."""
+        none = np.zeros(len(nuclei), np.uint8)
+        write_nuclei(nuclei, self._path(region, _NUCLEI), intensity=none, metadata={})
+
+    def mark_tiles(self, region: Region) -> None:
+        """Remember that the tiles of a region are stored."""
+        with whole_file(self._path(region, _TILES)) as partial:
+            partial.touch()
+
+    def forget_tiles(self) -> None:
+        """Forget which tiles were stored, as the store is gone."""
+        for mark in self.folder.glob(f"*{_TILES}"):
+            mark.unlink()
+
+    def read_nuclei(self, region: Region) -> Nuclei:
+        """Return the nuclei of a region.
+
+        Raises
+        ------
+        OutputError
+            A crash of the machine has damaged the record; it is removed, so that it is made anew.
+        """
+        path = self._path(region, _NUCLEI)
+        try:
+            return read_nuclei(path)[0]
+        except DataError as error:
+            path.unlink(missing_ok=True)
+            raise OutputError(f"{error}; run again to do its region anew") from None
+
+    def remove(self) -> None:
+        """Remove all records."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, region: Region, suffix: str) -> Path:
+        return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"
+
+
+def merge_nuclei(
+    tables: Sequence[Nuclei], *, spec: ModelSpec, facts: SlideFacts, rois: Iterable[Roi] | None
+) -> Nuclei:
+    """Join the nuclei of regions: each once, in the regions of interest, sorted by (y, x).
+
+    Parameters
+    ----------
+    tables
+        Of regions, in a fixed order.
+    spec
+        The model: its classes, and how near two nuclei may lie.
+    facts
+        The slide.
+    rois
+        Regions of interest, or ``None``.
+    """
+    from wsi_suite.nuclei.detector import suppress_close
+
+    nuclei = concatenate(tables) if tables else Nuclei.empty(spec.classes)
+    mpp = math.sqrt(facts.mpp[0] * facts.mpp[1])
+    twins_px0 = SEAM_PX * math.sqrt(facts.scale.x * facts.scale.y)
+    distance_px0 = max(spec.min_distance_um / mpp, twins_px0)
+    nuclei = nuclei.take(suppress_close(nuclei.points, nuclei.score, distance_px0))
+    nuclei = replace(
+        nuclei,
+        x=np.round(nuclei.x, 2),
+        y=np.round(nuclei.y, 2),
+        score=np.round(nuclei.score, 4),
+    )
+    if rois is not None:
+        # Rounded points, as the table has them: a nucleus in it is in a region, whoever asks.
+        inside = np.zeros(len(nuclei), np.bool_)
+        for rows in nuclei_in_rois(nuclei.points, list(rois)):
+            inside[rows] = True
+        nuclei = nuclei.take(inside)
+    return nuclei.sorted()
