@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsi_suite.nuclei.detector import load_detector
-from wsi_suite.nuclei.evaluation import Labelled, count_matches
+from wsi_suite.nuclei.evaluation import Labelled, count_matches, match_all
 from wsi_suite.nuclei.labelled import load_tiles, tiles_of_runs
 from wsi_suite.nuclei.tiles import evaluate_model, pad_white
 from wsi_suite.nuclei.weights import find_model, trained_runs
@@ -28,7 +28,8 @@ def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
     (found,) = detector.detect(pad_white(rgb, detector.spec.network.align_px)[None])
     there = Labelled(truth.nuclei.points * 0.5, truth.nuclei.label, truth.nuclei.score)
     here = Labelled(found.points * 0.5, found.label, found.score)
-    counts = count_matches([there], [here], 3.5)
+    hit, _ = match_all([there], [here], match_um=3.5)
+    counts = count_matches(hit, len(there.points))
     assert counts.precision > 0.9
     assert counts.recall > 0.9
 
