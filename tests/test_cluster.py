@@ -164,6 +164,19 @@ def test_local_cluster_bounds_the_regions_in_flight() -> None:
         assert all(address.startswith("tcp://127.0.0.1:") for address in workers)
 
 
+def test_workers_that_are_slow_to_end_spoil_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    close = LocalCluster.close
+
+    def slow(self: LocalCluster) -> None:
+        close(self)
+        raise TimeoutError
+
+    with open_cluster(RunSettings(), device="cpu", progress=silent):
+        monkeypatch.setattr(LocalCluster, "close", slow)
+
+
 def report(topic: str, pixels: int) -> None:
     """Tell of pixels as a region does."""
     from distributed import get_worker

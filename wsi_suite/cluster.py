@@ -21,10 +21,12 @@ from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.worker import close_all, usable_threads
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
     from wsi_suite.nuclei.detector import Compute
     from wsi_suite.nuclei.weights import ModelFolder
+
+log = logging.getLogger(__name__)
 
 _TASKS_PER_WORKER = 2  # while one region ends, the next is being read
 _CONNECT_SECONDS = 10
@@ -223,25 +225,39 @@ def _local_client(count: int) -> Iterator[Client]:
     """
     from distributed import Client, LocalCluster
 
-    with (
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=_TASKS_PER_WORKER,
-            processes=count > 1,
-            memory_limit=None,
-            protocol="tcp",
-            host="127.0.0.1",  # nothing listens to other machines
-            silence_logs=logging.CRITICAL,
-            dashboard_address=None,
-            scheduler_kwargs={
-                "allowed_failures": 0,
-                "dashboard": False,
-                "dashboard_address": "127.0.0.1:0",  # its web server cannot be left out
-            },
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    cluster = LocalCluster(
+        n_workers=count,
+        threads_per_worker=_TASKS_PER_WORKER,
+        processes=count > 1,
+        memory_limit=None,
+        protocol="tcp",
+        host="127.0.0.1",  # nothing listens to other machines
+        silence_logs=logging.CRITICAL,
+        dashboard_address=None,
+        scheduler_kwargs={
+            "allowed_failures": 0,
+            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",  # its web server cannot be left out
+        },
+    )
+    try:
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+    finally:
+        _close(cluster)
+
+
+def _close(cluster: LocalCluster) -> None:
+    """End the workers; those that a busy machine is slow to end die with this process."""
+    logger = logging.getLogger("tornado.application")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        cluster.close()
+    except TimeoutError:
+        log.debug("workers are slow to end", exc_info=True)
+    finally:
+        logger.setLevel(level)
 
 
 def _let_go(kind: type[BaseException] | None, *_: object) -> None:
