@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Answer, Cli
+from command_line import SAME_RESULTS, Answer, Cli
 
 from wsi_suite.cli import main
 from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
@@ -76,7 +76,7 @@ def slide(slides: Path) -> Path:
 def results(slide: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of a run on that slide; commands that write there copy it first."""
     out = tmp_path_factory.mktemp("results")
-    options = ["--out", str(out), "--model", str(model), "--set", "score.marker=ER"]
+    options = ["--out", str(out), "--model", str(model), *SAME_RESULTS]
     with pytest.raises(SystemExit) as left:
         main(["run", str(slide), *options])
     assert left.value.code == 0

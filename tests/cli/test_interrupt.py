@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import SAME_RESULTS
 
 
 @pytest.mark.slow
@@ -18,7 +19,7 @@ def test_ctrl_c_leaves_at_once_and_the_same_command_goes_on(
     slide: Path, model: Path, results: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "wsi_suite", "run", str(slide), "--out", str(tmp_path)]
-    command += ["--model", str(model), "--set", "score.marker=ER"]
+    command += ["--model", str(model), *SAME_RESULTS]
     record = tmp_path / "B12_ER" / "run.json"
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"

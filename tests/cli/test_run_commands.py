@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import Cli, square, write_geojson
+from command_line import SAME_RESULTS, Cli, square, write_geojson
 
 SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json")
 
@@ -43,9 +43,7 @@ def test_the_same_command_again_has_nothing_to_do(
     wsi: Cli, slide: Path, model: Path, results: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
-    answer = wsi(
-        "run", slide, "--out", results.parent, "--model", model, "--set", "score.marker=ER"
-    )
+    answer = wsi("run", slide, "--out", results.parent, "--model", model, *SAME_RESULTS)
     assert answer.code == 0
     assert "B12_ER.svs: already done" in answer.err
     assert answer.out.splitlines()[0].split()[:3] == ["slide", "mm2", "class"]
@@ -56,10 +54,8 @@ def test_the_same_command_again_has_nothing_to_do(
 def test_json_is_one_document_and_remarks_stay_away(
     wsi: Cli, slide: Path, model: Path, results: Path
 ) -> None:
-    answer = wsi(
-        *("run", slide, "--out", results.parent, "--model", model, "--json"),
-        *("--set", "score.marker=ER"),
-    )
+    options = ("--out", results.parent, "--model", model, "--json", *SAME_RESULTS)
+    answer = wsi("run", slide, *options)
     (document,) = json.loads(answer.out, parse_constant=pytest.fail)
     assert document["state"] == "done"
     assert document["error"] is None
@@ -76,7 +72,7 @@ def test_tile_and_detect_give_what_run_gives(
         "slide.json",
         "tiles.ome.zarr",
     ]
-    answer = wsi("detect", tiles, "--model", model, "--set", "score.marker=ER")
+    answer = wsi("detect", tiles, "--model", model, *SAME_RESULTS)
     assert answer.code == 0
     assert "B12_ER.svs" in answer.out
     assert same_bytes(tiles, results)
