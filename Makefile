@@ -50,5 +50,5 @@ $(VENV)/.package: pyproject.toml constraints.txt | $(UV)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.package
-	$(INSTALL) --editable '.[train,hpc]' --group dev
+	$(INSTALL) --editable '.[train,hpc,export]' --group dev
 	touch $@

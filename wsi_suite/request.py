@@ -132,9 +132,10 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
     Raises
     ------
     ConfigError
-        The model does not know the headline class.
+        The model does not know the headline class, or the stain vectors cannot be used.
     """
     detect, score, spec = settings.detect, settings.score, model.spec
+    _stains(settings)  # refused here, once, where they cannot be told apart
     known = (*spec.classes, pooled_name(spec.classes))
     if detect.min_score is None:
         detect = detect.model_copy(update={"min_score": spec.min_score})
@@ -189,8 +190,6 @@ def fingerprint_of(request: Request) -> Fingerprint:
 def provenance_of(request: Request, facts: SlideFacts) -> dict[str, Any]:
     """Return what is remembered inside the results: nothing that differs between like runs."""
     settings, model = request.settings, request.model
-    stain = settings.stain
-    vectors = StainVectors(stain.hematoxylin, stain.dab, stain.background)
     assert request.compute is not None
     return {
         "slide": facts.name,
@@ -202,7 +201,7 @@ def provenance_of(request: Request, facts: SlideFacts) -> dict[str, Any]:
         "compute": _describe(request.compute),
         "min_score": settings.detect.min_score,
         "measure": settings.measure.model_dump(mode="json"),
-        "stain_vectors": vectors.to_qupath(),
+        "stain_vectors": _stains(settings).to_qupath(),
         "score": settings.score.model_dump(mode="json"),
         "rois": None if request.rois is None else [_plain(roi) for roi in request.rois],
         "tissue_area_mm2": facts.tissue_area_mm2,
@@ -217,6 +216,12 @@ def _stored_identity(folder: Path) -> SlideIdentity:
     if run is None:
         raise InputError(f"{folder}: no tiles here; make them with 'wsi-suite tile'")
     return SlideIdentity(**run["fingerprint"]["slide"])
+
+
+def _stains(settings: Settings) -> StainVectors:
+    """Return the stain vectors that settings give."""
+    stain = settings.stain
+    return StainVectors(stain.hematoxylin, stain.dab, stain.background)
 
 
 def _kind(compute: Compute) -> str:

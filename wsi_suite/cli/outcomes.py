@@ -1,0 +1,84 @@
+"""What a command that scores prints at its end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from wsi_suite.outcome import Outcome
+
+
+def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool, table: Path | None = None) -> None:
+    """Print the results, and leave with the right exit code."""
+    from wsi_suite.cli.terminal import print_json, say
+
+    scored = [outcome for outcome in outcomes if outcome.summary is not None]
+    if as_json:
+        print_json([_as_json(outcome) for outcome in outcomes])
+    elif scored:
+        _show_scores(scored)
+        if table is not None:
+            say(f"One line a slide: {table}")
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not failed:
+        return
+    if len(outcomes) > 1:
+        rest = "; the others are finished" if len(failed) < len(outcomes) else ""
+        say(f"{len(failed)} of {len(outcomes)} failed{rest}")
+        raise typer.Exit(1)
+    raise typer.Exit(failed[0].exit_code)
+
+
+def _show_scores(outcomes: Sequence[Outcome]) -> None:
+    from wsi_suite.cli.terminal import note, show_table
+
+    rows: list[tuple[object, ...]] = []
+    remarks: defaultdict[str, list[str]] = defaultdict(list)  # and the slides that they are about
+    for outcome in outcomes:
+        summary = outcome.summary or {}
+        slide, headline = summary["slide"], summary["headline"]
+        rows.append(_score_row(summary, name=slide, headline=headline["class"]))
+        rows += [
+            _score_row(region, name=f"  {region['name']}", headline=headline["class"])
+            for region in summary["regions"]
+        ]
+        why = [] if headline["value"] is not None else [f"no H-score: {headline['reason']}"]
+        for remark in (*why, *summary["notes"], *summary["warnings"]):
+            remarks[remark].append(slide)
+    show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
+    for remark, slides in remarks.items():
+        some = ", ".join(slides[:3]) + (", ..." if len(slides) > 3 else "")
+        note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
+
+
+def _score_row(part: Mapping[str, Any], *, name: str, headline: str) -> tuple[object, ...]:
+    """Return the line of a slide or of one of its regions."""
+    area = part.get("area_mm2", part.get("scored_area_mm2"))
+    score = part["scores"][headline]
+    return (
+        name,
+        None if area is None else round(area, 3),
+        headline,
+        score["nuclei"],
+        _rounded(score["positive_percent"]),
+        _rounded(score["h_score"]),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "slide": str(outcome.slide),
+        "folder": str(outcome.folder) if outcome.folder else None,
+        "state": outcome.state,
+        "error": str(outcome.error) if outcome.error else None,
+        "summary": outcome.summary,
+    }
