@@ -51,8 +51,6 @@ class Results:
 
     Attributes
     ----------
-    folder
-        Where they go.
     facts
         What is known of the slide.
     nuclei
@@ -65,7 +63,6 @@ class Results:
         What is remembered in the table and the summary.
     """
 
-    folder: Path
     facts: SlideFacts
     nuclei: Nuclei
     rois: tuple[Roi, ...] | None
@@ -74,7 +71,7 @@ class Results:
 
 
 def write_results(
-    results: Results, *, slide: Path | None, store: TileStore | None
+    results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
 ) -> dict[str, Any]:
     """Write all results of a slide and return the summary.
 
@@ -82,43 +79,60 @@ def write_results(
     ----------
     results
         What to write.
+    folder
+        Where it goes.
     slide
         The slide to draw; without it the picture is drawn from `store`.
     store
         The tiles, where they are kept.
     """
-    folder, facts, nuclei = results.folder, results.facts, results.nuclei
-    score = results.settings.score
-    grades = grade_nuclei(nuclei, score.thresholds_od)
+    nuclei = results.nuclei
+    grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
     write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=results.provenance)
-    model = results.provenance["model"]
     write_geojson(
         nuclei,
         folder / "nuclei.geojson",
         grades=grades,
-        radius_px0=results.settings.measure.disc_radius_um / facts.mpp[0],
-        metadata={
-            "wsi-suite version": str(results.provenance["wsi_suite"]),
-            "model": model["name"],
-            "model hash": model["hash"][:12],
-        },
+        radius_px0=disc_radius_px0(results),
+        metadata=object_metadata(results),
     )
-    summary = {
+    summary = summary_of(results)
+    write_json(folder / SUMMARY_NAME, summary)
+    _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
+    return summary
+
+
+def summary_of(results: Results) -> dict[str, Any]:
+    """Return what ``summary.json`` holds."""
+    facts = results.facts
+    return {
         "slide": facts.name,
-        "model": dict(model),
+        "model": dict(results.provenance["model"]),
         "notes": list(facts.notes),
         **summarise(
-            nuclei,
-            score,
+            results.nuclei,
+            results.settings.score,
             mpp=facts.mpp,
             tissue_area_mm2=facts.tissue_area_mm2,
             rois=results.rois,
             glass_dab_od=facts.glass_dab_od,
         ),
     }
-    write_json(folder / SUMMARY_NAME, summary)
-    _draw(results, grades, summary, slide=slide, store=store)
-    return summary
+
+
+def object_metadata(results: Results) -> dict[str, str]:
+    """Return what every object in a GeoJSON file tells of its origin."""
+    model = results.provenance["model"]
+    return {
+        "wsi-suite version": str(results.provenance["wsi_suite"]),
+        "model": model["name"],
+        "model hash": model["hash"][:12],
+    }
+
+
+def disc_radius_px0(results: Results) -> float:
+    """Return the radius of the circle that stands for a nucleus without outline."""
+    return results.settings.measure.disc_radius_um / results.facts.mpp[0]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -162,6 +176,7 @@ def _rounded(value: float | None, digits: int = 1) -> float | None:
 
 def _draw(
     results: Results,
+    path: Path,
     grades: npt.NDArray[np.uint8],
     summary: Mapping[str, Any],
     *,
@@ -171,7 +186,7 @@ def _draw(
     facts = results.facts
     draw = partial(
         draw_overview,
-        results.folder / OVERVIEW_NAME,
+        path,
         mpp=facts.mpp,
         nuclei=results.nuclei,
         grades=grades,

@@ -169,13 +169,13 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
         slide = run.request.slide if run.job.slide is not None else None
         write_results(
             Results(
-                folder=run.folder,
                 facts=run.facts,
                 nuclei=_all_nuclei(run),
                 rois=run.request.rois,
                 settings=run.request.settings,
                 provenance=provenance_of(run.request, run.facts),
             ),
+            run.folder,
             slide=slide,
             store=store,
         )
