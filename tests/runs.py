@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsi_suite.analysis import complete_settings
 from wsi_suite.batch import Outcome, run_batch
 from wsi_suite.config import Settings, load_settings
 from wsi_suite.engine import process_region
 from wsi_suite.nuclei.detector import Compute
 from wsi_suite.nuclei.weights import find_model
 from wsi_suite.pipeline import SlideRun, finish_run, pending_regions, prepare_run, record_region
-from wsi_suite.request import Request, Stage, complete_settings
+from wsi_suite.request import Request, Stage
 from wsi_suite.slides.identity import SlideIdentity
 
 RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json")
@@ -58,7 +59,7 @@ class Bench:
             "model": model,
             "compute": None if stage == "tile" else Compute("cpu", "fp32", 1),
         }
-        return Request(stage, **asked | fields)
+        return Request(stage=stage, **asked | fields)
 
     def do(self, folder: Path, *overrides: str, **fields: Any) -> SlideRun:
         """Run the slide, one region after another."""

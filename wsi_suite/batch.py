@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wsi_suite.analysis import complete_settings
 from wsi_suite.cluster import Cluster, open_cluster, probe_workers
 from wsi_suite.config import Settings
 from wsi_suite.engine import pixels_to_do
@@ -29,7 +30,7 @@ from wsi_suite.pipeline import (
     prepare_run,
     record_region,
 )
-from wsi_suite.request import Refused, Request, Stage, ask_for_slides, complete_settings
+from wsi_suite.request import Refused, Request, Stage, ask_for_slides
 from wsi_suite.slides.grid import Region
 from wsi_suite.slides.store_layout import long_path, writing
 from wsi_suite.sources import roi_file_of
@@ -176,7 +177,7 @@ def run_batch(
         out = _make_folder(out)
         ask = partial(
             Request,
-            stage,
+            stage=stage,
             settings=settings,
             model=model,
             compute=compute,

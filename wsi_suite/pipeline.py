@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 import time
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock
 
-from wsi_suite.engine import SEAM_PX, DetectJob, SlideJob
+from wsi_suite.analysis import fingerprint_of, plan_analysis, provenance_of
+from wsi_suite.engine import SlideJob
 from wsi_suite.errors import InputError, OutputConflictError, OutputError
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outputs import Results, write_results
 from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
 from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.records import Records, merge_nuclei
-from wsi_suite.request import (
-    TILE_SECTIONS,
-    Request,
-    fingerprint_of,
-    keep_compute,
-    provenance_of,
-)
+from wsi_suite.request import TILE_SECTIONS, Request, keep_compute
 from wsi_suite.run_folder import (
     DISCARDED,
     RECORDS_NAME,
@@ -49,7 +42,6 @@ from wsi_suite.run_folder import (
 from wsi_suite.slides.grid import Region, TileGrid
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
-from wsi_suite.staining.measurement import halo_um
 
 log = logging.getLogger(__name__)
 
@@ -251,21 +243,15 @@ def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
 
 def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -> SlideRun:
     """Say what is to do; nothing is written yet."""
-    folder, settings, model = request.folder, request.settings, request.model
-    keeps_tiles = request.stage == "tile" or (request.stage == "run" and settings.tiles.keep)
-    grid = facts.grid(halo_px=_halo_px(request, facts))
-    job = SlideJob(
-        run=uuid.uuid4().hex,
-        slide=None if request.stage == "detect" else request.slide.resolve(),
-        mpp_given=settings.mpp,
-        read_mpp=model.spec.read_mpp,
-        mpp=facts.working_mpp,
-        scale=facts.scale,
-        grid=replace(grid, regions=()),
-        store=(folder / STORE_NAME).resolve() if request.stage == "detect" or keeps_tiles else None,
-        detect=_detect_job(request),
-        threads=request.threads,
+    folder = request.folder
+    keeps_tiles = request.stage == "tile" or (
+        request.stage == "run" and request.settings.tiles.keep
     )
+    grid, job = plan_analysis(request, facts)
+    if request.stage == "detect":
+        job = replace(job, slide=None)
+    if request.stage == "detect" or keeps_tiles:
+        job = replace(job, store=(folder / STORE_NAME).resolve())
     return SlideRun(
         request,
         facts,
@@ -279,29 +265,6 @@ def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -
         stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
         started=time.time(),
     )
-
-
-def _detect_job(request: Request) -> DetectJob | None:
-    if request.compute is None:
-        return None
-    settings, model = request.settings, request.model
-    assert settings.detect.min_score is not None, "settings are completed"
-    return DetectJob(
-        model=model.path.resolve(),
-        model_hash=model.hash,
-        compute=request.compute,
-        min_score=settings.detect.min_score,
-        stain=settings.stain,
-        measure=settings.measure,
-    )
-
-
-def _halo_px(request: Request, facts: SlideFacts) -> int:
-    """Return how much around a core is read: enough for the network and for measuring."""
-    spec = request.model.spec
-    measuring = math.ceil(halo_um(request.settings.measure) / min(facts.working_mpp)) + SEAM_PX
-    align = spec.network.align_px
-    return -(-max(spec.halo_px, measuring) // align) * align
 
 
 def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> SlideRun:

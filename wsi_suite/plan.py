@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.config import Settings
+from wsi_suite.config import Settings, TissueSettings
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Roi, Scale
@@ -31,15 +31,13 @@ from wsi_suite.slides.grid import (
     chunks_with_tissue,
     plan_grid,
 )
-from wsi_suite.slides.slide import open_slide
+from wsi_suite.slides.slide import Raster, Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
 from wsi_suite.staining.deconvolution import StainVectors
 from wsi_suite.staining.glass import glass_dab_od
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
-
-    from wsi_suite.slides.slide import Raster
 
 log = logging.getLogger(__name__)
 
@@ -112,51 +110,92 @@ class SlideFacts:
         )
 
 
-def survey_slide(
-    path: Path, settings: Settings, *, read_mpp: float, rois: Sequence[Roi] | None = None
-) -> SlideFacts:
-    """Open a slide, find its tissue and choose the chunks to work on.
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """A slide seen from afar: what its regions of interest and the model do not matter for.
 
-    Inside regions of interest the tissue mask does not apply.
+    Attributes
+    ----------
+    thumbnail
+        ``(H, W, 3)`` uint8, the whole slide.
+    tissue
+        Where its tissue is.
+    outline
+        The border of that, level-0 pixels.
+    """
+
+    thumbnail: npt.NDArray[np.uint8]
+    tissue: TissueMask
+    outline: MultiPolygon
+
+
+def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
+    """Look at a whole slide and find its tissue, which takes seconds on a large one.
 
     Raises
     ------
     SlideError
         The slide cannot be read, or is no brightfield one.
+    """
+    thumbnail, _ = slide.thumbnail(1024)
+    if is_fluorescence(thumbnail):
+        raise SlideError(
+            f"{slide.path}: dark, with light in single colours, as fluorescence is; expected a "
+            "brightfield slide"
+        )
+    tissue = find_tissue(slide, settings)
+    return Overview(thumbnail, tissue, tissue.outline())
+
+
+def facts_of(
+    slide: Slide,
+    overview: Overview,
+    settings: Settings,
+    *,
+    read_mpp: float,
+    rois: Sequence[Roi] | None = None,
+) -> SlideFacts:
+    """Choose the chunks to work on, and put together what is known of a slide.
+
+    Inside regions of interest the tissue mask does not apply.
+
+    Raises
+    ------
     PixelSizeError
         Its pixels are too coarse for `read_mpp`.
     """
-    with open_slide(path, mpp=settings.mpp) as slide:
-        thumbnail, _ = slide.thumbnail(1024)
-        if is_fluorescence(thumbnail):
-            raise SlideError(
-                f"{path}: dark, with light in single colours, as fluorescence is; expected a "
-                "brightfield slide"
-            )
-        tissue = find_tissue(slide, settings.tissue)
-        raster = slide.raster(read_mpp)
-        notes = slide.notes + _coarseness(path, raster, read_mpp=read_mpp)
-        wanted = _wanted_chunks(raster, tissue, rois)
-        for note in notes:
-            log.info("%s: %s", path.name, note)
-        facts = SlideFacts(
-            name=path.name,
-            width=slide.width,
-            height=slide.height,
-            mpp=slide.mpp,
-            scale=raster.scale,
-            raster=(raster.width, raster.height),
-            region_px=REGION_PX,
-            tile_px=TILE_PX,
-            chunk_px=CHUNK_PX,
-            wanted=wanted,
-            tissue=tissue.outline(),
-            glass_dab_od=_glass(thumbnail, tissue, settings),
-            reader=slide.reader,
-            notes=notes,
-        )
+    raster = slide.raster(read_mpp)
+    notes = slide.notes + _coarseness(slide.path, raster, read_mpp=read_mpp)
+    facts = SlideFacts(
+        name=slide.path.name,
+        width=slide.width,
+        height=slide.height,
+        mpp=slide.mpp,
+        scale=raster.scale,
+        raster=(raster.width, raster.height),
+        region_px=REGION_PX,
+        tile_px=TILE_PX,
+        chunk_px=CHUNK_PX,
+        wanted=_wanted_chunks(raster, overview.tissue, rois),
+        tissue=overview.outline,
+        glass_dab_od=_glass(overview, settings),
+        reader=slide.reader,
+        notes=notes,
+    )
     # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
     return _from_plain(_to_plain(facts))
+
+
+def survey_slide(
+    path: Path, settings: Settings, *, read_mpp: float, rois: Sequence[Roi] | None = None
+) -> SlideFacts:
+    """Open a slide, look at it and choose the chunks to work on; errors as the parts raise them."""
+    with open_slide(path, mpp=settings.mpp) as slide:
+        overview = look_at_slide(slide, settings.tissue)
+        facts = facts_of(slide, overview, settings, read_mpp=read_mpp, rois=rois)
+    for note in facts.notes:
+        log.info("%s: %s", path.name, note)
+    return facts
 
 
 def write_facts(folder: Path, facts: SlideFacts) -> None:
@@ -253,12 +292,10 @@ def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ..
     return ()
 
 
-def _glass(
-    thumbnail: npt.NDArray[np.uint8], tissue: TissueMask, settings: Settings
-) -> float | None:
+def _glass(overview: Overview, settings: Settings) -> float | None:
     stain = settings.stain
     return glass_dab_od(
-        thumbnail,
-        tissue.mask,
+        overview.thumbnail,
+        overview.tissue.mask,
         stains=StainVectors(stain.hematoxylin, stain.dab, stain.background),
     )
