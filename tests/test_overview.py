@@ -26,7 +26,7 @@ from wsi_suite.overview.style import (
     width_of,
     wrapped,
 )
-from wsi_suite.qupath.geojson import INTENSITY_COLOURS
+from wsi_suite.qupath.objects import INTENSITY_COLOURS
 
 CLASSES = ("Stroma", "Epithelium")
 CAPTION = Caption(

@@ -21,6 +21,7 @@ from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.plan import SlideFacts
 from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.run_folder import OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.summary import summarise
@@ -93,8 +94,8 @@ def write_results(
         nuclei,
         folder / "nuclei.geojson",
         grades=grades,
-        radius_px0=disc_radius_px0(results),
-        metadata=object_metadata(results),
+        radius_px0=circle_radius_px0(results.provenance),
+        origin=origin_of(results.provenance),
     )
     summary = summary_of(results)
     write_json(folder / SUMMARY_NAME, summary)
@@ -118,21 +119,6 @@ def summary_of(results: Results) -> dict[str, Any]:
             glass_dab_od=facts.glass_dab_od,
         ),
     }
-
-
-def object_metadata(results: Results) -> dict[str, str]:
-    """Return what every object in a GeoJSON file tells of its origin."""
-    model = results.provenance["model"]
-    return {
-        "wsi-suite version": str(results.provenance["wsi_suite"]),
-        "model": model["name"],
-        "model hash": model["hash"][:12],
-    }
-
-
-def disc_radius_px0(results: Results) -> float:
-    """Return the radius of the circle that stands for a nucleus without outline."""
-    return results.settings.measure.disc_radius_um / results.facts.mpp[0]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

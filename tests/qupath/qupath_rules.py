@@ -52,7 +52,7 @@ def check_properties(properties: dict[str, Any]) -> None:
     for name, value in properties["measurements"].items():
         assert isinstance(name, str)
         assert value == "NaN" or isinstance(value, int | float), "null is dropped with a warning"
-    assert all(isinstance(value, str) for value in properties["metadata"].values())
+    assert all(isinstance(value, str) for value in properties.get("metadata", {}).values())
 
 
 def centre_text(feature: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from shapely.geometry import Polygon, shape
 from wsi_suite.errors import ConfigError, OutputError
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 from wsi_suite.qupath import geojson
-from wsi_suite.qupath.geojson import INTENSITY_COLOURS, NAMESPACE, write_geojson
+from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.objects import INTENSITY_COLOURS, NAMESPACE, PUSHED, Shape
 
 CLASSES = ("Stroma", "Epithelium")
 
@@ -66,7 +67,7 @@ def nuclei_and_grades(draw: st.DrawFn) -> tuple[Nuclei, np.ndarray]:
 def test_round_trip_within_the_rules(
     tmp_path_factory: pytest.TempPathFactory,
     made: tuple[Nuclei, np.ndarray],
-    form: geojson.Shape,
+    form: Shape,
     radius: float | None,
 ) -> None:
     nuclei, grades = made
@@ -147,10 +148,12 @@ def test_ids_are_uuid5_of_the_position(tmp_path: Path) -> None:
 
 
 def test_objects_tell_their_origin(tmp_path: Path) -> None:
-    told = {"version": "0.1.0", "model": 'endonuke "µ"'}
-    (path,) = write_geojson(make_nuclei(2), tmp_path / "n.geojson", metadata=told)
+    origin = {"_source": "wsi-suite 0.1.0", "_model": 'endonuke "µ"'}
+    (path,) = write_geojson(make_nuclei(2), tmp_path / "n.geojson", origin=origin)
     for feature in read_detections(path):
-        assert feature["properties"]["metadata"] == {"source": "wsi-suite", **told}
+        metadata = feature["properties"]["metadata"]
+        assert list(metadata) == [*origin, PUSHED]
+        assert origin.items() <= metadata.items()
         assert feature["properties"]["measurements"].keys() == {
             "Detection probability",
             "Nucleus: DAB OD mean",

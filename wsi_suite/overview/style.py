@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from wsi_suite.nuclei.table import INTENSITIES
-from wsi_suite.qupath.geojson import INTENSITY_COLOURS, Colour
+from wsi_suite.qupath.objects import INTENSITY_COLOURS, Colour
 
 PAPER: Colour = (252, 252, 250)
 INK: Colour = (26, 30, 36)

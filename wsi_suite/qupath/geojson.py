@@ -2,58 +2,45 @@
 
 A file is put together column by column in Arrow, so that a million nuclei take seconds and, being
 written in parts, the memory of one part.
+
+QuPath 0.4 drops the metadata of detections, 0.5 warns of it once an object; both know the objects
+by their ids alone.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from wsi_suite.errors import ConfigError
 from wsi_suite.files import whole_file
-from wsi_suite.nuclei.table import INTENSITIES, OUTLINE_RAYS, Nuclei
-
-Colour = tuple[int, int, int]
-Grades = npt.NDArray[np.uint8]
-Shape = Literal["polygon", "ellipse", "point"]
-
-INTENSITY_COLOURS: tuple[Colour, ...] = (
-    (90, 90, 180),
-    (255, 215, 0),
-    (225, 150, 50),
-    (200, 50, 50),
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.qupath.objects import (
+    ELLIPSE,
+    POINT,
+    POLYGON,
+    PUSHED,
+    Codes,
+    Detections,
+    Floats,
+    Shape,
+    detections,
+    pushed_texts,
+    two_decimals,
 )
-"""QuPath's colours of Negative, 1+, 2+ and 3+ in R, G, B."""
-
-CLASS_COLOURS: tuple[Colour, ...] = (
-    (150, 200, 150),
-    (160, 90, 160),
-    (80, 170, 200),
-    (190, 150, 110),
-)
-"""Colours of compartments without an intensity, in turn."""
 
 PART_SIZE = 50_000
 """Most nuclei in one file: QuPath holds a whole file as a tree before it imports it."""
-
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
-"""A nucleus' id is ``uuid5(NAMESPACE, "x,y")``, x and y in level-0 pixels with two decimals."""
-
-# Rays of at least this length (level-0 px) keep their order of angles when vertices are rounded to
-# 0.01 px, and a polygon whose vertices go round its centre in order cannot cross itself.
-_SMALLEST_RADIUS_PX0 = 0.1
 
 _SUFFIX = re.compile(r"\.geojson(\.gz)?$")
 
@@ -62,10 +49,10 @@ def write_geojson(
     nuclei: Nuclei,
     path: Path | str,
     *,
-    grades: Grades | None = None,
+    grades: Codes | None = None,
     shape: Shape = "polygon",
     radius_px0: float | None = None,
-    metadata: Mapping[str, str] | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write nuclei as QuPath detections, in one file or, above 50,000, in several.
 
@@ -87,8 +74,9 @@ def write_geojson(
     radius_px0
         Radius of the circle for a nucleus without outline, in level-0 pixels; without it such a
         nucleus is a point.
-    metadata
-        What every object tells of its origin, beside ``source: wsi-suite``.
+    origin
+        Metadata that every object tells, beside what it was when it was made; see
+        :func:`~wsi_suite.qupath.objects.origin_of`. Without it objects have no metadata.
 
     Returns
     -------
@@ -104,21 +92,19 @@ def write_geojson(
     """
     target = Path(path)
     parts = _part_paths(target, count=max(1, -(-len(nuclei) // PART_SIZE)))
-    told = json.dumps({"source": "wsi-suite", **(metadata or {})}, ensure_ascii=False)
     with ExitStack() as stack:
         for number, part in enumerate(parts):
             rows = np.arange(number * PART_SIZE, min((number + 1) * PART_SIZE, len(nuclei)))
-            features = _features(
+            made = detections(
                 nuclei.take(rows),
                 grades=None if grades is None else grades[rows],
                 shape=shape,
                 radius_px0=radius_px0,
-                metadata=told,
             )
             partial = stack.enter_context(whole_file(part))
             with _opened(partial, packed=part.suffix == ".gz") as file:
                 file.write(b'{"type":"FeatureCollection","features":[\n')
-                file.write(features)
+                file.write(_features(made, origin=origin))
                 file.write(b"\n]}\n")
     for old in _written_before(target):
         if old not in parts:
@@ -126,129 +112,98 @@ def write_geojson(
     return parts
 
 
-def _features(
-    nuclei: Nuclei,
-    *,
-    grades: Grades | None,
-    shape: Shape,
-    radius_px0: float | None,
-    metadata: str,
-) -> pa.Buffer:
+def _features(made: Detections, *, origin: Mapping[str, str] | None) -> pa.Buffer:
     rows = pc.binary_join_element_wise(
         '{"type":"Feature","id":"',
-        _ids(nuclei.points),
+        _uuid_texts(made.ids),
         '","geometry":',
-        _geometry(nuclei, shape=shape, radius_px0=radius_px0),
+        _geometry(made),
         ',"properties":{"objectType":"detection","classification":',
-        _classification(nuclei, grades=grades),
+        _classification(made),
         ',"measurements":{',
-        *_measurements(nuclei),
-        f'}},"metadata":{metadata}}}}}',
+        *_measurements(made),
+        "}",
+        *([] if origin is None else _metadata(made, origin=origin)),
+        "}}",
         "",
     )
     return _join_runs(rows, length=len(rows), separator=",\n")[0].as_buffer()
 
 
-def _ids(points: npt.NDArray[np.float64]) -> pa.StringArray:
-    """Return ``uuid5(NAMESPACE, "x,y")`` of ``(N, 2)`` points, many times faster than `uuid`."""
-    prefix, sha1 = NAMESPACE.bytes, hashlib.sha1
-    names = _coordinates(points[:, None]).to_pylist()
-    digests = b"".join(sha1(prefix + name.encode()).digest()[:16] for name in names)
-    octets = np.frombuffer(digests, np.uint8).reshape(-1, 16).copy()
-    octets[:, 6] = octets[:, 6] & 0x0F | 0x50  # version 5
-    octets[:, 8] = octets[:, 8] & 0x3F | 0x80  # the variant of RFC 9562
-    text = octets.tobytes().hex()
-    starts = range(0, len(text), 32)
-    return pa.array(
-        [
-            f"{text[i : i + 8]}-{text[i + 8 : i + 12]}-{text[i + 12 : i + 16]}"
-            f"-{text[i + 16 : i + 20]}-{text[i + 20 : i + 32]}"
-            for i in starts
-        ],
-        pa.string(),
-    )
+def _uuid_texts(ids: Codes) -> pa.StringArray:
+    """Return ``(N, 16)`` ids as text, ``xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx``."""
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    texts = np.full((len(ids), 36), ord("-"), np.uint8)
+    is_digit = np.ones(36, np.bool_)
+    is_digit[[8, 13, 18, 23]] = False
+    texts[:, is_digit] = digits[np.stack([ids >> 4, ids & 0x0F], axis=-1).reshape(len(ids), 32)]
+    ends = np.arange(0, texts.size + 1, 36, dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(texts)]
+    return pa.Array.from_buffers(pa.string(), len(ids), buffers)
 
 
-def _geometry(nuclei: Nuclei, *, shape: Shape, radius_px0: float | None) -> pa.StringArray:
-    outline = (
-        np.full((len(nuclei), OUTLINE_RAYS), np.nan)
-        if nuclei.outline is None
-        else np.maximum(nuclei.outline.astype(np.float64), _SMALLEST_RADIUS_PX0)
-    )
-    radius = _equivalent_radius(outline)
-    radius[np.isnan(radius)] = np.nan if radius_px0 is None else radius_px0
-
-    polygon = np.isfinite(outline).all(axis=1) & (shape == "polygon")
-    ellipse = np.isfinite(radius) & (shape != "point") & ~polygon
-    point = ~polygon & ~ellipse
-    drawn = [
-        _polygons(nuclei.points[polygon], outline[polygon]),
-        _circles(nuclei.points[ellipse], radius[ellipse]),
-        _points(nuclei.points[point]),
-    ]
-    rows = np.concatenate([np.flatnonzero(kind) for kind in (polygon, ellipse, point)])
-    return pa.concat_arrays(drawn).take(pa.array(np.argsort(rows)))
+def _geometry(made: Detections) -> pa.StringArray:
+    drawn = {
+        POINT: _points(made.points[made.kind == POINT]),
+        ELLIPSE: _ellipses(made.bounds),
+        POLYGON: _polygons(made.rings),
+    }
+    for texts in drawn.values():
+        if len(texts) == len(made):
+            return texts
+    rows = np.concatenate([np.flatnonzero(made.kind == kind) for kind in drawn])
+    return pa.concat_arrays(drawn.values()).take(pa.array(np.argsort(rows)))
 
 
-def _equivalent_radius(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the radius of the circle of an outline's area: the sum of its triangles'."""
-    triangles = outline * np.roll(outline, 1, axis=1) * np.sin(2 * np.pi / OUTLINE_RAYS) / 2
-    return np.asarray(np.sqrt(triangles.sum(axis=1) / np.pi))
+def _points(points: Floats) -> pa.StringArray:
+    where = _coordinates(points[:, None])
+    return pc.binary_join_element_wise('{"type":"Point","coordinates":[', where, "]}", "")
 
 
-def _polygons(points: npt.NDArray[np.float64], outline: npt.NDArray[np.float64]) -> pa.StringArray:
-    angle = 2 * np.pi * np.arange(OUTLINE_RAYS + 1) / OUTLINE_RAYS
-    rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    closed = np.concatenate([outline, outline[:, :1]], axis=1)
-    ring = _coordinates(points[:, None] + closed[..., None] * rays)
-    return pc.binary_join_element_wise('{"type":"Polygon","coordinates":[[[', ring, "]]]}", "")
-
-
-def _circles(points: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> pa.StringArray:
-    """Return circles as QuPath writes ellipses: their bounds, and a mark that says so."""
-    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)])
-    ring = _coordinates(points[:, None] + radius[:, None, None] * corners)
+def _ellipses(bounds: Floats) -> pa.StringArray:
+    """Return ellipses as QuPath writes them: their bounds, and a mark that says so."""
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+    ring = _coordinates(bounds[:, corners, [0, 1]])
     return pc.binary_join_element_wise(
         '{"type":"Polygon","isEllipse":true,"coordinates":[[[', ring, "]]]}", ""
     )
 
 
-def _points(points: npt.NDArray[np.float64]) -> pa.StringArray:
-    where = _coordinates(points[:, None])
-    return pc.binary_join_element_wise('{"type":"Point","coordinates":[', where, "]}", "")
+def _polygons(rings: Floats) -> pa.StringArray:
+    ring = _coordinates(np.concatenate([rings, rings[:, :1]], axis=1))
+    return pc.binary_join_element_wise('{"type":"Polygon","coordinates":[[[', ring, "]]]}", "")
 
 
-def _classification(nuclei: Nuclei, *, grades: Grades | None) -> pa.StringArray:
-    """Return QuPath's class of each nucleus; a name without a colour would abort the import."""
-    kinds = len(INTENSITIES) + 1
-    texts = []
-    for number, name in enumerate(nuclei.classes):
-        named = [f"{name}: {intensity}" for intensity in INTENSITIES] + [name]
-        colours = [*INTENSITY_COLOURS, CLASS_COLOURS[number % len(CLASS_COLOURS)]]
-        for text, colour in zip(named, colours, strict=True):
-            texts.append(json.dumps({"name": text, "color": colour}, ensure_ascii=False))
-    shown = np.full(len(nuclei), kinds - 1) if grades is None else np.minimum(grades, kinds - 1)
-    codes = nuclei.label.astype(np.int64) * kinds + shown
-    return pa.array(texts, pa.string()).take(pa.array(codes))
+def _classification(made: Detections) -> pa.StringArray:
+    """Return QuPath's class of each object; a name without a colour would abort the import."""
+    texts = [_json({"name": one.name, "color": one.colour}) for one in made.path_classes]
+    return pa.array(texts, pa.string()).take(pa.array(made.path_class))
 
 
-def _measurements(nuclei: Nuclei) -> Iterator[pa.StringArray | str]:
+def _measurements(made: Detections) -> Iterator[pa.StringArray | str]:
     """Yield names and values in turn. JSON knows no NaN; QuPath reads the text "NaN" as it."""
-    columns = {"Detection probability": nuclei.score, **nuclei.measurements}
-    for number, (name, values) in enumerate(columns.items()):
-        yield "," * (number > 0) + json.dumps(name, ensure_ascii=False) + ":"
-        numbers = pa.array(np.round(values.astype(np.float64), 4), mask=~np.isfinite(values))
+    for number, (name, values) in enumerate(made.measurements.items()):
+        yield "," * (number > 0) + _json(name) + ":"
+        numbers = pa.array(values, mask=np.isnan(values))
         yield pc.fill_null(pc.cast(numbers, pa.string()), '"NaN"')
 
 
-def _coordinates(vertices: npt.NDArray[np.float64]) -> pa.StringArray:
+def _metadata(made: Detections, *, origin: Mapping[str, str]) -> Iterator[pa.StringArray | str]:
+    known = "".join(f"{_json(key)}:{_json(value)}," for key, value in origin.items())
+    yield f',"metadata":{{{known}"{PUSHED}":"'
+    # Names are escaped as JSON wants it; the numbers before them need no escapes.
+    escaped = tuple(_json(name)[1:-1] for name in made.compartments)
+    yield pushed_texts(replace(made, compartments=escaped))
+    yield '"}'
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _coordinates(vertices: Floats) -> pa.StringArray:
     """Return ``x,y],[x,y],[...`` for each row of ``(N, V, 2)`` vertices, with two decimals."""
-    hundredths = np.rint(vertices * 100).astype(np.int64).ravel()
-    # Integers seen as decimals: Arrow writes those three times as fast as floating point numbers.
-    decimals = pa.Array.from_buffers(
-        pa.decimal64(18, 2), len(hundredths), [None, pa.py_buffer(hundredths)]
-    )
-    pairs = _join_runs(pc.cast(decimals, pa.string()), length=2, separator=",")
+    pairs = _join_runs(two_decimals(vertices), length=2, separator=",")
     return _join_runs(pairs, length=vertices.shape[1], separator="],[")
 
 

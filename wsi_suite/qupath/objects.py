@@ -1,0 +1,285 @@
+"""Nuclei as QuPath's detections: what a GeoJSON file and a push into a project have in common.
+
+Every object of ours carries metadata, text by text, that tells it from other people's and from what
+they made of ours:
+
+============  =======================================================================
+``_source``   ``wsi-suite 0.1.0``; an object is ours where this begins with wsi-suite
+``_model``    name of the model and the first 12 digits of its hash
+``_run``      12 digits that follow from the provenance of the results
+``_pushed``   ``x,y,area,compartment`` of the object as we made it, level-0 px and px²
+============  =======================================================================
+
+QuPath shows metadata as columns of its measurement tables, but not where a key begins with ``_``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wsi_suite.geometry import Points
+from wsi_suite.nuclei.table import INTENSITIES, OUTLINE_RAYS, Nuclei
+
+Colour = tuple[int, int, int]
+Codes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Shape = Literal["polygon", "ellipse", "point"]
+
+SOURCE, MODEL, RUN, PUSHED = "_source", "_model", "_run", "_pushed"
+
+POINT, ELLIPSE, POLYGON = range(3)
+"""Kinds of shapes."""
+
+INTENSITY_COLOURS: tuple[Colour, ...] = (
+    (90, 90, 180),
+    (255, 215, 0),
+    (225, 150, 50),
+    (200, 50, 50),
+)
+"""QuPath's colours of Negative, 1+, 2+ and 3+ in R, G, B."""
+
+CLASS_COLOURS: tuple[Colour, ...] = (
+    (150, 200, 150),
+    (160, 90, 160),
+    (80, 170, 200),
+    (190, 150, 110),
+)
+"""Colours of compartments without an intensity, in turn."""
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
+"""A nucleus' id is ``uuid5(NAMESPACE, "x,y")``, x and y in level-0 pixels with two decimals."""
+
+# Rays of at least this length (level-0 px) keep their order of angles when vertices are rounded to
+# 0.01 px, and a polygon whose vertices go round its centre in order cannot cross itself.
+_SMALLEST_RADIUS_PX0 = 0.1
+
+
+@dataclass(frozen=True)
+class PathClass:
+    """A class as QuPath shows it: its name, and its colour in R, G, B."""
+
+    name: str
+    colour: Colour
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Nuclei as QuPath is to show them: columns of one length N, coordinates with two decimals.
+
+    Attributes
+    ----------
+    ids
+        ``(N, 16)`` uint8, UUIDs from their most significant byte on. They follow from the
+        positions, so that QuPath knows a nucleus that comes again.
+    kind
+        ``(N,)`` uint8: ``POINT``, ``ELLIPSE`` or ``POLYGON``.
+    points
+        ``(N, 2)`` float64, the nuclei's centres, level-0 pixels.
+    bounds
+        ``(E, 2, 2)`` float64, upper left and lower right corner of the ellipses among them.
+    rings
+        ``(P, 16, 2)`` float64, vertices of the polygons among them, not closed.
+    centroid, area_px0
+        ``(N, 2)`` and ``(N,)`` float64, of the shapes; a point is its own centroid and has none.
+    compartment, compartments
+        ``(N,)`` uint8, index into the names.
+    path_class, path_classes
+        ``(N,)`` uint8, index into the classes: compartment and intensity.
+    measurements
+        ``(N,)`` float64 each with four decimals, by QuPath's name; NaN where there is none.
+    """
+
+    ids: Codes
+    kind: Codes
+    points: Points
+    bounds: Floats
+    rings: Floats
+    centroid: Points
+    area_px0: Floats
+    compartment: Codes
+    compartments: tuple[str, ...]
+    path_class: Codes
+    path_classes: tuple[PathClass, ...]
+    measurements: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def detections(
+    nuclei: Nuclei,
+    *,
+    grades: Codes | None = None,
+    shape: Shape = "polygon",
+    radius_px0: float | None = None,
+) -> Detections:
+    """Return nuclei as QuPath is to show them.
+
+    Parameters
+    ----------
+    nuclei
+        The nuclei. Their measurements go along, and the score as ``Detection probability``.
+    grades
+        ``(N,)`` uint8, 0 to 3 for a class such as ``Epithelium: 1+``. Where it is 255 (not
+        measurable), or without grades, the class is the compartment alone.
+    shape
+        Polygons (the outlines), ellipses (circles of the same area) or points.
+    radius_px0
+        Radius of the circle for a nucleus without outline, in level-0 pixels; without it such a
+        nucleus is a point.
+    """
+    points, outline = _rounded(nuclei.points), _outline(nuclei)
+    radius = _equivalent_radius(outline)
+    radius[np.isnan(radius)] = np.nan if radius_px0 is None else radius_px0
+
+    kind = np.full(len(nuclei), POINT, np.uint8)
+    kind[np.isfinite(radius) & (shape != "point")] = ELLIPSE
+    kind[np.isfinite(outline).all(axis=1) & (shape == "polygon")] = POLYGON
+    rings = _rings(nuclei.points[kind == POLYGON], outline[kind == POLYGON])
+    bounds = _bounds(nuclei.points[kind == ELLIPSE], radius[kind == ELLIPSE])
+
+    centroid, area_px0 = points.copy(), np.zeros(len(nuclei))
+    centroid[kind == POLYGON], area_px0[kind == POLYGON] = _of_polygons(rings)
+    centroid[kind == ELLIPSE], area_px0[kind == ELLIPSE] = _of_ellipses(bounds)
+
+    plain = len(INTENSITIES)
+    shown = np.full(len(nuclei), plain) if grades is None else np.minimum(grades, plain)
+    measured = {"Detection probability": nuclei.score, **nuclei.measurements}
+    return Detections(
+        ids=_ids(points),
+        kind=kind,
+        points=points,
+        bounds=bounds,
+        rings=rings,
+        centroid=_rounded(centroid),
+        area_px0=_rounded(area_px0),
+        compartment=nuclei.label,
+        compartments=nuclei.classes,
+        path_class=(nuclei.label * np.uint8(plain + 1) + shown).astype(np.uint8),
+        path_classes=path_classes(nuclei.classes),
+        measurements={name: _four_decimals(values) for name, values in measured.items()},
+    )
+
+
+def path_classes(compartments: tuple[str, ...]) -> tuple[PathClass, ...]:
+    """Return QuPath's classes: for each compartment its four intensities, then itself alone."""
+    classes = []
+    for number, name in enumerate(compartments):
+        for intensity, colour in zip(INTENSITIES, INTENSITY_COLOURS, strict=True):
+            classes.append(PathClass(f"{name}: {intensity}", colour))
+        classes.append(PathClass(name, CLASS_COLOURS[number % len(CLASS_COLOURS)]))
+    return tuple(classes)
+
+
+def origin_of(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata that all objects of one run share.
+
+    Parameters
+    ----------
+    provenance
+        What a run remembers in its results, as written or as read back with them.
+    """
+    described = json.dumps(provenance, sort_keys=True).encode()
+    model = provenance["model"]
+    return {
+        SOURCE: f"wsi-suite {provenance['wsi_suite']}",
+        MODEL: f"{model['name']} {model['hash'][:12]}",
+        RUN: hashlib.sha256(described).hexdigest()[:12],
+    }
+
+
+def is_ours(metadata: Mapping[str, Any]) -> bool:
+    """Return whether an object with this metadata was made by the suite."""
+    return str(metadata.get(SOURCE, "")).startswith("wsi-suite")
+
+
+def circle_radius_px0(provenance: Mapping[str, Any]) -> float:
+    """Return the radius of the circle that stands for a nucleus without outline, level-0 pixels."""
+    return float(provenance["measure"]["disc_radius_um"] / provenance["mpp"][0])
+
+
+def pushed_texts(made: Detections) -> pa.StringArray:
+    """Return ``x,y,area,compartment`` of each object, by which a later change is recognised."""
+    names = pa.array(made.compartments, pa.string()).take(pa.array(made.compartment))
+    x, y, area = (two_decimals(column) for column in (*made.centroid.T, made.area_px0))
+    return pc.binary_join_element_wise(x, y, area, names, ",")
+
+
+def two_decimals(values: npt.NDArray[np.float64]) -> pa.StringArray:
+    """Return numbers as text, ``12.50``; all dimensions in one row."""
+    hundredths = np.rint(values * 100).astype(np.int64).ravel()
+    # Integers seen as decimals: Arrow writes those three times as fast as floating point numbers.
+    decimals = pa.Array.from_buffers(
+        pa.decimal64(18, 2), len(hundredths), [None, pa.py_buffer(hundredths)]
+    )
+    return pc.cast(decimals, pa.string())
+
+
+def _ids(points: Points) -> Codes:
+    """Return ``uuid5(NAMESPACE, "x,y")`` of ``(N, 2)`` points, many times faster than `uuid`."""
+    names = pc.binary_join_element_wise(*(two_decimals(column) for column in points.T), ",")
+    prefix, sha1 = NAMESPACE.bytes, hashlib.sha1
+    digests = b"".join(
+        [sha1(prefix + name).digest() for name in names.cast(pa.binary()).to_pylist()]
+    )
+    octets = np.frombuffer(digests, np.uint8).reshape(-1, 20)[:, :16].copy()
+    octets[:, 6] = octets[:, 6] & 0x0F | 0x50  # version 5
+    octets[:, 8] = octets[:, 8] & 0x3F | 0x80  # the variant of RFC 9562
+    return octets
+
+
+def _outline(nuclei: Nuclei) -> Floats:
+    if nuclei.outline is None:
+        return np.full((len(nuclei), OUTLINE_RAYS), np.nan)
+    return np.maximum(nuclei.outline.astype(np.float64), _SMALLEST_RADIUS_PX0)
+
+
+def _equivalent_radius(outline: Floats) -> Floats:
+    """Return the radius of the circle of an outline's area: the sum of its triangles'."""
+    triangles = outline * np.roll(outline, 1, axis=1) * np.sin(2 * np.pi / OUTLINE_RAYS) / 2
+    return np.asarray(np.sqrt(triangles.sum(axis=1) / np.pi))
+
+
+def _rings(points: Points, outline: Floats) -> Floats:
+    angle = 2 * np.pi * np.arange(OUTLINE_RAYS) / OUTLINE_RAYS
+    rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return _rounded(points[:, None] + outline[..., None] * rays)
+
+
+def _bounds(points: Points, radius: Floats) -> Floats:
+    return _rounded(points[:, None] + radius[:, None, None] * np.array([(-1, -1), (1, 1)]))
+
+
+def _of_polygons(rings: Floats) -> tuple[Points, Floats]:
+    """Return centroid and area of ``(P, V, 2)`` rings by the shoelace formula."""
+    origin = rings[:, :1]  # near coordinates keep the products small and the sums exact
+    x, y = (rings - origin).transpose(2, 0, 1)
+    next_x, next_y = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
+    cross = x * next_y - next_x * y
+    area = cross.sum(axis=1) / 2
+    sums = np.stack([((x + next_x) * cross).sum(axis=1), ((y + next_y) * cross).sum(axis=1)], -1)
+    return origin[:, 0] + sums / (6 * area[:, None]), np.abs(area)
+
+
+def _of_ellipses(bounds: Floats) -> tuple[Points, Floats]:
+    """Return centre and area, ``pi a b``, of ``(E, 2, 2)`` bounds."""
+    return bounds.mean(axis=1), np.pi / 4 * (bounds[:, 1] - bounds[:, 0]).prod(axis=1)
+
+
+def _rounded(values: Floats) -> Floats:
+    return np.asarray(np.rint(values * 100) / 100)
+
+
+def _four_decimals(values: npt.NDArray[np.float32]) -> Floats:
+    wide = values.astype(np.float64)
+    return np.where(np.isfinite(wide), np.round(wide, 4), np.nan)
