@@ -50,6 +50,11 @@ def expand_slides(sources: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def is_folder_slide(path: Path) -> bool:
+    """Return whether a folder is one slide: OME-Zarr, or DICOM files."""
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(path.glob("*.dcm")))
+
+
 def roi_file_of(name: str, rois: Path | None, *, several: bool) -> Path | None:
     """Return the file with the regions of interest of a slide; it need not exist.
 
@@ -82,7 +87,7 @@ def roi_file_of(name: str, rois: Path | None, *, several: bool) -> Path | None:
 
 
 def _expand(source: Path) -> list[Path]:
-    if source.is_file() or _is_folder_slide(source):
+    if source.is_file() or is_folder_slide(source):
         return [source]
     if source.is_dir():
         inside = sorted(path for path in source.iterdir() if _is_slide(path))
@@ -93,7 +98,7 @@ def _expand(source: Path) -> list[Path]:
         return inside
     if set(str(source)) & set("*?["):
         matching = sorted(Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207
-        matching = [path for path in matching if path.is_file() or _is_folder_slide(path)]
+        matching = [path for path in matching if path.is_file() or is_folder_slide(path)]
         if not matching:
             raise InputError(f"{source}: matches no file")
         return matching
@@ -104,8 +109,4 @@ def _expand(source: Path) -> list[Path]:
 def _is_slide(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    return _is_folder_slide(path) or (path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES)
-
-
-def _is_folder_slide(path: Path) -> bool:
-    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(path.glob("*.dcm")))
+    return is_folder_slide(path) or (path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES)
