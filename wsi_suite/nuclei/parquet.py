@@ -87,7 +87,8 @@ def write_nuclei(
 def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict[str, Any]]:
     """Read a table of nuclei and the metadata written with it.
 
-    The intensity column is not read: it follows from the measurements and the thresholds.
+    The intensity column is not read (see :func:`read_grades`): it follows from the measurements and
+    the thresholds.
     Without the outlines, which are most of the file, reading takes a small part of the time.
 
     Raises
@@ -108,6 +109,22 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
         measurements={name: table[name].to_numpy() for name in names},
         outline=_outline(table),
     ), metadata
+
+
+def read_grades(path: Path | str) -> npt.NDArray[np.uint8]:
+    """Read the grades of a table of nuclei, ``(N,)`` uint8: 0 to 3, or 255 for not measurable.
+
+    They are those of the run; other thresholds give others.
+
+    Raises
+    ------
+    DataError
+        The file is missing or unreadable, or no table of nuclei.
+    """
+    column = _read_table(Path(path), outline=False)["intensity"].combine_chunks()
+    names = column.dictionary.to_pylist()
+    position = np.array([*map(INTENSITIES.index, names), NOT_MEASURABLE], np.uint8)
+    return np.asarray(position[column.indices.fill_null(len(names)).to_numpy()])
 
 
 def _read_table(path: Path, *, outline: bool) -> pa.Table:

@@ -1,0 +1,351 @@
+"""Objects of a project's images, in the process that has QuPath's Java in it.
+
+What is done to a million objects is done by Groovy inside Java (``qupath_scripts/*.gvy``), on flat
+arrays: an object made from Python would take ten times as long.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wsi_suite.errors import DataError, InputError, OutputError
+from wsi_suite.files import whole_file
+from wsi_suite.nuclei.parquet import read_grades, read_nuclei
+from wsi_suite.qupath.objects import (
+    SOURCE,
+    Detections,
+    Shape,
+    circle_radius_px0,
+    detections,
+    origin_of,
+)
+from wsi_suite.resources import qupath_scripts_folder
+
+if TYPE_CHECKING:
+    from paquo.images import QuPathProjectImageEntry
+
+BACKUP_NAME = "data.qpdata.before-push"
+
+_BLOCK = 50_000  # nuclei made at a time: columns of a block are small beside its objects
+
+
+def push_table(
+    entry: QuPathProjectImageEntry,
+    *,
+    table: str,
+    frame: Mapping[str, Any],
+    regions: Sequence[Mapping[str, Any]],
+    image_type: str | None,
+    shape: Shape,
+    discard_corrections: bool,
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Put the nuclei of a ``nuclei.parquet`` into an image, and save it.
+
+    Parameters
+    ----------
+    entry
+        The image.
+    table
+        The nuclei.
+    frame
+        Of the image, as QuPath has it.
+    regions
+        The scored regions: ``name``, ``class``, ``wkb`` (hex) and ``measurements``.
+    image_type
+        What the image is to be, whatever it is now; ``None``: H-DAB where nothing was set yet.
+    shape
+        Of the nuclei.
+    discard_corrections
+        Keep nothing that somebody corrected.
+    progress
+        Hears which fraction is done.
+
+    Returns
+    -------
+    dict
+        ``counts`` of the rule, number of ``regions``, ``backup`` and ``notes``.
+
+    Raises
+    ------
+    InputError
+        The image has another frame than the nuclei, or its data file is damaged.
+    """
+    nuclei, provenance = read_nuclei(Path(table))
+    check_frame(entry.image_name, frame, size=provenance["size_px0"], table=table)
+    data = _read_data(entry)
+    notes = _pixel_size_notes(frame, provenance) + _set_type(data, image_type, provenance)
+    library = _library()
+    objects = library.java("java.util.ArrayList")()
+    grades = read_grades(Path(table))
+    for start in range(0, len(nuclei), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
+        made = detections(
+            nuclei.take(rows),
+            grades=grades[rows],
+            shape=shape,
+            radius_px0=circle_radius_px0(provenance),
+        )
+        objects.addAll(library.NucleiData.build(_columns(made, library, origin_of(provenance))))
+        progress(0.6 * (start + len(rows)) / len(nuclei))
+    mpp = float(np.mean(provenance["mpp"]))
+    counts = library.Nuclei.place(data, objects, None, discard_corrections, mpp)
+    placed = library.Nuclei.placeRegions(data, _regions(regions, library, origin_of(provenance)))
+    progress(0.75)
+    backup = _back_up(entry)
+    _save(entry, data)
+    return {
+        "counts": {str(key): int(counts.get(key)) for key in counts.keySet()},
+        "regions": int(placed),
+        "backup": backup,
+        "notes": notes,
+    }
+
+
+def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
+    """Write what an image holds of ours and of its annotations; return counts by state."""
+    library = _library()
+    data = _read_data(entry)
+    states = library.Nuclei.states(data)
+    with whole_file(folder / "nuclei.geojson") as partial:
+        library.NucleiData.writeGeoJson(states, library.java("java.io.File")(str(partial)))
+    with whole_file(folder / "nuclei.csv") as partial:
+        library.NucleiData.writeTable(states, library.java("java.io.File")(str(partial)))
+    annotations = data.getHierarchy().getAnnotationObjects()
+    _write_objects(annotations, folder / "annotations.geojson", library)
+    counts = library.java("java.util.Collections")
+    return {
+        "annotations": int(annotations.size()),
+        **{
+            state: int(counts.frequency(states.values(), state))
+            for state in ("untouched", "corrected", "deleted", "added")
+        },
+    }
+
+
+def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name: str) -> int:
+    """Write the annotations of a class that have an area; return how many there are."""
+    library = _library()
+    found = library.java("java.util.ArrayList")()
+    for annotation in _read_data(entry).getHierarchy().getAnnotationObjects():
+        path_class = annotation.getPathClass()
+        is_wanted = path_class is not None and str(path_class.toString()) == class_name
+        if is_wanted and annotation.getROI().isArea() and not library.Nuclei.isOurs(annotation):
+            found.add(annotation)
+    if found.size():
+        _write_objects(found, file, library)
+    return int(found.size())
+
+
+def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], table: str) -> None:
+    """Refuse an image whose frame is not the one that nuclei were found in.
+
+    Raises
+    ------
+    InputError
+        Naming both sizes.
+    """
+    how = " ".join([frame["server"], *frame["args"]])
+    if frame["moved"]:
+        raise InputError(
+            f"{image}: is rotated or cropped in the project ({how}), so that nuclei would lie "
+            "elsewhere; add the slide as it is"
+        )
+    if [frame["width"], frame["height"]] != list(size):
+        raise InputError(
+            f"{image}: {frame['width']} x {frame['height']} px in the project ({how}), but "
+            f"{size[0]} x {size[1]} px in {table}; add the slide anew, through OpenSlide and "
+            "without --no-crop, or another series of it"
+        )
+
+
+@functools.cache
+def _library() -> SimpleNamespace:
+    """Compile the Groovy library, once a process."""
+    import jpype
+
+    java = jpype.JClass
+    system = java("java.lang.ClassLoader").getSystemClassLoader()
+    loader = java("groovy.lang.GroovyClassLoader")(system)
+    classes = {
+        name: java(
+            loader.parseClass(java("java.io.File")(str(qupath_scripts_folder() / f"{name}.gvy")))
+        )
+        for name in ("Positions", "Nuclei", "NucleiData")
+    }
+    return SimpleNamespace(java=java, **classes)
+
+
+def _columns(made: Detections, library: SimpleNamespace, origin: Mapping[str, str]) -> Any:  # noqa: ANN401
+    """Return the columns of nuclei as Java arrays."""
+    import jpype
+
+    def array(kind: Any, values: Any) -> Any:  # noqa: ANN401
+        return jpype.JArray(kind)(np.ascontiguousarray(values).ravel())
+
+    columns = library.NucleiData.Columns()
+    columns.setIds(array(jpype.JLong, made.ids.view(">i8").astype(np.int64)))
+    columns.setKind(array(jpype.JByte, made.kind.astype(np.int8)))
+    columns.setPoints(array(jpype.JDouble, made.points))
+    columns.setBounds(array(jpype.JDouble, made.bounds))
+    columns.setRings(array(jpype.JDouble, made.rings))
+    columns.setVertices(made.rings.shape[1])
+    columns.setCentroid(array(jpype.JDouble, made.centroid))
+    columns.setArea(array(jpype.JDouble, made.area_px0))
+    columns.setCompartment(array(jpype.JByte, made.compartment.astype(np.int8)))
+    columns.setCompartments(jpype.JArray(jpype.JString)(list(made.compartments)))
+    columns.setPathClass(array(jpype.JByte, made.path_class.astype(np.int8)))
+    names = [path_class.name for path_class in made.path_classes]
+    columns.setPathClasses(jpype.JArray(jpype.JString)(names))
+    colours = [
+        red << 16 | green << 8 | blue
+        for red, green, blue in (path_class.colour for path_class in made.path_classes)
+    ]
+    columns.setColours(jpype.JArray(jpype.JInt)(colours))
+    columns.setNames(jpype.JArray(jpype.JString)(list(made.measurements)))
+    values = [array(jpype.JDouble, column) for column in made.measurements.values()]
+    columns.setValues(jpype.JArray(jpype.JDouble, 2)(values))
+    columns.setMetadata(_text_map(origin, library))
+    return columns
+
+
+def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # noqa: ANN401
+    texts = library.java("java.util.LinkedHashMap")()
+    for key, value in values.items():
+        texts.put(key, value)
+    return texts
+
+
+def _regions(
+    regions: Sequence[Mapping[str, Any]], library: SimpleNamespace, origin: Mapping[str, str]
+) -> Any:  # noqa: ANN401
+    """Return scored regions as locked annotations."""
+    from paquo.java import GeometryTools, PathClass, PathObjects, WKBReader
+
+    plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
+    annotations = library.java("java.util.ArrayList")()
+    for region in regions:
+        geometry = WKBReader().read(WKBReader.hexToBytes(region["wkb"]))
+        roi = GeometryTools.geometryToROI(geometry, plane)
+        path_class = PathClass.fromString(region["class"]) if region["class"] else None
+        annotation = PathObjects.createAnnotationObject(roi, path_class)
+        annotation.setName(region["name"])
+        for name, value in region["measurements"].items():
+            annotation.getMeasurementList().put(name, float(value))
+        annotation.setLocked(True)
+        library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))
+        annotations.add(annotation)
+    return annotations
+
+
+def _read_data(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401
+    """Read an image's data, and never take a damaged file for one without objects.
+
+    QuPath logs that it cannot read a file and goes on with an empty image; saving that would lose
+    everything.
+    """
+    import jpype
+
+    java = entry.java_object
+    file = entry.entry_path / "data.qpdata"
+    try:
+        data = java.readImageData()
+        if data.getHierarchy().isEmpty() and file.exists():
+            java.readHierarchy()
+    except jpype.JException as error:
+        raise DataError(
+            f"{file}: QuPath cannot read the objects of '{entry.image_name}' "
+            f"({error.getMessage()}); take a backup, or remove the image from the project"
+        ) from error
+    return data
+
+
+def _set_type(data: Any, wanted: str | None, provenance: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
+    """Set image type and stain vectors where nobody has, or as asked; return what is to be told."""
+    from paquo.java import ImageType
+
+    stains = _stains(provenance["stain_vectors"])
+    kind = data.getImageType()
+    if wanted is None and kind not in (None, ImageType.UNSET):
+        now = data.getColorDeconvolutionStains()
+        if kind == ImageType.BRIGHTFIELD_H_DAB and _differ(now, stains):
+            return [
+                "the image's stain vectors are not those of the run and were kept; "
+                "--image-type brightfield_h_dab sets those of the run"
+            ]
+        if kind != ImageType.BRIGHTFIELD_H_DAB:
+            return [f"the image's type is '{kind}' and was kept; --image-type sets another"]
+        return []
+    kind = ImageType.valueOf((wanted or "brightfield_h_dab").upper())
+    data.setImageType(kind)
+    if kind == ImageType.BRIGHTFIELD_H_DAB:
+        data.setColorDeconvolutionStains(stains)
+    return []
+
+
+def _stains(argument: str) -> Any:  # noqa: ANN401
+    import jpype
+
+    stains = jpype.JClass("qupath.lib.color.ColorDeconvolutionStains")
+    return stains.parseColorDeconvolutionStainsArg(argument)
+
+
+def _differ(one: Any, other: Any) -> bool:  # noqa: ANN401
+    """Return whether stain vectors differ by more than rounding."""
+
+    def values(stains: Any) -> list[float]:  # noqa: ANN401
+        vectors = [*stains.getStain(1).getArray(), *stains.getStain(2).getArray()]
+        glass = (stains.getMaxRed(), stains.getMaxGreen(), stains.getMaxBlue())
+        return [*map(float, vectors), *(float(value) / 255 for value in glass)]
+
+    return not np.allclose(values(one), values(other), atol=2e-3)
+
+
+def _pixel_size_notes(frame: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
+    ours = provenance["mpp"]
+    if frame["mpp"] is None:
+        return [f"QuPath knows no pixel size of the image: set {ours[0]:.4g} um there"]
+    if not np.allclose(frame["mpp"], ours, rtol=0.02):
+        return [
+            f"QuPath has {frame['mpp'][0]:.4g} um per pixel, the run {ours[0]:.4g}: areas and "
+            "densities differ"
+        ]
+    return []
+
+
+def _back_up(entry: QuPathProjectImageEntry) -> str | None:
+    """Keep the image's data as they were before; ``None`` where there were none."""
+    file = entry.entry_path / "data.qpdata"
+    if not file.exists():
+        return None
+    backup = file.with_name(BACKUP_NAME)
+    with whole_file(backup) as partial:
+        shutil.copy2(file, partial)
+    return str(backup)
+
+
+def _save(entry: QuPathProjectImageEntry, data: Any) -> None:  # noqa: ANN401
+    """Save as QuPath does: where that fails, the earlier file is back."""
+    import jpype
+
+    try:
+        entry.java_object.saveImageData(data)
+    except jpype.JException as error:
+        raise OutputError(
+            f"{entry.entry_path}: QuPath cannot save ({error.getMessage()}); check rights and disk"
+        ) from error
+
+
+def _write_objects(objects: Any, file: Path, library: SimpleNamespace) -> None:  # noqa: ANN401
+    states = library.java("java.util.LinkedHashMap")()
+    for item in objects:
+        states.put(item, None)
+    with whole_file(file) as partial:
+        library.NucleiData.writeGeoJson(states, library.java("java.io.File")(str(partial)))
