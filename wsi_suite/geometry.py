@@ -114,11 +114,14 @@ class Roi:
         QuPath's class of the annotation, or ``None``.
     area
         Its area, holes left out, in level-0 pixels of QuPath's frame.
+    locked
+        Whether QuPath protects it from changes.
     """
 
     name: str
     class_name: str | None
     area: MultiPolygon
+    locked: bool = False
 
 
 def pixel_centres(rows: npt.ArrayLike, cols: npt.ArrayLike) -> Points:

@@ -11,16 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from qupath_rules import read_detections
+from qupath_rules import read_objects
 from shapely.geometry import Polygon, shape
 
 from wsi_suite.errors import ConfigError, OutputError
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 from wsi_suite.qupath import geojson
 from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.labels import UNTOUCHED, Labels, read_labels
 from wsi_suite.qupath.objects import INTENSITY_COLOURS, NAMESPACE, PUSHED, Shape
 
 CLASSES = ("Stroma", "Epithelium")
+ODD_CLASSES = ("Stroma", "Tumour: edge", 'a, "b" µ')
+ORIGIN = {"_source": "wsi-suite 0.1.0", "_model": 'endonuke "µ"', "_run": "0123456789ab"}
 
 
 def make_nuclei(count: int, *, outlines: bool = True, seed: int = 0) -> Nuclei:
@@ -42,15 +45,20 @@ radii = st.floats(0, 200, width=32) | st.just(float("nan"))
 
 @st.composite
 def nuclei_and_grades(draw: st.DrawFn) -> tuple[Nuclei, np.ndarray]:
-    count = draw(st.integers(0, 6))
-    floats = st.floats(width=32)
+    # A nucleus has its place for itself: on a grid, each within its cell.
+    cells = draw(st.lists(st.integers(0, 399), max_size=6, unique=True))
+    count, corner = len(cells), 500.0 * np.array([divmod(cell, 20) for cell in cells])
+    corner = corner.reshape(-1, 2) + draw(st.sampled_from([0.0, 190_000.0]))
+    offsets = draw(arrays.arrays(np.float64, (count, 2), elements=st.floats(0, 499)))
     nuclei = Nuclei(
-        x=draw(arrays.arrays(np.float64, count, elements=finite)),
-        y=draw(arrays.arrays(np.float64, count, elements=finite)),
+        x=(corner + offsets)[:, 0],
+        y=(corner + offsets)[:, 1],
         score=draw(arrays.arrays(np.float32, count, elements=st.floats(0, 1, width=32))),
-        label=draw(arrays.arrays(np.uint8, count, elements=st.integers(0, 1))),
-        classes=CLASSES,
-        measurements={'a "quoted" µ': draw(arrays.arrays(np.float32, count, elements=floats))},
+        label=draw(arrays.arrays(np.uint8, count, elements=st.integers(0, 2))),
+        classes=ODD_CLASSES,
+        measurements={
+            'a "quoted" µ': draw(arrays.arrays(np.float32, count, elements=st.floats(width=32)))
+        },
         outline=draw(st.none() | arrays.arrays(np.float32, (count, 16), elements=radii)),
     )
     grades = draw(
@@ -72,30 +80,46 @@ def test_round_trip_within_the_rules(
 ) -> None:
     nuclei, grades = made
     path = tmp_path_factory.mktemp("trip") / "nuclei.geojson"
-    (written,) = write_geojson(nuclei, path, grades=grades, shape=form, radius_px0=radius)
-    features = read_detections(written)
+    (written,) = write_geojson(
+        nuclei, path, grades=grades, shape=form, radius_px0=radius, origin=ORIGIN
+    )
+    features = read_objects(written)
+    labels = read_labels(written)
 
-    assert len(features) == len(nuclei)
+    assert len(features) == len(labels) == len(nuclei)
+    assert labels.class_names == tuple(ODD_CLASSES[label] for label in nuclei.label)
+    np.testing.assert_array_equal(labels.grades, grades)
+    assert (labels.states == UNTOUCHED).all()
     for row, feature in enumerate(features):
-        name = CLASSES[nuclei.label[row]]
-        intensity = {0: ": Negative", 1: ": 1+", 2: ": 2+", 3: ": 3+"}.get(int(grades[row]), "")
-        assert feature["properties"]["classification"]["name"] == name + intensity
-        measured = float(nuclei.measurements['a "quoted" µ'][row])
-        value = feature["properties"]["measurements"]['a "quoted" µ']
-        assert value == (pytest.approx(measured, abs=6e-5) if np.isfinite(measured) else "NaN")
-        if feature["geometry"]["type"] == "Point":
-            expected = [nuclei.x[row], nuclei.y[row]]
-            assert feature["geometry"]["coordinates"] == pytest.approx(expected, abs=0.0051)
-        elif feature["geometry"].get("isEllipse"):
-            centre = shape(feature["geometry"]).centroid
-            assert (centre.x, centre.y) == pytest.approx((nuclei.x[row], nuclei.y[row]), abs=0.02)
+        properties, drawn = feature["properties"], feature["geometry"]
+        check_measured(properties["measurements"], nuclei.measurements['a "quoted" µ'][row])
+        check_pushed(properties["metadata"][PUSHED], labels, row)
+        where = [nuclei.x[row], nuclei.y[row]]
+        if drawn["type"] == "Point" or drawn.get("isEllipse"):
+            assert labels.points[row].tolist() == pytest.approx(where, abs=0.0151)
+
+
+def check_measured(written: dict[str, float], expected: np.float32) -> None:
+    if np.isfinite(expected):
+        assert written['a "quoted" µ'] == pytest.approx(float(expected), abs=6e-5)
+    else:
+        assert 'a "quoted" µ' not in written, "QuPath 0.4 knows no NaN"
+
+
+def check_pushed(text: str, labels: Labels, row: int) -> None:
+    x, y, area, compartment = text.split(",", 3)
+    assert [float(x), float(y)] == pytest.approx(labels.points[row].tolist(), abs=0.0051)
+    # A circle is read as a polygon of 128 vertices.
+    seen = labels.shapes[row].area
+    assert float(area) == pytest.approx(seen, abs=0.0051 + 5e-4 * seen)
+    assert compartment == labels.class_names[row]
 
 
 def test_polygon_is_the_outline(tmp_path: Path) -> None:
     nuclei = make_nuclei(20)
     (path,) = write_geojson(nuclei, tmp_path / "n.geojson")
     angle = 2 * np.pi * np.arange(16) / 16
-    for row, feature in enumerate(read_detections(path)):
+    for row, feature in enumerate(read_objects(path)):
         ring = np.array(feature["geometry"]["coordinates"][0])
         x = nuclei.x[row] + nuclei.outline[row] * np.cos(angle)
         y = nuclei.y[row] + nuclei.outline[row] * np.sin(angle)
@@ -104,8 +128,8 @@ def test_polygon_is_the_outline(tmp_path: Path) -> None:
 
 def test_ellipse_has_the_area_of_the_outline(tmp_path: Path) -> None:
     nuclei = make_nuclei(20)
-    polygons = read_detections(write_geojson(nuclei, tmp_path / "p.geojson")[0])
-    circles = read_detections(write_geojson(nuclei, tmp_path / "e.geojson", shape="ellipse")[0])
+    polygons = read_objects(write_geojson(nuclei, tmp_path / "p.geojson")[0])
+    circles = read_objects(write_geojson(nuclei, tmp_path / "e.geojson", shape="ellipse")[0])
     for polygon, circle in zip(polygons, circles, strict=True):
         assert circle["geometry"]["isEllipse"] is True
         ring = np.array(circle["geometry"]["coordinates"][0])
@@ -117,9 +141,9 @@ def test_ellipse_has_the_area_of_the_outline(tmp_path: Path) -> None:
 def test_a_nucleus_without_outline_is_a_point_or_a_circle(tmp_path: Path) -> None:
     nuclei = make_nuclei(3)
     nuclei.outline[1, 4] = np.nan
-    points = read_detections(write_geojson(nuclei, tmp_path / "p.geojson")[0])
+    points = read_objects(write_geojson(nuclei, tmp_path / "p.geojson")[0])
     assert [feature["geometry"]["type"] for feature in points] == ["Polygon", "Point", "Polygon"]
-    circles = read_detections(write_geojson(nuclei, tmp_path / "c.geojson", radius_px0=4)[0])
+    circles = read_objects(write_geojson(nuclei, tmp_path / "c.geojson", radius_px0=4)[0])
     assert [feature["geometry"].get("isEllipse") for feature in circles] == [None, True, None]
     assert shape(circles[1]["geometry"]).bounds == pytest.approx(
         (nuclei.x[1] - 4, nuclei.y[1] - 4, nuclei.x[1] + 4, nuclei.y[1] + 4), abs=0.01
@@ -130,7 +154,7 @@ def test_classes_carry_their_colours(tmp_path: Path) -> None:
     nuclei = make_nuclei(10)
     grades = np.array([0, 0, 1, 1, 2, 2, 3, 3, 255, 255], np.uint8)
     (path,) = write_geojson(nuclei, tmp_path / "n.geojson", grades=grades)
-    found = [feature["properties"]["classification"] for feature in read_detections(path)]
+    found = [feature["properties"]["classification"] for feature in read_objects(path)]
     assert found[3] == {"name": "Epithelium: 1+", "color": [255, 215, 0]}
     assert [tuple(one["color"]) for one in found[:8:2]] == list(INTENSITY_COLOURS)
     assert [one["name"] for one in found[8:]] == ["Stroma", "Epithelium"]
@@ -144,16 +168,15 @@ def test_ids_are_uuid5_of_the_position(tmp_path: Path) -> None:
         str(uuid.uuid5(NAMESPACE, f"{x:.2f},{y:.2f}"))
         for x, y in zip(nuclei.x, nuclei.y, strict=True)
     ]
-    assert [feature["id"] for feature in read_detections(path)] == expected
+    assert [feature["id"] for feature in read_objects(path)] == expected
 
 
 def test_objects_tell_their_origin(tmp_path: Path) -> None:
-    origin = {"_source": "wsi-suite 0.1.0", "_model": 'endonuke "µ"'}
-    (path,) = write_geojson(make_nuclei(2), tmp_path / "n.geojson", origin=origin)
-    for feature in read_detections(path):
+    (path,) = write_geojson(make_nuclei(2), tmp_path / "n.geojson", origin=ORIGIN)
+    for feature in read_objects(path):
         metadata = feature["properties"]["metadata"]
-        assert list(metadata) == [*origin, PUSHED]
-        assert origin.items() <= metadata.items()
+        assert list(metadata) == [*ORIGIN, PUSHED]
+        assert ORIGIN.items() <= metadata.items()
         assert feature["properties"]["measurements"].keys() == {
             "Detection probability",
             "Nucleus: DAB OD mean",
@@ -167,7 +190,7 @@ def test_same_nuclei_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     before = first.read_bytes()
     (second,) = write_geojson(nuclei, tmp_path / name)
     assert second.read_bytes() == before
-    assert len(read_detections(second)) == 100
+    assert len(read_objects(second)) == 100
 
 
 def test_large_sets_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +201,7 @@ def test_large_sets_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "nuclei-01-of-11.geojson",
         "nuclei-02-of-11.geojson",
     ]
-    found = [f["geometry"]["coordinates"] for path in paths for f in read_detections(path)]
+    found = [f["geometry"]["coordinates"] for path in paths for f in read_objects(path)]
     np.testing.assert_allclose(found, nuclei.points, atol=0.0051)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn import HOLE, SQUARE, collection, feature, polygon, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon, mapping
@@ -16,31 +16,11 @@ from shapely.geometry import Point, Polygon, mapping
 from wsi_suite.errors import RegionError
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
 
-SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
-HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
 
-
-def polygon(*rings: Any, **extra: Any) -> dict[str, Any]:
-    return {"type": "Polygon", "coordinates": list(rings), **extra}
-
-
-def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
-    return {"type": "Feature", "geometry": geometry, "properties": properties}
-
-
-def collection(*features: Any) -> dict[str, Any]:
-    return {"type": "FeatureCollection", "features": list(features)}
-
-
-def saved(folder: Path, document: object, *, name: str = "rois.geojson") -> Path:
-    path = folder / name
-    text = json.dumps(document).encode()
-    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-    return path
-
-
-@pytest.mark.parametrize("name", ["rois.geojson", "rois.geojson.gz", "räume 1.geojson"])
-@pytest.mark.parametrize("wrap", [collection, lambda one: one, lambda one: [one]])
+@pytest.mark.parametrize("name", ["rois.geojson", "rois.geojson.gz", "rois.zip", "räume 1.geojson"])
+@pytest.mark.parametrize(
+    "wrap", [collection, lambda one: one, lambda one: [one], lambda one: [collection(one)]]
+)
 def test_ways_to_hold_a_feature(tmp_path: Path, wrap, name: str) -> None:
     path = saved(tmp_path, wrap(feature(polygon(SQUARE), objectType="annotation")), name=name)
     (roi,) = read_rois(path)
@@ -105,6 +85,8 @@ def test_an_ellipse_fills_its_bounds(tmp_path: Path, vertices: int) -> None:
         ({"name": "Tumor", "color": [200, 0, 0]}, "Tumor"),
         ({"names": ["Tumor", "edge"], "color": [200, 0, 0]}, "Tumor: edge"),
         ({"name": "Ignore*", "colorRGB": -1}, "Ignore*"),
+        ({"name": "edge", "parentClass": {"name": "Tumor", "colorRGB": -1}}, "Tumor: edge"),
+        ({}, None),
         (None, None),
     ],
 )
@@ -124,6 +106,26 @@ def test_names_are_the_authors_or_numbers(tmp_path: Path) -> None:
     assert [roi.name for roi in rois] == ["Hot spot", "Region 2", "Region 3"]
 
 
+def test_a_bare_geometry_is_an_annotation(tmp_path: Path) -> None:
+    (roi,) = read_rois(saved(tmp_path, polygon(SQUARE)))
+    assert (roi.name, roi.locked, roi.area.area) == ("Region 1", False, 100)
+
+
+def test_locked_annotations_and_children_of_others(tmp_path: Path) -> None:
+    inner = feature(polygon(HOLE), name="inner", isLocked=True)
+    outer = feature(polygon(SQUARE), name="outer", isLocked=False, childObjects=[inner])
+    rois = read_rois(saved(tmp_path, collection(outer)))
+    assert [(roi.name, roi.locked) for roi in rois] == [("outer", False), ("inner", True)]
+
+
+def test_our_own_annotations_do_not_become_regions_again(tmp_path: Path) -> None:
+    ours = feature(polygon(SQUARE), name="ours", metadata={"_source": "wsi-suite 0.1.0"})
+    other = feature(polygon(SQUARE), name="theirs", metadata={"_source": "elsewhere"})
+    assert [roi.name for roi in read_rois(saved(tmp_path, [ours, other]))] == ["theirs"]
+    with pytest.raises(RegionError, match="no annotation with an area"):
+        read_rois(saved(tmp_path, [ours]))
+
+
 def test_what_is_no_annotation_is_left_out(tmp_path: Path) -> None:
     old = feature(polygon(SQUARE), name="old detection") | {"id": "PathDetectionObject"}
     line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
@@ -132,6 +134,8 @@ def test_what_is_no_annotation_is_left_out(tmp_path: Path) -> None:
         feature(polygon(SQUARE), objectType="cell"),
         feature(polygon(SQUARE), objectType="tile"),
         feature(polygon(SQUARE), objectType="tma_core"),
+        feature(polygon(SQUARE), object_type="detection"),
+        feature(polygon(SQUARE), type="tmaCore"),
         feature(line, objectType="annotation"),
         old,
         feature(polygon(SQUARE), objectType="annotation", name="kept"),
@@ -167,6 +171,7 @@ def test_any_valid_polygon_comes_back(
         (b"", "the file is empty"),
         (b" \n", "the file is empty"),
         (b"\x1f\x8b\x08truncated", "cannot be read"),
+        (b"PK\x03\x04truncated", "cannot be read"),
         (b"\xff\xfe{\x00", "not JSON"),
         (b'{"type": "FeatureColl', "not JSON"),
         (b"[" * 100_000, "not JSON"),

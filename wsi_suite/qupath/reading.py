@@ -1,0 +1,237 @@
+"""The objects in a GeoJSON file, as QuPath 0.2 - 0.7 and people write them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.ops import unary_union
+from shapely.validation import make_valid
+
+from wsi_suite.errors import InputError
+from wsi_suite.geometry import Points
+
+REMEDY = "export it from QuPath with File > Export objects as GeoJSON"
+
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+"""What reading a geometry raises that is not as GeoJSON has it."""
+
+_KINDS = {"annotation", "detection", "cell", "tile", "tmacore", "root"}
+_GEOMETRIES = {
+    *("Point", "MultiPoint", "LineString", "MultiLineString"),
+    *("Polygon", "MultiPolygon", "GeometryCollection"),
+}
+
+_ELLIPSE_VERTICES = 128
+"""A polygon of that many vertices has 0.04 % less area than its ellipse."""
+
+
+@dataclass(frozen=True)
+class DrawnObject:
+    """An object in a GeoJSON file.
+
+    Attributes
+    ----------
+    number
+        Its place in the file, from 1.
+    kind
+        ``annotation``, ``detection``, ``cell``, ``tile``, ``tmacore`` or ``root``.
+    geometry
+        Its shape as GeoJSON has it, level-0 pixels; of a cell the nucleus, where it has one.
+    name, class_name
+        As its author called it; ``None`` without.
+    locked
+        Whether it is protected from changes.
+    metadata
+        Texts by their names.
+    """
+
+    number: int
+    kind: str
+    geometry: Mapping[str, Any]
+    name: str | None
+    class_name: str | None
+    locked: bool
+    metadata: Mapping[str, Any]
+
+
+def read_objects(path: Path, *, refusal: type[InputError]) -> list[DrawnObject]:
+    """Read all objects of a file, children of others too, in the file's order.
+
+    A FeatureCollection, one Feature, a bare geometry (an annotation, as in QuPath) or a list of
+    those; plain, packed with gzip, or in a zip archive.
+
+    Parameters
+    ----------
+    path
+        The file.
+    refusal
+        The error to raise where the file is missing or is not GeoJSON.
+    """
+    objects: list[DrawnObject] = []
+    try:
+        for content in _contents(path):
+            for feature in _features(_parsed(content)):
+                objects.append(_object(feature, number=len(objects) + 1))
+    except _UnusableError as error:
+        raise refusal(f"{path}: {error}; {REMEDY}") from None
+    except MALFORMED:
+        number = len(objects) + 1
+        raise malformed(path, number, refusal=refusal) from None
+    return objects
+
+
+def malformed(path: Path, number: int, *, refusal: type[InputError]) -> InputError:
+    """Return the error that names an object that is not as GeoJSON has it."""
+    return refusal(f"{path}: object {number} is not as GeoJSON has it; {REMEDY}")
+
+
+def area_of(geometry: Mapping[str, Any]) -> MultiPolygon:
+    """Return the area of a shape, empty where it has none.
+
+    Polygons that cross themselves are repaired; what QuPath marks as an ellipse becomes one.
+    Raises one of ``MALFORMED`` where the shape is not as GeoJSON has it.
+    """
+    drawn = list(_polygons(geometry))
+    if geometry.get("isEllipse"):
+        drawn = [_ellipse(MultiPolygon(drawn).bounds)] if drawn else []
+    simple = len(drawn) == 1 and drawn[0].is_valid  # nearly all, and much faster
+    whole = drawn[0] if simple else unary_union([make_valid(polygon) for polygon in drawn])
+    # A repair may leave lines, and a point where a hole touches the border.
+    parts = getattr(whole, "geoms", [whole])
+    return MultiPolygon([part for part in parts if isinstance(part, Polygon) and part.area > 0])
+
+
+def finite_points(positions: list[list[float]]) -> Points:
+    """Return positions as ``(N, 2)`` float64; what are not finite numbers raises ValueError."""
+    points = np.array([position[:2] for position in positions], np.float64).reshape(-1, 2)
+    if len(points) != len(positions) or not np.isfinite(points).all():
+        raise ValueError("coordinates must be pairs of finite numbers")
+    return points
+
+
+class _UnusableError(Exception):
+    """The file cannot be used; the message says why, not which."""
+
+
+def _contents(path: Path) -> Iterator[bytes]:
+    """Yield the texts in a file: one, or those in a zip archive."""
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for name in archive.namelist():
+                    if name.lower().endswith((".geojson", ".json")):
+                        yield archive.read(name)
+            return
+        yield gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise _UnusableError(f"cannot be read ({reason})") from None
+
+
+def _parsed(content: bytes) -> object:
+    if not content.strip():
+        raise _UnusableError("the file is empty")
+    try:
+        document: object = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _UnusableError(f"not JSON ({error})") from None
+    return document
+
+
+def _features(document: object) -> Iterator[dict[str, Any]]:
+    """Yield the features of a document, each before its children."""
+    if isinstance(document, list):
+        for part in document:
+            yield from _features(part)
+        return
+    if not isinstance(document, dict):
+        raise _UnusableError("JSON, but not GeoJSON objects")
+    match document:
+        case {"type": "FeatureCollection", "features": list()}:
+            yield from _features(document["features"])
+        case {"type": "Feature"}:
+            yield document
+            properties = document.get("properties") or {}
+            yield from _features(properties.get("childObjects") or properties.get("children") or [])
+        case {"type": str() as kind} if kind in _GEOMETRIES:
+            yield {"type": "Feature", "geometry": document}
+        case _:
+            raise _UnusableError("JSON, but not GeoJSON objects")
+
+
+def _object(feature: dict[str, Any], *, number: int) -> DrawnObject:
+    properties = feature.get("properties") or {}
+    name = properties.get("name")
+    return DrawnObject(
+        number=number,
+        kind=_kind(feature, properties),
+        geometry=feature.get("nucleusGeometry") or feature.get("geometry") or {},
+        name=None if name is None else str(name),
+        class_name=_class_name(properties.get("classification")),
+        locked=properties.get("isLocked") is True,
+        metadata=properties.get("metadata") or {},
+    )
+
+
+def _kind(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """Return what an object is; what is not said, or not known to QuPath, is an annotation."""
+    keys = ("objectType", "object_type", "type")
+    given = next((properties[key] for key in keys if key in properties), None)
+    # QuPath 0.2 had no such property and wrote PathDetectionObject and the like as id.
+    kind = str(given or feature.get("id")).replace("_", "").lower()
+    kind = kind.removeprefix("path").removesuffix("object")
+    return kind if kind in _KINDS else "annotation"
+
+
+def _class_name(classification: object) -> str | None:
+    """Return QuPath's name of a class.
+
+    A text, ``{"name": ...}``, ``{"names": [...]}`` or, before 0.4, a name beside its
+    ``parentClass``; nothing or an empty object is no class.
+    """
+    if not isinstance(classification, dict):
+        return str(classification) if classification else None
+    if not classification:
+        return None
+    names = classification.get("names") or [classification["name"]]
+    parent = _class_name(classification.get("parentClass"))
+    return ": ".join(str(name) for name in ([parent] if parent else []) + names)
+
+
+def _polygons(geometry: Mapping[str, Any]) -> Iterator[Polygon]:
+    match geometry.get("type"):
+        case "Polygon":
+            shell, *holes = [_ring(ring) for ring in geometry["coordinates"]] or [np.zeros((0, 2))]
+            if len(shell) >= 4:
+                yield Polygon(shell, [hole for hole in holes if len(hole) >= 4])
+        case "MultiPolygon":
+            for coordinates in geometry["coordinates"]:
+                yield from _polygons({"type": "Polygon", "coordinates": coordinates})
+        case "GeometryCollection":
+            for part in geometry["geometries"]:
+                yield from _polygons(part)
+
+
+def _ring(positions: list[list[float]]) -> Points:
+    """Return a ring's vertices, closed."""
+    points = finite_points(positions)
+    closed = (points[:1] == points[-1:]).all()
+    return points if closed else np.concatenate([points, points[:1]])
+
+
+def _ellipse(bounds: tuple[float, float, float, float]) -> Polygon:
+    low, high = np.array(bounds[:2]), np.array(bounds[2:])
+    angle = 2 * np.pi * np.arange(_ELLIPSE_VERTICES) / _ELLIPSE_VERTICES
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return Polygon((low + high) / 2 + (high - low) / 2 * circle)
