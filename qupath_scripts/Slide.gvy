@@ -1,0 +1,153 @@
+/*
+ * What image is open in QuPath, in the words of wsi-suite. A library of the scripts in this folder.
+ */
+
+import com.google.gson.JsonParser
+import groovy.transform.CompileStatic
+import org.locationtech.jts.geom.Geometry
+import org.locationtech.jts.operation.union.UnaryUnionOp
+import qupath.lib.common.GeneralTools
+import qupath.lib.images.ImageData
+import qupath.lib.images.servers.ImageServer
+import qupath.lib.images.servers.ImageServerBuilder
+import qupath.lib.images.servers.PixelCalibration
+import qupath.lib.io.GsonTools
+import qupath.lib.objects.PathObject
+import qupath.lib.projects.Project
+import qupath.lib.roi.interfaces.ROI
+
+@CompileStatic
+class Slide {
+
+    /** Ways to show a file as it is, in QuPath's own words; all others move or change pixels. */
+    private static final List<String> UNCHANGED = ["uri", "pyramidize"]
+
+    /** Return the file of an image, which has to show a slide as it was scanned. */
+    static File file(ImageData imageData) {
+        if (imageData == null)
+            throw new IllegalStateException("No image is open: open the slide first.")
+        def server = imageData.getServer()
+        def changed = waysToShow(server) - UNCHANGED
+        if (changed)
+            throw new IllegalStateException("This image is rotated, cropped or changed otherwise " +
+                "(${changed.join(', ')}), so nuclei would not lie where they are in its file: add the " +
+                "slide to the project as it is, and open that.")
+        if (!server.isRGB())
+            throw new IllegalStateException("This image is not 8-bit RGB: wsi-suite works on " +
+                "brightfield slides.")
+        if (server.nZSlices() > 1 || server.nTimepoints() > 1)
+            throw new IllegalStateException("This image is a stack of ${server.nZSlices()} planes " +
+                "and ${server.nTimepoints()} times: wsi-suite works on slides of a single plane.")
+        def uris = server.getURIs()
+        def path = uris.isEmpty() ? null : GeneralTools.toPath(uris.first())
+        if (path == null)
+            throw new IllegalStateException("The open image is not a file on this computer.")
+        path.toFile()
+    }
+
+    /** Return what an image's recipe is made of, as in [pyramidize, cropped, uri]. */
+    private static List<String> waysToShow(ImageServer server) {
+        def recipe = GsonTools.getInstance().toJson(server.getBuilder(), ImageServerBuilder.ServerBuilder)
+        def ways = recipe =~ /"builderType"\s*:\s*"(\w+)"/
+        List<String> found = []
+        while (ways.find())
+            found << ways.group(1)
+        found
+    }
+
+    /** Return how QuPath reads an image: reader, size, and pixel size with who set it. */
+    static Map<String, Object> describe(ImageData imageData) {
+        def server = imageData.getServer()
+        def builder = server.getBuilder()
+        def isPlain = builder instanceof ImageServerBuilder.DefaultImageServerBuilder
+        def arguments = isPlain ? (builder as ImageServerBuilder.DefaultImageServerBuilder).getArgs() : null
+        def mpp = pixelSize(server.getPixelCalibration())
+        [
+            server_class: server.getClass().getName(),
+            server_args: (arguments ?: new String[0]) as List<String>,
+            width: server.getWidth(),
+            height: server.getHeight(),
+            mpp: mpp,
+            mpp_set_by_hand: mpp != null && mpp != pixelSize(server.getOriginalMetadata().getPixelCalibration()),
+        ] as Map<String, Object>
+    }
+
+    private static List<Double> pixelSize(PixelCalibration calibration) {
+        calibration.hasPixelSizeMicrons()
+            ? [calibration.getPixelWidthMicrons(), calibration.getPixelHeightMicrons()]
+            : null
+    }
+
+    /** Return the stain vectors of an image; null where its type is not set: QuPath's defaults. */
+    static Map<String, List<Double>> stains(ImageData imageData) {
+        def type = imageData.getImageType()
+        if (type == null || type == ImageData.ImageType.UNSET)
+            return null
+        def stains = imageData.getColorDeconvolutionStains()
+        if (stains == null || !stains.isH_DAB())
+            throw new IllegalStateException("The type of this image is '${type}', so DAB cannot be " +
+                "measured: set it to Brightfield (H-DAB) in the Image tab.")
+        [
+            hematoxylin: stains.getStain(1).getArray() as List<Double>,
+            dab: stains.getStain(2).getArray() as List<Double>,
+            background: [stains.getMaxRed(), stains.getMaxGreen(), stains.getMaxBlue()],
+        ]
+    }
+
+    /** Return annotations as GeoJSON: shape, name and class, nothing else. */
+    static Map<String, Object> rois(Collection<PathObject> annotations) {
+        def features = annotations.collect { annotation ->
+            // Not toJsonTree: QuPath's writer of shapes needs a text to write to.
+            def geometry = JsonParser.parseString(GsonTools.getInstance().toJson(annotation.getROI(), ROI))
+            [
+                type: "Feature",
+                geometry: geometry,
+                properties: [
+                    objectType: "annotation",
+                    name: annotation.getName(),
+                    classification: annotation.getPathClass()?.toString(),
+                ],
+            ]
+        }
+        [type: "FeatureCollection", features: features] as Map<String, Object>
+    }
+
+    /** Return what annotations cover together. */
+    static Geometry area(Collection<PathObject> annotations) {
+        UnaryUnionOp.union(annotations.collect { it.getROI().getGeometry() })
+    }
+
+    /** Return the folders of a project's images, in the order of their names. */
+    static List<String> folders(Project project) {
+        def files = (project?.getImageList() ?: []).collectMany { entry ->
+            entry.getURIs().collect { GeneralTools.toPath(it)?.toFile() }
+        }
+        files.findAll().collect { File file -> file.getParent() }.unique().sort()
+    }
+
+    /** Return the GeoJSON files of a slide below the first folders, in the order of their names. */
+    static List<File> nucleiFiles(File slide, Collection<File> results) {
+        def stem = slide.getName().replaceFirst(/(?<=.)\.[^.]*$/, "")
+        // <stem>-<6 hexadecimal digits> is used where two slides of one name went to the same folder.
+        def ofSlide = ~("\\Q" + stem + "\\E(-[0-9a-f]{6})?")
+        List<File> folders = []
+        for (File folder : results)
+            folders.addAll((folder.listFiles() ?: new File[0]).findAll { File it ->
+                it.isDirectory() && ofSlide.matcher(it.getName()).matches()
+            })
+        if (folders.isEmpty())
+            throw new IllegalStateException("No results of ${slide.getName()} in " +
+                "${results.join(' or ')}: set resultsFolder at the top of this script to the folder " +
+                "given to --out.")
+        if (folders.size() > 1)
+            throw new IllegalStateException("Several results of ${slide.getName()}: " +
+                "${folders.join(', ')}. Leave one of them there, and run the script again.")
+        def files = (folders[0].listFiles() ?: new File[0]).findAll { File it ->
+            it.getName() ==~ /nuclei.*\.geojson/
+        }
+        if (files.isEmpty())
+            throw new IllegalStateException("No nuclei*.geojson in ${folders[0]}: wsi-suite has not " +
+                "finished this slide; run it again.")
+        files.sort { File it -> it.getName() }
+    }
+}
