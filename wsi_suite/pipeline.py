@@ -336,13 +336,16 @@ def _check_disk(run: SlideRun) -> None:
 def _describe(run: SlideRun, state: str) -> dict[str, Any]:
     """Return the content of ``run.json``; results that are there stay ``done`` while tiles come."""
     request = run.request
+    slide = str(request.slide.resolve())
     fingerprint = fingerprint_of(request).as_dict()
     if run.earlier is not None:
         before = run.earlier["fingerprint"]["settings"]
         fingerprint["settings"] = {**before, **fingerprint["settings"]}
+        if request.stage == "detect":  # which has the tiles only
+            slide = run.earlier["slide_path"]
     return {
         "state": "done" if run.scored else state,
-        "slide_path": str(request.slide),
+        "slide_path": slide,
         "fingerprint": fingerprint,
         "reader": run.facts.reader,
         "notes": list(run.facts.notes),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from wsi_suite.errors import WsiSuiteError
     from wsi_suite.outcome import Outcome
 
 
@@ -21,20 +22,27 @@ def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool, table: Path | N
     if as_json:
         print_json([_as_json(outcome) for outcome in outcomes])
     elif scored:
-        _show_scores(scored)
+        show_scores(scored)
         if table is not None:
             say(f"One line a slide: {table}")
-    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if not failed:
+    leave([outcome.error for outcome in outcomes if outcome.error], of=len(outcomes))
+
+
+def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:
+    """Leave with the right exit code where something failed, of `of` things that were to do."""
+    from wsi_suite.cli.terminal import say
+
+    if not errors:
         return
-    if len(outcomes) > 1:
-        rest = "; the others are finished" if len(failed) < len(outcomes) else ""
-        say(f"{len(failed)} of {len(outcomes)} failed{rest}")
+    if of > 1:
+        rest = "; the others are finished" if len(errors) < of else ""
+        say(f"{len(errors)} of {of} failed{rest}")
         raise typer.Exit(1)
-    raise typer.Exit(failed[0].exit_code)
+    raise typer.Exit(errors[0].exit_code)
 
 
-def _show_scores(outcomes: Sequence[Outcome]) -> None:
+def show_scores(outcomes: Sequence[Outcome]) -> None:
+    """Print a line a slide and region, and below what everybody should know of them."""
     from wsi_suite.cli.terminal import note, show_table
 
     rows: list[tuple[object, ...]] = []

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from wsi_suite.config import ScoreSettings
     from wsi_suite.outcome import Outcome
 
+_QUPATH = "QuPath projects"
+
 Results = Annotated[
     list[Path],
     typer.Argument(
@@ -56,10 +58,59 @@ ScoresOut = Annotated[
 ]
 
 
+SlidesOrProject = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Slide files, folders of slides, or patterns such as 'slides/*.svs'.",
+        metavar="SLIDE...",
+        show_default=False,
+    ),
+]
+OutOrProject = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the results; with --project 'results' in its folder by default.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+RunProject = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run on the images of this QuPath project and put the nuclei into it.",
+        metavar="PATH",
+        show_default=False,
+        rich_help_panel=_QUPATH,
+    ),
+]
+InClass = Annotated[
+    str | None,
+    typer.Option(
+        help="Only inside annotations of this class, as Tumor, in images that have any.",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_QUPATH,
+    ),
+]
+RunForce = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Write to the project even while QuPath is running; the program that saves last wins.",
+        rich_help_panel=_QUPATH,
+    ),
+]
+
+
 def run(
     *,
-    slides: Slides,
-    out: Out,
+    slides: SlidesOrProject = None,
+    out: OutOrProject = None,
+    project: RunProject = None,
+    in_class: InClass = None,
+    force: RunForce = False,
     mpp: Mpp = None,
     roi: RoiFile = None,
     model: Model = None,
@@ -78,7 +129,12 @@ def run(
     Each slide gets a folder in DIR with [bold]overview.png[/bold] (look at this first),
     summary.json, nuclei.geojson (for QuPath), nuclei.parquet and tiles.ome.zarr; DIR/summary.csv
     has a line a slide. A run that was stopped goes on when the same command is given again.
+
+    With --project, the images of a QuPath project are run instead of SLIDE, and the nuclei are put
+    into it at the end, as 'wsi-suite push' does.
     """
+    from wsi_suite.cli.projects import run_project
+    from wsi_suite.errors import ConfigError
     from wsi_suite.sources import expand_slides
 
     settings = settings_from(
@@ -91,6 +147,22 @@ def run(
         run__workers=workers,
         run__scheduler=scheduler,
     )
+    if project is not None:
+        if slides or roi:
+            raise ConfigError("--project: takes the project's images; leave out SLIDE and --roi")
+        run_project(
+            project,
+            out=out,
+            settings=settings,
+            in_class=in_class,
+            overwrite=overwrite,
+            force=force,
+            as_json=as_json,
+        )
+        return
+    if in_class is not None or not slides or out is None:
+        missing = "--project" if in_class is not None else "SLIDE or --project"
+        raise ConfigError(f"missing {missing if in_class or not slides else '--out'}")
     outcomes = _batch(
         expand_slides(slides),
         out=out,

@@ -111,6 +111,18 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
     ), metadata
 
 
+def read_provenance(path: Path | str) -> dict[str, Any]:
+    """Read what was written with a table of nuclei, and not the table.
+
+    Raises
+    ------
+    DataError
+        The file is missing or unreadable, or no table of nuclei.
+    """
+    described: dict[str, Any] = json.loads(_read_schema(Path(path)).metadata[_KEY])
+    return described
+
+
 def read_grades(path: Path | str) -> npt.NDArray[np.uint8]:
     """Read the grades of a table of nuclei, ``(N,)`` uint8: 0 to 3, or 255 for not measurable.
 
@@ -128,22 +140,33 @@ def read_grades(path: Path | str) -> npt.NDArray[np.uint8]:
 
 
 def _read_table(path: Path, *, outline: bool) -> pa.Table:
+    names = _read_schema(path).names
+    wanted = [name for name in names if outline or name != _OUTLINE]
+    try:
+        return pq.read_table(path, columns=wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_schema(path: Path) -> pa.Schema:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the nuclei.parquet of a run")
     try:
-        names = pq.read_schema(path).names
-        wanted = [name for name in names if outline or name != _OUTLINE]
-        table = pq.read_table(path, columns=wanted)
+        schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{path}: not a readable Parquet file ({reason}); expected the nuclei.parquet of a run"
-        ) from None
-    missing = [name for name in _COLUMNS if name not in table.column_names]
-    if missing or _KEY not in (table.schema.metadata or {}):
+        raise _unreadable(path, error) from None
+    missing = [name for name in _COLUMNS if name not in schema.names]
+    if missing or _KEY not in (schema.metadata or {}):
         reason = f"no column '{missing[0]}'" if missing else "no metadata 'wsi_suite'"
         raise DataError(f"{path}: no table of nuclei ({reason}); give the nuclei.parquet of a run")
-    return table
+    return schema
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError(
+        f"{path}: not a readable Parquet file ({reason}); expected the nuclei.parquet of a run"
+    )
 
 
 def _dictionary(codes: npt.NDArray[np.uint8], names: tuple[str, ...]) -> pa.DictionaryArray:

@@ -1,0 +1,310 @@
+"""``push``, ``pull`` and ``run --project``: QuPath projects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wsi_suite.cli.options import Debug, Json, Overwrite
+
+if TYPE_CHECKING:
+    from wsi_suite.config import Settings
+    from wsi_suite.outcome import Outcome
+    from wsi_suite.projects import Progress, Transfer
+
+_KEPT = ("changed", "deleted", "added")
+
+
+class ImageType(StrEnum):
+    """QuPath's types of brightfield images."""
+
+    BRIGHTFIELD_H_DAB = "brightfield_h_dab"
+    BRIGHTFIELD_H_E = "brightfield_h_e"
+    BRIGHTFIELD_OTHER = "brightfield_other"
+
+
+class Shape(StrEnum):
+    """How nuclei are drawn."""
+
+    POLYGON = "polygon"
+    ELLIPSE = "ellipse"
+    POINT = "point"
+
+
+Results = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders that a run left, or folders of them.", metavar="DIR...", show_default=False
+    ),
+]
+ProjectPath = Annotated[
+    Path,
+    typer.Option(
+        "--project",
+        "-p",
+        help="A QuPath project: its folder or its .qpproj file.",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
+Create = Annotated[
+    bool, typer.Option("--create", help="Make the project where there is none, in an empty folder.")
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Write even while QuPath is running. The program that saves last wins: close the"
+        " image in QuPath before, and open it again afterwards.",
+    ),
+]
+PullOut = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="Gets a folder for each image.", metavar="DIR", show_default=False
+    ),
+]
+
+
+def push(
+    *,
+    results: Results,
+    project: ProjectPath,
+    create: Create = False,
+    image_type: Annotated[
+        ImageType | None,
+        typer.Option(
+            help="Make images this type, with the run's stain vectors if it is H-DAB. Without it a"
+            " type or stain vectors that somebody has set stay, and only images without a type"
+            " become H-DAB.",
+            show_default=False,
+        ),
+    ] = None,
+    shape: Annotated[Shape, typer.Option(help="How nuclei are drawn.")] = Shape.POLYGON,
+    discard_corrections: Annotated[
+        bool,
+        typer.Option(
+            "--discard-corrections",
+            help="Also replace nuclei that somebody corrected, and put deleted ones back.",
+        ),
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put results into a QuPath project: nuclei with their classes and measurements, and regions.
+
+    Slides that the project lacks are added. Nuclei of an earlier push are replaced, so it can be
+    repeated after every run. What people made of them stays: a nucleus of ours that was given
+    another class, moved, redrawn, named or locked is kept; one that was deleted stays deleted;
+    where one was added (as a point, or as a small annotation of the same class) none of ours is
+    put. A changed intensity alone is no correction. Other people's objects are never touched.
+
+    Before an image is changed, its objects are kept beside them as data.qpdata.before-push.
+    """
+    from wsi_suite.projects import push_results
+
+    _check_qupath(force=force)
+    with _progress() as progress:
+        transfers = push_results(
+            results,
+            project,
+            create=create,
+            image_type=image_type and image_type.value,
+            shape=shape.value,
+            discard_corrections=discard_corrections,
+            progress=progress,
+        )
+    _show_pushes(transfers, as_json=as_json)
+    _leave(transfers)
+
+
+def pull(
+    *,
+    project: ProjectPath,
+    out: PullOut,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Get annotations and corrected nuclei out of a QuPath project.
+
+    Each image gets a folder with [bold]annotations.geojson[/bold] (for --roi),
+    [bold]nuclei.geojson[/bold] and nuclei.csv: every nucleus that was pushed, its class then and
+    now, and whether it is untouched, corrected, deleted or added. The project is not changed.
+    """
+    from wsi_suite.cli.terminal import print_json, show_table
+    from wsi_suite.projects import pull_project
+
+    with _progress() as progress:
+        transfers = pull_project(project, out, overwrite=overwrite, progress=progress)
+    if as_json:
+        print_json([_as_json(transfer) for transfer in transfers])
+    else:
+        columns = ("untouched", "corrected", "deleted", "added", "annotations")
+        show_table(
+            ("image", *columns, "folder"),
+            [
+                (done.name, *(done.counts[name] for name in columns), done.folder)
+                for done in transfers
+                if done.error is None
+            ],
+        )
+    _leave(transfers)
+
+
+def run_project(
+    project: Path,
+    *,
+    out: Path | None,
+    settings: Settings,
+    in_class: str | None,
+    overwrite: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Run on the images of a project, and push what was found."""
+    import tempfile
+
+    from wsi_suite.cli.outcomes import show_scores
+    from wsi_suite.cli.progress import slide_progress
+    from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.projects import Transfer, default_out, project_batches, push_results
+
+    _check_qupath(force=force)
+    out = out or default_out(project)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        with _progress():
+            batches, failed = project_batches(project, in_class=in_class, folder=Path(folder))
+        for batch in batches:
+            mpp = settings.mpp or batch.mpp
+            with slide_progress() as progress:
+                from wsi_suite.batch import run_batch
+
+                outcomes += run_batch(
+                    batch.slides,
+                    out=out,
+                    settings=settings.model_copy(update={"mpp": mpp}),
+                    rois=batch.rois,
+                    overwrite=overwrite,
+                    progress=progress,
+                )
+    failed += [
+        Transfer(outcome.slide.name, outcome.folder, error=outcome.error)
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
+    folders = [
+        outcome.folder for outcome in outcomes if outcome.summary is not None and outcome.folder
+    ]
+    pushed: list[Transfer] = []
+    if folders:
+        with _progress() as told:
+            pushed = push_results(folders, project, progress=told)
+    if as_json:
+        summaries = {str(outcome.folder): outcome.summary for outcome in outcomes}
+        print_json(
+            [
+                {**_as_json(done), "summary": summaries.get(str(done.folder))}
+                for done in (*pushed, *failed)
+            ]
+        )
+    else:
+        show_scores([outcome for outcome in outcomes if outcome.summary is not None])
+        say(f"Results: {out}")
+        _show_pushes(pushed, as_json=False)
+    _leave([*pushed, *failed], shown=[done for done in failed if done.folder is not None])
+
+
+def _check_qupath(*, force: bool) -> None:
+    """Ask, or refuse, where QuPath is running: it may have the project open."""
+    from wsi_suite.cli.terminal import stderr
+    from wsi_suite.errors import InputError
+    from wsi_suite.qupath.running import running_qupath
+
+    found = [] if force else running_qupath()
+    if not found:
+        return
+    told = (
+        f"QuPath is running (process {', '.join(map(str, found))}); if it has this project open, "
+        "the program that saves last wins"
+    )
+    asks = stderr.is_terminal and sys.stdin.isatty()
+    if not (asks and typer.confirm(f"{told}. Go on?", err=True)):
+        raise InputError(f"{told}: close the project there, or give --force")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show which image is at hand: a line that moves in a terminal, a line each anywhere else."""
+    from wsi_suite.cli.terminal import say, stderr
+
+    starting = "starting QuPath's Java"
+    if stderr.is_terminal:
+        with stderr.status(starting) as status:
+            yield lambda name, fraction: status.update(f"{name}  {100 * fraction:.0f} %")
+        return
+    say(starting)
+    yield lambda name, fraction: say(name) if fraction == 0 else None
+
+
+def _show_pushes(transfers: Sequence[Transfer], *, as_json: bool) -> None:
+    from wsi_suite.cli.terminal import note, print_json, show_table
+
+    if as_json:
+        print_json([_as_json(transfer) for transfer in transfers])
+        return
+    done = [transfer for transfer in transfers if transfer.error is None]
+    if done:
+        show_table(
+            (
+                "image",
+                "nuclei put in",
+                "replaced",
+                *(f"kept: {kind}" for kind in _KEPT),
+                "left out",
+            ),
+            [
+                (
+                    transfer.image,
+                    *(transfer.counts[name] for name in ("placed", "removed", *_KEPT)),
+                    transfer.counts["suppressed"],
+                )
+                for transfer in done
+            ],
+        )
+    for transfer in done:
+        for remark in transfer.notes:
+            note(f"{transfer.image}: {remark}")
+        if transfer.backup is not None:
+            note(f"{transfer.image}: as it was before: {transfer.backup}")
+
+
+def _leave(transfers: Sequence[Transfer], *, shown: Sequence[Transfer] = ()) -> None:
+    """Say what failed, but for what was shown already, and leave with the right exit code."""
+    from wsi_suite.cli.outcomes import leave
+    from wsi_suite.cli.terminal import show_error
+
+    for transfer in transfers:
+        if transfer.error is not None and transfer not in shown:
+            show_error(transfer.error)
+    leave([transfer.error for transfer in transfers if transfer.error], of=len(transfers))
+
+
+def _as_json(transfer: Transfer) -> dict[str, Any]:
+    return {
+        "slide": transfer.name,
+        "folder": str(transfer.folder) if transfer.folder else None,
+        "image": transfer.image,
+        "counts": dict(transfer.counts),
+        "backup": str(transfer.backup) if transfer.backup else None,
+        "notes": list(transfer.notes),
+        "error": str(transfer.error) if transfer.error else None,
+    }
