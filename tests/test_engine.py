@@ -128,7 +128,7 @@ def test_failed_write_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatc
 
 
 def test_failed_forward_pass_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def detect(*_: object) -> list[Nuclei]:
+    def detect(*_: object, **__: object) -> list[Nuclei]:
         raise MemoryError("too little")
 
     monkeypatch.setattr(engine, "_detect", detect)

@@ -112,7 +112,12 @@ class SlideJob:
 
 
 def process_region(
-    job: SlideJob, region: Region, *, gpu: int = 0, report: Report = lambda _pixels: None
+    job: SlideJob,
+    region: Region,
+    *,
+    gpu: int = 0,
+    report: Report = lambda _pixels: None,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Nuclei | None:
     """Do a region's whole way.
 
@@ -124,6 +129,8 @@ def process_region(
         The GPU of this worker, where the device is ``cuda``.
     report
         Called from any thread with working pixels that are done, :func:`pixels_to_do` in all.
+    proceed
+        Called from any thread before each pass of the detector; what it raises ends the region.
 
     Returns
     -------
@@ -144,7 +151,9 @@ def process_region(
                 gpu=gpu,
             )
             found += (
-                pools.compute.submit(_detect, job, buffer, tiles, detector, report)
+                pools.compute.submit(
+                    _detect, job, buffer, tiles, detector, report=report, proceed=proceed
+                )
                 for tiles in _batches(region.tiles, size=job.detect.compute.batch)
             )
         tasks += found
@@ -241,10 +250,13 @@ def _detect(
     buffer: _RegionBuffer,
     tiles: Sequence[Tile],
     detector: Detector,
+    *,
     report: Report,
+    proceed: Callable[[], None],
 ) -> list[Nuclei]:
     """Find and measure the nuclei of a batch of tiles."""
     assert job.detect is not None
+    proceed()
     batch = job.detect.compute.batch
     align = detector.spec.network.align_px
     windows = [_window(tile.core, job.grid, align=align if batch == 1 else None) for tile in tiles]

@@ -140,6 +140,13 @@ def device_turn(compute: Compute) -> Iterator[None]:
             yield
 
 
+def close_slides() -> None:
+    """Let go of slides and stores; those that a region still reads are closed after it."""
+    with _opening:
+        _open_raster.cache_clear()
+        _open_store.cache_clear()
+
+
 def close_all(*, abandon: bool = False) -> None:
     """Let go of files and model.
 
@@ -149,8 +156,8 @@ def close_all(*, abandon: bool = False) -> None:
         Drop all work that has not begun, too; regions that are under way fail.
     """
     with _opening:
-        for cache in (_open_raster, _open_store, _open_detector):
-            cache.cache_clear()
+        close_slides()
+        _open_detector.cache_clear()
         if abandon:
             for pools in _pools.values():
                 pools.read.drop()

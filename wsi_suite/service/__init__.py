@@ -1,0 +1,1 @@
+"""The local service: a warm model that QuPath's scripts ask over HTTP."""

@@ -1,0 +1,299 @@
+"""One analysis in memory, on the warm model: what ``wsi-suite run`` does, without a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.analysis import Analysis, complete_settings, plan_analysis, provenance_of
+from wsi_suite.config import Settings, TissueSettings, parse_settings
+from wsi_suite.engine import SlideJob, pixels_to_do, process_region
+from wsi_suite.errors import InputError, did_you_mean
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.outputs import Results, summary_of
+from wsi_suite.plan import Overview, SlideFacts, facts_of, look_at_slide
+from wsi_suite.qupath.geojson import PART_SIZE, feature_collection
+from wsi_suite.qupath.objects import circle_radius_px0, origin_of
+from wsi_suite.qupath.rois import check_rois_inside, parse_rois
+from wsi_suite.records import merge_nuclei
+from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.service.images import check_server, check_size, mpp_given
+from wsi_suite.service.messages import Image, JobRequest
+from wsi_suite.slides.grid import TileGrid
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.slide import Raster, Slide
+from wsi_suite.worker import close_slides, open_detector, open_raster, usable_threads
+
+if TYPE_CHECKING:
+    from wsi_suite.nuclei.detector import Compute
+    from wsi_suite.nuclei.weights import ModelFolder
+    from wsi_suite.qupath.objects import Shape
+
+Tell = Callable[[float, str], None]
+"""Hears the share of the work that is done and what is being done; what it raises ends the work."""
+
+_REGIONS_AT_ONCE = 2  # while one region ends, the next is being read
+_SLIDES_KEPT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """An analysis that was asked for, checked as far as it can be without opening the slide."""
+
+    analysis: Analysis
+    image: Image | None
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What came of an order.
+
+    Attributes
+    ----------
+    results
+        Nuclei and what is known of them.
+    shape
+        How they are drawn.
+    summary
+        What ``summary.json`` holds.
+    timings
+        Seconds by step.
+    """
+
+    results: Results
+    shape: Shape
+    summary: dict[str, Any]
+    timings: dict[str, float]
+
+    def collections(self) -> Iterator[Iterator[Any]]:
+        """Yield a GeoJSON FeatureCollection per region, each in pieces of bytes.
+
+        Features are those of a run's ``nuclei.geojson``; of regions without nuclei there are none.
+        """
+        results = self.results
+        grades = grade_nuclei(results.nuclei, results.settings.score.thresholds_od)
+        for rows in _rows_by_region(results.nuclei, results.facts):
+            for first in range(0, len(rows), PART_SIZE):
+                part = rows[first : first + PART_SIZE]
+                yield feature_collection(
+                    results.nuclei.take(part),
+                    grades=grades[part],
+                    shape=self.shape,
+                    radius_px0=circle_radius_px0(results.provenance),
+                    origin=origin_of(results.provenance),
+                )
+
+
+class Analyst:
+    """Models, a device and slides that were opened lately.
+
+    Parameters
+    ----------
+    models
+        Those that may be asked for, by name; the first is taken where none is named.
+    compute
+        How forward passes are run.
+    """
+
+    def __init__(self, models: dict[str, ModelFolder], compute: Compute) -> None:
+        self.models = models
+        self._compute = compute
+        self._threads = usable_threads(1)
+        self._look = lru_cache(_SLIDES_KEPT)(_look)
+
+    def warm_up(self) -> None:
+        """Load the default model and send something through it."""
+        model = next(iter(self.models.values()))
+        detector = open_detector(
+            model.path.resolve(), model_hash=model.hash, compute=self._compute, gpu=0
+        )
+        side = 4 * model.spec.network.align_px
+        detector.detect(np.full((self._compute.batch, side, side, 3), 255, np.uint8))
+
+    def accept(self, request: JobRequest, slide: Path) -> Order:
+        """Check an order.
+
+        Parameters
+        ----------
+        request
+            What was asked.
+        slide
+            The slide's file, which may be read.
+
+        Raises
+        ------
+        InputError
+            Something asked for cannot be used.
+        """
+        if request.image is not None:
+            check_server(request.image)
+        model = self._model(request.model)
+        rois = None
+        if request.rois is not None:
+            document = request.rois.model_dump()
+            rois = scored_rois(parse_rois(document, source="regions of interest"))
+        analysis = Analysis(
+            slide=slide,
+            identity=SlideIdentity.of(slide),
+            settings=complete_settings(_settings_of(request, model), model),
+            model=model,
+            compute=self._compute,
+            rois=rois,
+            threads=self._threads,
+        )
+        return Order(analysis, request.image, request.shape)
+
+    def work(self, order: Order, tell: Tell) -> Finding:
+        """Do what was ordered.
+
+        Raises
+        ------
+        WsiSuiteError
+            The slide cannot be read, or is not the one that QuPath shows.
+        """
+        clock, analysis = _Clock(), order.analysis
+        tell(0, "opening the slide")
+        with clock.measured("open_s"):
+            slide = _open(analysis).slide
+            check_size(order.image, slide)
+        tell(0, "looking for tissue")
+        with clock.measured("tissue_s"):
+            facts = self._survey(analysis, slide)
+        grid, job = plan_analysis(analysis, facts)
+        with clock.measured("nuclei_s"):
+            tables = _do_regions(replace(job, run=_key(analysis)), grid, tell)
+        tell(1, "scoring")
+        with clock.measured("score_s"):
+            nuclei = merge_nuclei(tables, spec=analysis.model.spec, facts=facts, rois=analysis.rois)
+            provenance = provenance_of(analysis, facts)
+            results = Results(facts, nuclei, analysis.rois, analysis.settings, provenance)
+            summary = summary_of(results)
+        return Finding(results, order.shape, summary, clock.seconds)
+
+    def rest(self) -> None:
+        """Close slides that were kept open for the next order."""
+        self._look.cache_clear()
+        close_slides()
+
+    def _model(self, name: str | None) -> ModelFolder:
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            hint = did_you_mean(name, self.models) or f"; there is: {', '.join(self.models)}"
+            raise InputError(f"model '{name}' is not known to this service{hint}")
+        return self.models[name]
+
+    def _survey(self, analysis: Analysis, slide: Slide) -> SlideFacts:
+        overview = self._look(slide, analysis.settings.tissue)
+        facts = facts_of(
+            slide,
+            overview,
+            analysis.settings,
+            read_mpp=analysis.model.spec.read_mpp,
+            rois=analysis.rois,
+        )
+        if analysis.rois is not None:
+            check_rois_inside(
+                analysis.rois, width=facts.width, height=facts.height, path=facts.name
+            )
+        return facts
+
+
+class _Progress:
+    """Adds up pixels that are done, and hears whether to go on; called from several threads."""
+
+    def __init__(self, pixels: int, tell: Tell) -> None:
+        self._pixels, self._tell = max(1, pixels), tell
+        self._done = 0
+        self._lock = Lock()
+
+    def report(self, pixels: int) -> None:
+        with self._lock:
+            self._done += pixels
+        self.proceed()
+
+    def proceed(self) -> None:
+        self._tell(self._done / self._pixels, "finding nuclei")
+
+
+class _Clock:
+    """Takes the time of steps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measured(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = round(time.perf_counter() - start, 3)
+
+
+def _look(slide: Slide, settings: TissueSettings) -> Overview:
+    return look_at_slide(slide, settings)
+
+
+def _key(analysis: Analysis) -> str:
+    """Return what a slide is kept open under: a file that was replaced is opened anew."""
+    identity = analysis.identity
+    return f"{identity.sha256} {identity.size} {identity.modified}"
+
+
+def _open(analysis: Analysis) -> Raster:
+    return open_raster(
+        analysis.slide,
+        mpp_given=analysis.settings.mpp,
+        read_mpp=analysis.model.spec.read_mpp,
+        run=_key(analysis),
+    )
+
+
+def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
+    values: dict[str, Any] = {
+        "mpp": mpp_given(request.image),
+        "detect": {"model": model.spec.name, "min_score": request.min_score},
+        "score": {"marker": request.marker},
+    }
+    if request.stains is not None:
+        values["stain"] = request.stains.model_dump()
+    if request.thresholds_od is not None:
+        values["score"]["thresholds_od"] = request.thresholds_od
+    return parse_settings(Settings, values)
+
+
+def _do_regions(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
+    """Return the nuclei of each region; where one fails, or `tell` raises, the others end, too."""
+    progress = _Progress(sum(map(pixels_to_do, grid.regions)), tell)
+    do = partial(process_region, job, report=progress.report, proceed=progress.proceed)
+    with ThreadPoolExecutor(_REGIONS_AT_ONCE, "wsi-region") as pool:
+        futures = [pool.submit(do, region) for region in grid.regions]
+        try:
+            tables = [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return [table for table in tables if table is not None]
+
+
+def _rows_by_region(nuclei: Nuclei, facts: SlideFacts) -> Iterator[npt.NDArray[np.int_]]:
+    """Yield the rows of the nuclei in each region that has some, in the order of the table."""
+    side = facts.region_px
+    cells = facts.scale.from_level0(nuclei.points) // side
+    columns = -(-facts.raster[0] // side)
+    number = cells[:, 1] * columns + cells[:, 0]
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order])) + 1
+    yield from (rows for rows in np.split(order, starts) if len(rows))
