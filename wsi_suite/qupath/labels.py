@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import shapely
+from shapely.geometry import MultiPoint
 
 from wsi_suite.errors import DataError
 from wsi_suite.geometry import Points
 from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE
 from wsi_suite.qupath.objects import PUSHED, is_ours
-from wsi_suite.qupath.reading import (
-    MALFORMED,
-    DrawnObject,
-    area_of,
-    finite_points,
-    malformed,
-    read_objects,
-)
+from wsi_suite.qupath.reading import DrawnObject, read_objects
+from wsi_suite.qupath.shapes import shapes_of
 
 Shapes = npt.NDArray[np.object_]
 
@@ -84,17 +79,20 @@ def read_labels(path: Path | str, *, mpp: float | None = None) -> Labels:
         The file is missing or is not GeoJSON. One without nuclei gives empty columns.
     """
     path = Path(path)
-    drawn: list[DrawnObject] = []
-    shapes: list[shapely.Geometry] = []
-    largest_px0 = 0.0 if mpp is None else LARGEST_NUCLEUS_UM2 / mpp**2
-    for one in read_objects(path, refusal=DataError):
-        try:
-            found = list(_nuclei_in(one, largest_px0=largest_px0))
-        except MALFORMED:
-            raise malformed(path, one.number, refusal=DataError) from None
-        drawn += [one] * len(found)
-        shapes += found
-    return _labels(drawn, np.array(shapes, np.object_))
+    drawn = [one for one in read_objects(path, refusal=DataError) if _may_be_nuclei(one)]
+    shapes = shapes_of(drawn, path=path, refusal=DataError)
+    each = [
+        (one, nucleus)
+        for one, shape in zip(drawn, shapes, strict=True)
+        for nucleus in (shape.geoms if isinstance(shape, MultiPoint) else [shape])
+    ]
+    nuclei = np.array([nucleus for _, nucleus in each], np.object_)
+    area = shapely.area(nuclei)
+    largest = 0.0 if mpp is None else LARGEST_NUCLEUS_UM2 / mpp**2
+    limit = np.array([largest if one.kind == "annotation" else np.inf for one, _ in each])
+    is_point = shapely.get_type_id(nuclei) == shapely.GeometryType.POINT
+    rows = np.flatnonzero(is_point | ((area > 0) & (area <= limit)))
+    return _labels([each[row][0] for row in rows], nuclei[rows])
 
 
 def split_class(name: str | None) -> tuple[str | None, int]:
@@ -105,32 +103,19 @@ def split_class(name: str | None) -> tuple[str | None, int]:
     return name, NOT_MEASURABLE
 
 
-def _nuclei_in(drawn: DrawnObject, *, largest_px0: float) -> Iterator[shapely.Geometry]:
-    """Yield the shapes of the nuclei that an object stands for."""
-    kind, geometry = drawn.kind, drawn.geometry
-    if kind not in ("annotation", "detection", "cell"):
-        return
-    if kind == "annotation" and is_ours(drawn.metadata):
-        return
-    match geometry.get("type"):
-        case "Point":
-            yield shapely.Point(finite_points([geometry["coordinates"]])[0])
-        case "MultiPoint":
-            yield from map(shapely.Point, finite_points(geometry["coordinates"]))
-        case _:
-            area = area_of(geometry)
-            if not area.is_empty and (kind != "annotation" or area.area <= largest_px0):
-                yield area.geoms[0] if len(area.geoms) == 1 else area
+def _may_be_nuclei(drawn: DrawnObject) -> bool:
+    if drawn.kind == "annotation":
+        return not is_ours(drawn.metadata)
+    return drawn.kind in ("detection", "cell")
 
 
 def _labels(drawn: Sequence[DrawnObject], shapes: Shapes) -> Labels:
     points = shapely.get_coordinates(shapely.centroid(shapes)).reshape(-1, 2)
     split = [split_class(one.class_name) for one in drawn]
+    places = zip(*points.T.tolist(), shapely.area(shapes).tolist(), strict=True)
     states = [
-        _state(one, np.array([*point, area]), compartment=compartment)
-        for one, point, area, (compartment, _) in zip(
-            drawn, points, shapely.area(shapes), split, strict=True
-        )
+        _state(one, place, compartment=compartment)
+        for one, place, (compartment, _) in zip(drawn, places, split, strict=True)
     ]
     return Labels(
         points=points,
@@ -141,8 +126,10 @@ def _labels(drawn: Sequence[DrawnObject], shapes: Shapes) -> Labels:
     )
 
 
-def _state(drawn: DrawnObject, place: npt.NDArray[np.float64], *, compartment: str | None) -> int:
-    """Return the state of a nucleus whose shape has this x, y and area (level-0 px, px²)."""
+def _state(
+    drawn: DrawnObject, place: tuple[float, float, float], *, compartment: str | None
+) -> int:
+    """Return the state of a nucleus that has this x, y and area, level-0 px and px²."""
     if not is_ours(drawn.metadata):
         return ADDED if drawn.kind == "annotation" else FOREIGN
     try:
@@ -152,6 +139,6 @@ def _state(drawn: DrawnObject, place: npt.NDArray[np.float64], *, compartment: s
         return CORRECTED  # what cannot be compared is kept
     same_place = math.hypot(place[0] - x, place[1] - y) <= _MOVED_PX0
     same_area = abs(place[2] - area) <= _GROWN_PX0 + _GROWN_SHARE * area
-    named = drawn.name is not None or drawn.locked
-    unchanged = same_place and same_area and compartment == pushed and not named
+    marked = drawn.name is not None or drawn.locked
+    unchanged = same_place and same_area and compartment == pushed and not marked
     return UNTOUCHED if unchanged else CORRECTED

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapely.geometry import box
+from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.errors import RegionError
 from wsi_suite.geometry import Roi
 from wsi_suite.qupath.objects import is_ours
-from wsi_suite.qupath.reading import MALFORMED, REMEDY, area_of, malformed, read_objects
+from wsi_suite.qupath.reading import REMEDY, DrawnObject, objects_in, read_objects
+from wsi_suite.qupath.shapes import shapes_of
 
 
 def read_rois(path: Path | str) -> tuple[Roi, ...]:
@@ -25,21 +26,25 @@ def read_rois(path: Path | str) -> tuple[Roi, ...]:
     RegionError
         The file is missing, is not GeoJSON, or holds no annotation with an area.
     """
-    path = Path(path)
-    rois: list[Roi] = []
-    for drawn in read_objects(path, refusal=RegionError):
-        if drawn.kind != "annotation" or is_ours(drawn.metadata):
-            continue
-        try:
-            area = area_of(drawn.geometry)
-        except MALFORMED:
-            raise malformed(path, drawn.number, refusal=RegionError) from None
-        if not area.is_empty:
-            name = drawn.name or f"Region {len(rois) + 1}"
-            rois.append(Roi(name, drawn.class_name, area, locked=drawn.locked))
-    if not rois:
-        raise RegionError(f"{path}: no annotation with an area in it; draw one and {REMEDY}")
-    return tuple(rois)
+    return _rois(read_objects(Path(path), refusal=RegionError), path)
+
+
+def parse_rois(document: object, *, source: str) -> tuple[Roi, ...]:
+    """Return the annotations in GeoJSON that was parsed, as :func:`read_rois` does of a file.
+
+    Parameters
+    ----------
+    document
+        Its content.
+    source
+        What it is called in messages.
+
+    Raises
+    ------
+    RegionError
+        It is not GeoJSON, or holds no annotation with an area.
+    """
+    return _rois(objects_in([document], path=source, refusal=RegionError), source)
 
 
 def check_rois_inside(rois: Sequence[Roi], *, width: int, height: int, path: Path | str) -> None:
@@ -67,3 +72,16 @@ def check_rois_inside(rois: Sequence[Roi], *, width: int, height: int, path: Pat
                 f"{path}: '{roi.name}' (x {left} to {right}, y {top} to {bottom}) lies outside the "
                 f"slide of {width} x {height} px; was it drawn on another slide?"
             )
+
+
+def _rois(objects: Sequence[DrawnObject], path: Path | str) -> tuple[Roi, ...]:
+    drawn = [one for one in objects if one.kind == "annotation" and not is_ours(one.metadata)]
+    rois: list[Roi] = []
+    for one, shape in zip(drawn, shapes_of(drawn, path=path, refusal=RegionError), strict=True):
+        if shape.area > 0:
+            name = one.name or f"Region {len(rois) + 1}"
+            area = shape if isinstance(shape, MultiPolygon) else MultiPolygon([shape])
+            rois.append(Roi(name, one.class_name, area, locked=one.locked))
+    if not rois:
+        raise RegionError(f"{path}: no annotation with an area in it; draw one and {REMEDY}")
+    return tuple(rois)
