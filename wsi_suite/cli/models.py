@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``models``."""
+"""``train``, ``evaluate``, ``models`` and ``models export``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,30 @@ Runs = Annotated[
 ]
 MatchUm = Annotated[
     float, typer.Option(min=0.1, help="Largest distance of a match, um.", metavar="UM")
+]
+ExportedModel = Annotated[
+    str,
+    typer.Argument(
+        help="A bundled model's name, or a model folder.",
+        metavar="NAME|FOLDER",
+        show_default=False,
+    ),
+]
+ExportFormat = Annotated[
+    str,
+    typer.Option(
+        "--format", help="instanseg, onnx or torchscript.", metavar="FORMAT", show_default=False
+    ),
+]
+ExportOut = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        help="The file, or for instanseg the folder; it must not be there yet.",
+        metavar="PATH",
+        show_default=False,
+    ),
 ]
 
 MATCH_UM = 3.5
@@ -142,8 +166,10 @@ def evaluate(
         _show_figures(figures)
 
 
-def list_models(*, as_json: Json = False, debug: Debug = False) -> None:
-    """List the bundled models."""
+def list_models(context: typer.Context, *, as_json: Json = False, debug: Debug = False) -> None:
+    """List the bundled models, or export one for other programs."""
+    if context.invoked_subcommand is not None:
+        return
     from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.nuclei.weights import bundled_models, find_model
 
@@ -176,6 +202,39 @@ def list_models(*, as_json: Json = False, debug: Debug = False) -> None:
         for folder in folders
     )
     show_table(("model", "classes", "um/px", "backbone", "hash"), rows)
+
+
+def export(
+    *,
+    model: ExportedModel,
+    format_name: ExportFormat,
+    out: ExportOut,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    r"""Write a model for another program.
+
+    instanseg: a folder that QuPath's InstanSeg extension runs by itself (QuPath 0.6 and later).
+    torchscript: one file, from pixels to nuclei. onnx: one file, from pixels to maps of scores;
+    needs the extra 'export': pip install 'wsi-suite\[export]'. What is written has been run, and
+    answers as the detector does.
+    """
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.nuclei.export import export_model
+    from wsi_suite.nuclei.weights import find_model
+
+    with working(f"writing {out}"):
+        written = export_model(find_model(model), out, format_name=format_name)
+    difference = written.difference
+    note(
+        f"compared with the detector: scores differ by {difference.score:.1g} at most, "
+        f"positions by {difference.position_px:.1g} px"
+    )
+    if as_json:
+        print_json({"path": str(written.path), "difference": vars(difference)})
+    else:
+        say(f"{format_name}: {written.path}")
 
 
 def _evaluate(

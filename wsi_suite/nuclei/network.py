@@ -211,10 +211,7 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
     list of Peaks
         One per window, in reading order of their cells.
     """
-    heat = torch.sigmoid(maps["heat"].float())
-    score, label = heat.max(dim=1)
-    highest = F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0]
-    found = (score == highest) & (score >= min_score)
+    found, score, label = find_maxima(maps["heat"], min_score)
     window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
     offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
     points = (np.column_stack([col, row]) + 0.5 + offset) * cell_px
@@ -222,11 +219,28 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
     radius = None
     if "size" in maps:
         radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
-    ends = np.searchsorted(window, np.arange(len(heat) + 1))
+    ends = np.searchsorted(window, np.arange(len(found) + 1))
     return [
         Peaks(points[a:b], scores[a:b], labels[a:b], None if radius is None else radius[a:b])
         for a, b in pairwise(ends)
     ]
+
+
+def find_maxima(heat: Tensor, min_score: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which cells are nuclei, and every cell's score and class, ``(N, h, w)`` each.
+
+    It is compiled into exported models too, so it is of tensors only.
+
+    Parameters
+    ----------
+    heat
+        ``(N, classes, h, w)`` logits.
+    min_score
+        Lowest score that counts.
+    """
+    score, label = torch.sigmoid(heat.float()).max(dim=1)
+    highest = F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0]
+    return (score == highest) & (score >= min_score), score, label
 
 
 def _conv_block(width_in: int, width_out: int) -> nn.Sequential:

@@ -1,0 +1,144 @@
+"""Models for other programs: TorchScript, ONNX, and the folder that QuPath runs by itself.
+
+Every export is run on a picture before it takes its place, and refused where it answers otherwise
+than the detector.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import wsi_suite
+from wsi_suite.errors import ConfigError, OutputConflictError, OutputError, did_you_mean
+from wsi_suite.nuclei.detector import Compute, Detector
+from wsi_suite.nuclei.export_check import Difference, compare_peaks, sample_picture
+from wsi_suite.nuclei.export_instanseg import write_instanseg
+from wsi_suite.nuclei.export_onnx import write_onnx
+from wsi_suite.nuclei.export_script import script_detector
+from wsi_suite.nuclei.weights import ModelFolder
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes
+    ----------
+    path
+        The file, or the folder that QuPath reads.
+    difference
+        How far its answers are from the detector's.
+    """
+
+    path: Path
+    difference: Difference
+
+
+def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
+    """Write a model for another program.
+
+    Parameters
+    ----------
+    model
+        What is exported.
+    out
+        The file, or for ``instanseg`` the folder; it must not be there yet. Beside a TorchScript
+        file a ``.json`` says what must be known to use it.
+    format_name
+        One of :data:`FORMATS`.
+
+    Raises
+    ------
+    ConfigError
+        The format is unknown, or what it needs is not installed.
+    OutputConflictError
+        `out` is there already.
+    OutputError
+        `out` cannot be written, or would answer otherwise than the detector.
+    """
+    if format_name not in FORMATS:
+        hint = did_you_mean(format_name, FORMATS) or f"; there is: {', '.join(FORMATS)}"
+        raise ConfigError(f"format '{format_name}' is unknown{hint}")
+    if out.exists():
+        raise OutputConflictError(f"{out}: is there already; remove it or give another --out")
+    detector = Detector(model, Compute("cpu", "fp32", 1))
+    with _whole(out) as partial:
+        difference = FORMATS[format_name](detector, partial, describe_model(model))
+        if not difference.tolerable:
+            raise OutputError(
+                f"{out}: not written, its answers differ from the detector's (scores by "
+                f"{difference.score:.2g}, positions by {difference.position_px:.2g} px); "
+                "update torch, onnx and onnxruntime"
+            )
+    if format_name == "torchscript":
+        about = json.dumps(describe_model(model), ensure_ascii=False, indent=2) + "\n"
+        out.with_suffix(".json").write_text(about, encoding="utf-8")
+    return Export(out, difference)
+
+
+def describe_model(model: ModelFolder) -> dict[str, Any]:
+    """Return what a program that runs a model must know, as plain values."""
+    spec = model.spec
+    return {
+        "name": spec.name,
+        "hash": model.hash,
+        "wsi_suite": wsi_suite.__version__,
+        "classes": list(spec.classes),
+        "read_mpp": spec.read_mpp,
+        "min_score": spec.min_score,
+        "min_distance_px": spec.min_distance_um / spec.read_mpp,
+        "halo_px": spec.halo_px,
+        "align_px": spec.network.align_px,
+        "cell_px": spec.network.cell_px,
+        "input": "RGB at read_mpp um per pixel, channels first, 0 - 255 as in the file",
+    }
+
+
+def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -> Difference:
+    torch.jit.save(script_detector(detector.model), path)
+    picture = sample_picture(detector.spec.network.align_px)
+    # From a score of 0 every local maximum counts, so that the whole picture is compared.
+    points, score, label, _ = torch.jit.load(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
+    (peaks,) = detector.detect(picture[None], min_score=0.0)
+    return compare_peaks(peaks, points.numpy(), score=score.numpy(), label=label.numpy())
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `out`, a file or a folder, if the block succeeds."""
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        yield partial
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
+        ) from error
+    finally:
+        with suppress(OSError):
+            _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+FORMATS: dict[str, Callable[[Detector, Path, dict[str, Any]], Difference]] = {
+    "instanseg": write_instanseg,
+    "onnx": write_onnx,
+    "torchscript": _write_torchscript,
+}
+"""What writes each format to a path, runs it, and says how far it is from the detector."""
