@@ -12,12 +12,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import typer
 
-from wsi_suite.cli import look, models, run
+from wsi_suite.cli import look, models, projects, qupath, run, serve
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
@@ -36,15 +36,31 @@ app = typer.Typer(
 )
 
 
-def _add(command: Callable[..., None], panel: str, *examples: str, name: str | None = None) -> None:
+def _add(
+    command: Callable[..., None],
+    panel: str,
+    *examples: str,
+    name: str | None = None,
+    group: typer.Typer = app,
+) -> None:
     """Add a command; its docstring is the help, and examples stand at its end."""
+    group.command(name, rich_help_panel=panel, **_told(command, examples))(command)
+
+
+def _add_group(command: Callable[..., None], panel: str, *examples: str, name: str) -> typer.Typer:
+    """Add a command that others can be added under; by itself it does something too."""
+    group = typer.Typer(suggest_commands=False)
+    group.callback(invoke_without_command=True, **_told(command, examples))(command)
+    app.add_typer(group, name=name, rich_help_panel=panel)
+    return group
+
+
+def _told(command: Callable[..., None], examples: Sequence[str]) -> dict[str, Any]:
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    app.command(
-        name,
-        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
-        epilog="\n\n".join(f"[dim]Example:[/dim] {example}" for example in examples),
-        rich_help_panel=panel,
-    )(command)
+    return {
+        "help": "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+        "epilog": "\n\n".join(f"[dim]Example:[/dim] {example}" for example in examples),
+    }
 
 
 _add(
@@ -52,6 +68,7 @@ _add(
     "Score slides",
     "wsi-suite run B12_ER.svs --out results --set score.marker=ER",
     "wsi-suite run slides/ --out results --roi annotations/",
+    "wsi-suite run --project study --in-class Tumor --set score.marker=ER",
 )
 _add(run.tile, "Score slides", "wsi-suite tile slides/ --out results")
 _add(run.detect, "Score slides", "wsi-suite detect results/B12_ER --set score.marker=ER")
@@ -70,7 +87,43 @@ _add(
     "Train and evaluate models",
     "wsi-suite evaluate --model models/mine --data endonuke --run 386-456",
 )
-_add(models.list_models, "Train and evaluate models", "wsi-suite models", name="models")
+_models = _add_group(
+    models.list_models, "Train and evaluate models", "wsi-suite models", name="models"
+)
+_add(
+    models.export,
+    "Train and evaluate models",
+    "wsi-suite models export endonuke-resnet18 --format instanseg --out endonuke-qupath",
+    group=_models,
+)
+_add(
+    projects.push,
+    "Work with QuPath",
+    "wsi-suite push results --project study --create",
+    "wsi-suite push results/B12_ER --project study/project.qpproj",
+)
+_add(projects.pull, "Work with QuPath", "wsi-suite pull --project study --out corrected")
+_add(
+    serve.serve,
+    "Work with QuPath",
+    "wsi-suite serve --allow-root D:/slides",
+    "wsi-suite serve --allow-root slides --idle-minutes 60",
+)
+_qupath = typer.Typer(no_args_is_help=True, suggest_commands=False)
+app.add_typer(
+    _qupath,
+    name="qupath",
+    help="Set up QuPath for the suite.",
+    rich_help_panel="Work with QuPath",
+)
+_add(
+    qupath.install_scripts,
+    "Commands",
+    "wsi-suite qupath install-scripts",
+    "wsi-suite qupath install-scripts --user-dir D:/QuPath",
+    name="install-scripts",
+    group=_qupath,
+)
 _add(look.demo, "Look around", "wsi-suite demo --out try-it")
 _add(look.info, "Look around", "wsi-suite info B12_ER.svs")
 _add(look.doctor, "Look around", "wsi-suite doctor")

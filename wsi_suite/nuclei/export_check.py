@@ -44,8 +44,10 @@ def sample_picture(align_px: int) -> npt.NDArray[np.uint8]:
     """Return ``(H, W, 3)`` coloured clouds, the same every time; sides are multiples."""
     height = align_px * math.ceil(_SIDE_PX / align_px)
     noise = np.random.default_rng(0).normal(size=(height, height + align_px, 3))
-    clouds: npt.NDArray[np.float64] = cv2.GaussianBlur(noise, (0, 0), 2.5).astype(np.float64)
-    return (128 + 60 * clouds / clouds.std()).clip(0, 255).astype(np.uint8)
+    clouds = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.5), np.float64)
+    picture = np.empty(clouds.shape, np.uint8)
+    picture[...] = (128 + 60 * clouds / clouds.std()).clip(0, 255)
+    return picture
 
 
 def compare_peaks(
