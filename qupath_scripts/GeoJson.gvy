@@ -58,8 +58,9 @@ class GeoJson {
             throw new IllegalStateException("${source}: nucleus ${found.size() + 1}: " +
                 "${problem.getMessage()}. Expected nuclei as wsi-suite writes them; other GeoJSON " +
                 "is imported by dropping it onto the image.", problem)
-        } catch (IllegalStateException | NumberFormatException problem) {
-            // How JsonReader says that it met another kind of value than the one asked for.
+        } catch (IllegalStateException | IllegalArgumentException problem) {
+            // How JsonReader says that it met another kind of value than the one asked for; and
+            // what is no number, or no id.
             throw new IllegalStateException("${source} is not as wsi-suite writes it (after " +
                 "${found.size()} nuclei: ${problem.getMessage()}).", problem)
         }
@@ -67,7 +68,7 @@ class GeoJson {
     }
 
     private void readAll(List<PathObject> found, IntConsumer report) {
-        while (json.peek() != JsonToken.END_DOCUMENT) {
+        while (!isAtEnd()) {
             def features = 0
             json.beginObject()
             while (json.hasNext()) {
@@ -89,6 +90,15 @@ class GeoJson {
                 throw new Unexpected("a collection without features")
         }
         report.accept(found.size())
+    }
+
+    /** Whether no more collection follows; a service that found no nuclei sends none at all. */
+    private boolean isAtEnd() {
+        try {
+            return json.peek() == JsonToken.END_DOCUMENT
+        } catch (EOFException ignored) {
+            return true
+        }
     }
 
     private PathObject readFeature() {

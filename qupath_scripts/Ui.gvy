@@ -8,13 +8,10 @@
 import javafx.application.Platform
 import javafx.scene.control.ButtonType
 import javafx.scene.control.Dialog
-import javafx.scene.control.Label
 import javafx.scene.control.ProgressBar
-import javafx.scene.layout.VBox
 import org.slf4j.LoggerFactory
 
 import java.util.concurrent.CancellationException
-import java.util.concurrent.CountDownLatch
 
 class Ui {
 

@@ -1,0 +1,5 @@
+package qupath.lib.geom
+
+class Point2 {
+    double x, y
+}

@@ -1,0 +1,7 @@
+package qupath.lib.regions
+
+class ImagePlane {
+    static ImagePlane getDefaultPlane() {
+        null
+    }
+}

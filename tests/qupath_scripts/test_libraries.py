@@ -1,0 +1,366 @@
+"""The parts that need no QuPath: requests, answers, nuclei from GeoJSON, thresholds."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import GroovyError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsi_suite.scoring.intensity import intensity_grades
+
+# ---- The service: finding it ---------------------------------------------------------------------
+
+TOLD = {"pid": 1, "host": "127.0.0.1", "port": 8000, "token": "t", "version": "0.1.0"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        '"text"',
+        "{}",
+        json.dumps({**TOLD, "pid": "1"}),
+        json.dumps({**TOLD, "port": None}),
+        json.dumps({**TOLD, "host": ["127.0.0.1"]}),
+        json.dumps({key: value for key, value in TOLD.items() if key != "token"}),
+    ],
+)
+def test_a_damaged_discovery_file_is_as_none(groovy, tmp_path, text):
+    file = tmp_path / "service.json"
+    file.write_text(text)
+    assert groovy("Service.readDiscovery(new File(path))", path=str(file)) is None
+
+
+def test_a_whole_discovery_file_is_read(groovy, tmp_path):
+    file = tmp_path / "service.json"
+    file.write_text(json.dumps({**TOLD, "new": "key"}))
+    assert groovy("Service.readDiscovery(new File(path)).port", path=str(file)) == 8000
+
+
+def test_a_service_whose_process_is_gone_is_not_believed(groovy, tmp_path):
+    file = tmp_path / "service.json"
+    file.write_text(json.dumps({**TOLD, "pid": 2**31 - 1}))
+    assert groovy("Service.find(new File(path))", path=str(file)) is None
+
+
+def test_a_process_that_is_no_service_is_not_believed(groovy, tmp_path):
+    file = tmp_path / "service.json"
+    file.write_text(json.dumps({**TOLD, "pid": os.getpid(), "port": 1}))
+    assert groovy("Service.find(new File(path))", path=str(file)) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_a_service_is_asked_where_it_listens(groovy, host, address):
+    assert groovy("Service.addressOf(host, 8000)", host=host) == address
+
+
+# ---- The service: starting it --------------------------------------------------------------------
+
+
+def test_it_is_started_with_a_list_of_arguments(groovy):
+    code = "Service.startArguments(['/a b/python', '-m', 'wsi_suite'], folders)"
+    folders = ["/slides; rm -rf ~", "/größer"]
+    assert groovy(code, folders=folders) == [
+        *("/a b/python", "-m", "wsi_suite", "serve", "--idle-minutes", "60"),
+        *("--allow-root", "/slides; rm -rf ~", "--allow-root", "/größer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "remembered", "program"),
+    [
+        ([sys.executable, "-m", "wsi_suite", ""], "", [sys.executable, "-m", "wsi_suite"]),
+        ([sys.executable], "/gone", [sys.executable]),
+        (["/gone", "-m", "wsi_suite"], sys.executable, [sys.executable]),
+        (["/gone"], "/gone", None),
+        ([], None, None),
+    ],
+)
+def test_the_program_is_the_installed_one_else_the_remembered_one(
+    groovy, tmp_path, installed, remembered, program
+):
+    file = tmp_path / "program.txt"
+    file.write_text("\n".join(installed), "utf-8")
+    code = "Service.program(new File(path), remembered)"
+    assert groovy(code, path=str(file), remembered=remembered) == program
+
+
+def test_a_program_that_cannot_be_started_is_named(groovy, tmp_path):
+    program = tmp_path / "wsi-suite"
+    program.write_text("not a program")
+    with pytest.raises(GroovyError, match=f"{program} cannot be started .* install-scripts"):
+        groovy("Service.start([program], [], { false })", program=str(program))
+
+
+# ---- The service: its answers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "1", '"x"', "{", "<html>no</html>", None])
+def test_what_is_no_object_is_refused_and_shown(groovy, text):
+    with pytest.raises(GroovyError, match="Expected a JSON object from the wsi-suite service"):
+        groovy("Service.parse(text)", text=text)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (422, '{"detail": "thresholds_od: expected rising"}', "thresholds_od: expected rising"),
+        (401, '{"detail": "no"}', "does not accept the token"),
+        (500, "<html>", "answered 500 to /v1/jobs"),
+        (500, '{"detail": ["x"]}', "answered 500 to /v1/jobs"),
+        (404, '{"detail": ""}', "answered 404 to /v1/jobs"),
+    ],
+)
+def test_a_refusal_is_told_in_one_line(groovy, status, body, words):
+    told = groovy("Service.refusal(status as int, body, '/v1/jobs')", status=status, body=body)
+    assert words in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("value", "fraction"), [(0.5, 0.5), (7, 1), (-1, 0), (None, -1), ("0.5", -1), ([], -1)]
+)
+def test_progress_is_between_none_and_all(groovy, value, fraction):
+    assert groovy("Service.fraction(value)", value=value) == fraction
+
+
+def test_the_report_tells_scores_and_corrections(groovy):
+    job = {
+        "summary": {
+            "h_scores": {"Epithelium: H-score": 187.34, "Stroma: H-score": None},
+            "warnings": ["Thresholds are not calibrated."],
+        }
+    }
+    counts = {"placed": 120, "changed": 2, "deleted": 0, "added": 1, "suppressed": 3}
+    told = groovy(
+        "Service.report(job, counts.collectEntries { [it.key, it.value as int] }, '1 annotation')",
+        job=job,
+        counts=counts,
+    )
+    assert told.splitlines() == [
+        "120 nuclei in 1 annotation.",
+        "Epithelium: H-score 187.3",
+        "No Stroma: H-score",
+        "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out. The scores above "
+        "do not count corrections, QuPath's measurements do.",
+        "Thresholds are not calibrated.",
+    ]
+
+
+@pytest.mark.parametrize("summary", [None, "odd", {}, {"h_scores": 3, "warnings": "x"}])
+def test_an_odd_summary_still_gives_a_report(groovy, summary):
+    code = "Service.report(job, [placed: 1], 'the whole slide')"
+    assert groovy(code, job={"summary": summary}) == "1 nuclei in the whole slide."
+
+
+# ---- Nuclei --------------------------------------------------------------------------------------
+
+READ = """
+    GeoJson.read(new StringReader(text), "nuclei.geojson", { }).collect {
+        [id: it.ID.toString(), kind: it.ROI.kind, x: it.ROI.centroidX, y: it.ROI.centroidY,
+         class: it.pathClass?.toString(), color: it.pathClass?.color,
+         measured: it.measurementList.with { list ->
+             list.measurementNames.collectEntries { [it, list.get(it)] } },
+         source: Nuclei.markOf(it, Nuclei.SOURCE), pushed: Nuclei.markOf(it, Nuclei.PUSHED)]
+    }
+"""
+ID = "1b4e28ba-2fa1-51d2-883f-0016d3cca427"
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
+
+
+def nucleus(geometry: object = SQUARE, **properties: object) -> dict[str, object]:
+    known = {
+        "objectType": "detection",
+        "classification": {"name": "Stroma: 1+", "color": [1, 2, 3]},
+    }
+    return {"type": "Feature", "id": ID, "geometry": geometry, "properties": known | properties}
+
+
+def collection(*features: object) -> str:
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def test_a_nucleus_is_read_whole(groovy):
+    feature = nucleus(
+        measurements={"Nucleus: DAB OD mean": 0.35, "Odd": "NaN", "None": None},
+        metadata={"_source": "wsi-suite 0.1.0", "_pushed": "2.00,2.00,16.00,Stroma"},
+    )
+    [read] = groovy(READ, text=collection(feature))
+    assert math.isnan(read["measured"].pop("Odd"))
+    assert read == {
+        **{"id": ID, "kind": "Polygon", "x": 2, "y": 2, "class": "Stroma: 1+"},
+        **{"color": -16_711_165 + 0, "measured": {"Nucleus: DAB OD mean": 0.35}},
+        **{"source": "wsi-suite 0.1.0", "pushed": "2.00,2.00,16.00,Stroma"},
+    }
+
+
+def test_shapes_are_told_apart(groovy):
+    circle = {
+        "type": "Polygon",
+        "isEllipse": True,
+        "coordinates": [[[1, 1], [3, 1], [3, 3], [1, 3], [1, 1]]],
+    }
+    point = {"type": "Point", "coordinates": [7, 8]}
+    read = groovy(READ, text=collection(nucleus(circle), nucleus(point), nucleus()))
+    assert [(one["kind"], round(one["x"]), round(one["y"])) for one in read] == [
+        ("Ellipse", 2, 2),
+        ("Points", 7, 8),
+        ("Polygon", 2, 2),
+    ]
+
+
+def test_a_sequence_of_collections_is_read_as_one(groovy):
+    text = "".join(f"\x1e{collection(*[nucleus()] * count)}\n" for count in (2, 0, 3))
+    assert len(groovy(READ, text=text)) == 5
+    assert groovy(READ, text="") == []
+
+
+HOSTILE = {
+    "ends early": collection(nucleus(), nucleus())[:-40],
+    "not JSON": "<html>",
+    "an array": "[]",
+    "no features": "{}",
+    "no geometry": collection(nucleus(None)),
+    "no geometry at all": collection({"type": "Feature", "properties": {}}),
+    "two parts": collection(
+        nucleus({"type": "MultiPolygon", "coordinates": [SQUARE["coordinates"]] * 2})
+    ),
+    "a hole": collection(
+        nucleus({**SQUARE, "coordinates": [*SQUARE["coordinates"], [[1, 1], [2, 1], [1, 1]]]})
+    ),
+    "open": collection(
+        nucleus({"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4]]]})
+    ),
+    "too few corners": collection(nucleus({"type": "Polygon", "coordinates": [[[0, 0], [0, 0]]]})),
+    "infinite": collection(nucleus()).replace("[4, 0]", "[Infinity, 0]"),
+    "a text": collection(nucleus()).replace("[4, 0]", '["four", 0]'),
+    "an annotation": collection(nucleus(objectType="annotation")),
+    "a measurement": collection(nucleus(measurements={"a": {"b": 1}})),
+    "a bad id": collection({**nucleus(), "id": "one"}),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_not_ours_is_refused_by_name(groovy, text):
+    with pytest.raises(GroovyError, match=r"^IllegalStateException: nuclei.geojson"):
+        groovy(READ, text=text)
+
+
+# ---- Thresholds ----------------------------------------------------------------------------------
+
+DETECTIONS = """
+    def nuclei = values.withIndex().collect { value, i ->
+        def list = new qupath.lib.measurements.MeasurementList()
+        if (value != null)
+            list.put(name, value as double)
+        def nucleus = qupath.lib.objects.PathObjects.createDetectionObject(
+            null, qupath.lib.objects.classes.PathClass.fromString(classes[i], null), list)
+        if (ours)
+            Nuclei.mark(nucleus, [(Nuclei.SOURCE): "wsi-suite 0.1.0"])
+        nucleus
+    }
+    def groups = Thresholds.of(nuclei)
+    groups.each { it.apply([0.2d, 0.4d, 0.6d]) }
+    [groups: groups.collect { [it.name, it.counts([0.2d, 0.4d, 0.6d]) as List, it.notMeasurable] },
+     classes: nuclei*.pathClass*.toString()]
+"""
+DAB = "Nucleus: DAB OD mean"
+
+
+def test_nuclei_are_classified_by_compartment(groovy):
+    told = groovy(
+        DETECTIONS,
+        name=DAB,
+        ours=True,
+        values=[0.1, 0.2, 0.6, 0.5, None, 0.39],
+        classes=["Stroma", "Stroma: 3+", "Epithelium: 1+", "Epithelium", "Stroma: 2+", "Ignore*"],
+    )
+    assert told["classes"] == [
+        *("Stroma: Negative", "Stroma: 1+", "Epithelium: 3+", "Epithelium: 2+", "Stroma", "Ignore*")
+    ]
+    assert told["groups"] == [["Epithelium", [0, 0, 1, 1], 0], ["Stroma", [1, 1, 0, 0], 1]]
+
+
+def test_objects_without_the_measurement_are_left_alone(groovy):
+    given = {"values": [None, 0.3], "classes": ["Tumor: 2+", "Tumor"], "ours": False}
+    told = groovy(DETECTIONS, name="Disc: DAB OD mean", **given)
+    assert told["classes"] == ["Tumor: 2+", "Tumor: 1+"]
+    assert told["groups"] == [["Tumor", [0, 1, 0, 0], 0]]
+
+
+def test_grades_are_those_of_the_suite(groovy):
+    values = [0, 0.1999, 0.2, 0.35, 0.349999, 0.4, 0.6, 2.5, -0.1]
+    thresholds = [0.2, 0.35, 0.6]
+    expected = intensity_grades(np.array(values, np.float32), tuple(thresholds)).tolist()
+    code = "values.collect { Thresholds.grade(it as double, thresholds.collect { it as double }) }"
+    assert groovy(code, values=values, thresholds=thresholds) == expected
+    assert groovy("Thresholds.grade(Double.NaN, [0.2d, 0.4d, 0.6d])") == -1
+
+
+def test_the_h_score_is_qupaths(groovy):
+    assert groovy("Thresholds.hScore([10, 20, 30, 40] as int[])") == 200
+    assert math.isnan(groovy("Thresholds.hScore([0, 0, 0, 0] as int[])"))
+
+
+@given(index=st.integers(0, 2), value=st.floats(-1, 3))
+def test_thresholds_keep_rising_whatever_is_moved(groovy, index, value):
+    code = "Thresholds.moved([0.2d, 0.4d, 0.6d], index as int, value as double, 1.5d)"
+    low, middle, high = groovy(code, index=index, value=value)
+    assert 0 <= low < middle < high <= 1.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "[]", "{", "7", '{"A": 1}', '{"A": [1, 2]}', '{"A": [1, 2, "3"]}', '{"A": null}'],
+)
+def test_odd_things_are_not_remembered(groovy, text):
+    assert groovy("Thresholds.remembered(text)", text=text) == {}
+
+
+def test_thresholds_are_remembered(groovy):
+    code = "Thresholds.remembered(Thresholds.toRemember([Stroma: [0.1d, 0.2d, 0.3d]]))"
+    assert groovy(code) == {"Stroma": [0.1, 0.2, 0.3]}
+
+
+# ---- The start-up script -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("current", [None, "", "  ", "/gone.groovy", "old/Install_menu.groovy"])
+def test_the_menu_becomes_the_start_up_script_where_there_is_none(groovy, tmp_path, current):
+    old = tmp_path / "old" / "Install_menu.groovy"
+    old.parent.mkdir()
+    old.touch()
+    current = str(tmp_path / current) if current == "old/Install_menu.groovy" else current
+    assert (
+        groovy("Ui.startUpAdvice(current, new File('/x/Install_menu.groovy'))", current=current)
+        is None
+    )
+
+
+def test_another_start_up_script_stays_and_is_told_what_to_add(groovy, tmp_path):
+    other = tmp_path / "mine.groovy"
+    other.touch()
+    own = tmp_path / "WSI Suite" / "Install_menu.groovy"
+    told = groovy("Ui.startUpAdvice(current, new File(own))", current=str(other), own=str(own))
+    assert str(other) in told
+    assert told.endswith(f'getQuPath().runScript(new File("{Path(own).as_posix()}"), null)')
