@@ -53,6 +53,7 @@ SHARED = {
     "qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep",
     "qupath.lib.projects.Project",
     "qupath.lib.regions.ImagePlane",
+    "qupath.lib.roi.PolygonROI",
     "qupath.lib.roi.ROIs",
     "qupath.lib.roi.interfaces.ROI",
 }

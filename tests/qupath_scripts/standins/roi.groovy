@@ -16,7 +16,7 @@ class ROIs {
 
     static ROI createPolygonROI(double[] x, double[] y, ImagePlane plane) {
         def corners = (0..x.length).collect { new Coordinate(x[it % x.length], y[it % x.length]) }
-        new Shape("Polygon", FACTORY.createPolygon(corners as Coordinate[]))
+        new PolygonROI(FACTORY.createPolygon(corners as Coordinate[]))
     }
 
     static ROI createEllipseROI(double left, double top, double width, double height, ImagePlane plane) {
@@ -82,5 +82,16 @@ class Shape implements ROI {
 
     ImagePlane getImagePlane() {
         null
+    }
+}
+
+class PolygonROI extends Shape {
+    PolygonROI(Geometry geometry) {
+        super("Polygon", geometry)
+    }
+
+    @Override
+    List<Point2> getAllPoints() {
+        super.getAllPoints().dropRight(1)  // the last corner is the first again
     }
 }
