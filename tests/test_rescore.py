@@ -15,8 +15,10 @@ from runs import Bench
 from wsi_suite.config import ScoreSettings, load_settings
 from wsi_suite.errors import ConfigError, DataError, RegionError
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.rois import read_rois
-from wsi_suite.rescore import rescore
+from wsi_suite.rescore import rescore, write_rescored
+from wsi_suite.scoring.intensity import grade_nuclei
 
 UNSET = load_settings().score
 
@@ -114,6 +116,41 @@ def test_regions_of_the_run_are_remembered(bench: Bench, tmp_path: Path) -> None
     assert smaller["scored_area_mm2"] == pytest.approx(0.075**2)
     with pytest.raises(RegionError, match="'Tumour' reaches beyond the regions"):
         rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "l.geojson", 450))
+
+
+def test_nuclei_are_written_with_their_new_classes(result: Path, tmp_path: Path) -> None:
+    settings = ScoreSettings(thresholds_od=(0.05, 0.06, 9.0))
+    (path,) = write_rescored(result, tmp_path / "new", settings=settings, shape="point")
+    assert path == tmp_path / "new" / "nuclei.geojson"
+    written, before = read_labels(path), read_labels(result / "nuclei.geojson")
+    nuclei, _ = read_nuclei(result / "nuclei.parquet")
+    np.testing.assert_array_equal(written.grades, grade_nuclei(nuclei, settings.thresholds_od))
+    assert written.class_names == before.class_names
+    assert {shape.geom_type for shape in written.shapes} == {"Point"}
+    (path,) = write_rescored(result, tmp_path / "same", settings=UNSET)
+    assert path.read_bytes() == (result / "nuclei.geojson").read_bytes()
+
+
+def test_nuclei_are_written_by_region(result: Path, tmp_path: Path) -> None:
+    near = regions(tmp_path / "near.geojson", 400)
+    both = [json.loads(near.read_text()), json.loads(near.read_text())]
+    both[1]["geometry"]["coordinates"][0] = [[0, 0], [300, 0], [300, 300], [0, 300], [0, 0]]
+    both[1]["properties"]["name"] = "tumour"
+    file = tmp_path / "both.geojson"
+    file.write_text(json.dumps(both))
+    counted = rescore(result, UNSET, rois=file).summary
+    assert counted is not None
+    first, second = write_rescored(
+        result, tmp_path / "new", settings=UNSET, rois=file, by_region=True
+    )
+    assert [first.name, second.name] == ["nuclei_Tumour.geojson", "nuclei_tumour 2.geojson"]
+    expected = [region["scores"]["Epithelium + Stroma"]["nuclei"] for region in counted["regions"]]
+    assert [len(read_labels(first)), len(read_labels(second))] == expected
+    assert min(expected) > 0
+    (whole,) = write_rescored(result, tmp_path / "new", settings=UNSET, rois=file)
+    assert len(read_labels(whole)) == counted["scores"]["Epithelium + Stroma"]["nuclei"]
+    with pytest.raises(RegionError, match="no regions to split by"):
+        write_rescored(result, tmp_path / "new", settings=UNSET, by_region=True)
 
 
 def test_other_files_are_refused(result: Path, tmp_path: Path) -> None:

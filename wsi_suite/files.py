@@ -1,9 +1,10 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and names that every system takes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,3 +43,21 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); "
             "free or choose another disk with --out"
         ) from error
+
+
+def file_names(titles: Iterable[str]) -> list[str]:
+    """Return for each title a part of a file's name that every system takes, no two alike.
+
+    Letters, digits, spaces and ``_.+-`` stay; a title that comes again gets a number.
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for title in titles:
+        plain = re.sub(r"[^\w .+-]", "_", title)[:60].strip(" .") or "_"
+        name, number = plain, 1
+        while name.casefold() in taken:  # some systems take A and a for the same
+            number += 1
+            name = f"{plain} {number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names

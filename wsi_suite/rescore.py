@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import DataError, RegionError
+from wsi_suite.files import file_names
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
+from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outcome import Outcome
+from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.objects import Shape, circle_radius_px0, origin_of
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
 from wsi_suite.run_folder import TABLE_NAME
-from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.sources import roi_file_of
 
 _NEEDED = {
-    *("slide", "size_px0", "mpp", "model", "score"),
+    *("slide", "size_px0", "mpp", "model", "score", "measure", "wsi_suite"),
     *("rois", "tissue_area_mm2", "glass_dab_od", "notes"),
 }
 _TOUCH_PX0 = 1.0  # regions drawn along each other's border share it within this
@@ -45,16 +52,8 @@ def rescore(
     DataError, RegionError, ConfigError
         The table, the regions or the settings cannot be used.
     """
-    table = result / TABLE_NAME if result.is_dir() else result
-    nuclei, metadata = read_nuclei(table, outline=False)
-    missing = sorted(_NEEDED - metadata.keys())
-    if missing:
-        raise DataError(
-            f"{table}: no result of a run of this version, it lacks {', '.join(missing)}; give the "
-            "nuclei.parquet of one"
-        )
-    settings = ScoreSettings(**{**metadata["score"], **settings.model_dump(exclude_unset=True)})
-    file = roi_file_of(metadata["slide"], rois, several=several)
+    nuclei, metadata = _read(result, outline=False)
+    settings = _completed(settings, metadata)
     summary = {
         "slide": metadata["slide"],
         "model": metadata["model"],
@@ -64,11 +63,101 @@ def rescore(
             settings,
             mpp=(metadata["mpp"][0], metadata["mpp"][1]),
             tissue_area_mm2=metadata["tissue_area_mm2"],
-            rois=_stored_rois(metadata) if file is None else _given_rois(file, metadata),
+            rois=_rois(metadata, rois, several=several),
             glass_dab_od=metadata["glass_dab_od"],
         ),
     }
-    return Outcome(Path(metadata["slide"]), table.parent, state="done", summary=summary)
+    return Outcome(Path(metadata["slide"]), _table(result).parent, state="done", summary=summary)
+
+
+def write_rescored(
+    result: Path,
+    folder: Path,
+    *,
+    settings: ScoreSettings,
+    shape: Shape = "polygon",
+    by_region: bool = False,
+    rois: Path | None = None,
+    several: bool = False,
+) -> list[Path]:
+    """Write the nuclei that :func:`rescore` counts as GeoJSON, with the classes it gives them.
+
+    Parameters
+    ----------
+    result, settings, rois, several
+        As for :func:`rescore`.
+    folder
+        Where ``nuclei.geojson`` goes, or one ``nuclei_<region>.geojson`` per region.
+    shape
+        Polygons, ellipses or points.
+    by_region
+        One file per region, with the nuclei in it.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    DataError, RegionError, ConfigError
+        The table, the regions or the settings cannot be used, or there are no regions.
+    OutputError
+        A file cannot be written.
+    """
+    nuclei, metadata = _read(result, outline=True)
+    grades = grade_nuclei(nuclei, _completed(settings, metadata).thresholds_od)
+    regions = _rois(metadata, rois, several=several)
+    inside = nuclei_in_rois(nuclei.points, regions or [])
+    if by_region:
+        if regions is None:
+            raise RegionError(f"{result}: the run has no regions to split by; give some with --roi")
+        names = file_names(roi.name for roi in regions)
+        parts = dict(zip([f"nuclei_{name}.geojson" for name in names], inside, strict=True))
+    else:
+        everywhere = [np.arange(len(nuclei))] if regions is None else inside
+        parts = {"nuclei.geojson": np.unique(np.concatenate(everywhere))}
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, rows in parts.items():
+        written += write_geojson(
+            nuclei.take(rows),
+            folder / name,
+            grades=grades[rows],
+            shape=shape,
+            radius_px0=circle_radius_px0(metadata),
+            origin=origin_of(metadata),
+        )
+    return written
+
+
+def _table(result: Path) -> Path:
+    return result / TABLE_NAME if result.is_dir() else result
+
+
+def _read(result: Path, *, outline: bool) -> tuple[Nuclei, dict[str, Any]]:
+    """Read the table of a result, and what the run remembered with it."""
+    nuclei, metadata = read_nuclei(_table(result), outline=outline)
+    missing = sorted(_NEEDED - metadata.keys())
+    if missing:
+        raise DataError(
+            f"{_table(result)}: no result of a run of this version, it lacks {', '.join(missing)}; "
+            "give the nuclei.parquet of one"
+        )
+    return nuclei, metadata
+
+
+def _completed(settings: ScoreSettings, metadata: Mapping[str, Any]) -> ScoreSettings:
+    """Return settings, those of the run where the user set none."""
+    return ScoreSettings(**{**metadata["score"], **settings.model_dump(exclude_unset=True)})
+
+
+def _rois(
+    metadata: Mapping[str, Any], given: Path | None, *, several: bool
+) -> Sequence[Roi] | None:
+    """Return the regions of a file, else those of the run; ``None`` for the whole slide."""
+    file = roi_file_of(metadata["slide"], given, several=several)
+    return _stored_rois(metadata) if file is None else _given_rois(file, metadata)
 
 
 def _stored_rois(metadata: Mapping[str, Any]) -> tuple[Roi, ...] | None:

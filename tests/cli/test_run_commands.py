@@ -125,3 +125,18 @@ def test_score_writes_where_it_is_told_and_finishes_the_others(
     assert "1 of 3 failed" in answer.err
     assert (out / "B12_ER" / "summary.json").exists()
     assert sorted(row["state"] for row in table(out)) == ["done", "done", "failed"]
+
+
+def test_score_writes_nuclei_by_region(wsi: Cli, results: Path, tmp_path: Path) -> None:
+    roi = write_geojson(tmp_path / "roi.geojson", *square(200, 800), name="Tumour [1]")
+    given = ("score", results, "--roi", roi, "--out", tmp_path / "scores")
+    assert wsi(*given, "--geojson", "ellipse", "--by-region").code == 0
+    nuclei = tmp_path / "scores" / "B12_ER" / "nuclei_Tumour _1_.geojson"
+    assert '"isEllipse":true' in nuclei.read_text()
+    for options, message in (
+        (("score", results, "--geojson", "point"), "--geojson: give --out too"),
+        ((*given, "--by-region"), "--by-region: give --geojson too"),
+    ):
+        answer = wsi(*options)
+        assert answer.code == 2
+        assert message in answer.errors[0]

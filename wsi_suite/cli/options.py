@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,15 @@ import typer
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
+
+
+class Shape(StrEnum):
+    """How nuclei are drawn."""
+
+    POLYGON = "polygon"
+    ELLIPSE = "ellipse"
+    POINT = "point"
+
 
 _RUNNING, _RESULTS = "How it is run", "What results depend on"
 

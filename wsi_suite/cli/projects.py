@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, Overwrite
+from wsi_suite.cli.options import Debug, Json, Overwrite, Shape
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
@@ -27,14 +27,6 @@ class ImageType(StrEnum):
     BRIGHTFIELD_H_DAB = "brightfield_h_dab"
     BRIGHTFIELD_H_E = "brightfield_h_e"
     BRIGHTFIELD_OTHER = "brightfield_other"
-
-
-class Shape(StrEnum):
-    """How nuclei are drawn."""
-
-    POLYGON = "polygon"
-    ELLIPSE = "ellipse"
-    POINT = "point"
 
 
 Results = Annotated[

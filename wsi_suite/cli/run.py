@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ from wsi_suite.cli.options import (
     RoiFile,
     Scheduler,
     SetValue,
+    Shape,
     Slides,
     Workers,
     settings_from,
@@ -55,6 +56,17 @@ ScoresOut = Annotated[
         metavar="DIR",
         help="Write summary.json per slide and summary.csv there; else only print.",
     ),
+]
+NewGeoJson = Annotated[
+    Shape | None,
+    typer.Option(
+        "--geojson",
+        help="Write the nuclei with their new classes there too, drawn so.",
+        show_default=False,
+    ),
+]
+ByRegion = Annotated[
+    bool, typer.Option("--by-region", help="With --geojson: one file per region of interest.")
 ]
 
 
@@ -257,6 +269,8 @@ def score(
     results: Results,
     roi: RoiFile = None,
     out: ScoresOut = None,
+    geojson: NewGeoJson = None,
+    by_region: ByRegion = False,
     config: ConfigFile = None,
     set_: SetValue = None,
     as_json: Json = False,
@@ -274,13 +288,19 @@ def score(
                 f"--set {override}: 'wsi-suite score' sets score.* alone; the rest needs"
                 " 'wsi-suite run'"
             )
+    if geojson is not None and out is None:
+        raise ConfigError("--geojson: give --out too, the folder for the files")
+    if by_region and geojson is None:
+        raise ConfigError("--by-region: give --geojson too, such as --geojson polygon")
     settings = settings_from(config, set_).score
-    outcomes = [
-        _rescored(result, settings, rois=roi, several=len(results) > 1) for result in results
-    ]
+    regions: dict[str, Any] = {"rois": roi, "several": len(results) > 1}
+    outcomes = [_rescored(result, settings, **regions) for result in results]
     if out is not None:
         _check_out(out)
         _write_scores(out, outcomes)
+        if geojson is not None:
+            regions |= {"shape": geojson.value, "by_region": by_region}
+            _write_nuclei(out, zip(results, outcomes, strict=True), settings=settings, **regions)
     show_outcomes(outcomes, as_json=as_json, table=out and out / "summary.csv")
 
 
@@ -324,7 +344,23 @@ def _write_scores(out: Path, outcomes: Sequence[Outcome]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
         if outcome.summary is not None:
-            folder = out / (outcome.folder or outcome.slide).name
+            folder = _scores_folder(out, outcome)
             folder.mkdir(exist_ok=True)
             write_json(folder / "summary.json", outcome.summary)
     write_summary_csv(out / "summary.csv", (outcome.row() for outcome in outcomes))
+
+
+def _write_nuclei(
+    out: Path,
+    results: Iterable[tuple[Path, Outcome]],
+    **arguments: Any,  # noqa: ANN401 - write_rescored's
+) -> None:
+    from wsi_suite.rescore import write_rescored
+
+    for result, outcome in results:
+        if outcome.summary is not None:
+            write_rescored(result, _scores_folder(out, outcome), **arguments)
+
+
+def _scores_folder(out: Path, outcome: Outcome) -> Path:
+    return out / (outcome.folder or outcome.slide).name

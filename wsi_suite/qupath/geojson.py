@@ -232,7 +232,7 @@ def _metadata(made: Detections, *, origin: Mapping[str, str]) -> Iterator[pa.Str
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _coordinates(vertices: Floats) -> pa.StringArray:

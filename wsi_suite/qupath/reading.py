@@ -159,7 +159,8 @@ def _features(document: object) -> Iterator[dict[str, Any]]:
         case {"type": "Feature"}:
             yield document
             properties = document.get("properties") or {}
-            yield from _features(properties.get("childObjects") or properties.get("children") or [])
+            if children := properties.get("childObjects") or properties.get("children"):
+                yield from _features(children)
         case {"type": str() as kind} if kind in _GEOMETRIES:
             yield {"type": "Feature", "geometry": document}
         case _:
