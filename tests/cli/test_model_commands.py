@@ -109,3 +109,28 @@ def test_evaluate_names_the_run_that_is_meant(wsi: Cli, tiles: Path, model: Path
     answer = wsi("evaluate", "--model", model, "--data", tiles, "--run", "22")
     assert answer.code == 2
     assert "no tile belongs to the run '22' (did you mean '2'?)" in answer.errors[0]
+
+
+def test_export_writes_a_model_that_answers_as_ours(wsi: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny.pt"
+    command = ("models", "export", model, "--format", "torchscript", "--out", out)
+    answer = wsi(*command, "--json")
+    assert answer.code == 0, answer.err
+    document = json.loads(answer.out)
+    assert document["path"] == str(out)
+    assert document["difference"]["score"] < 1e-4
+    assert "compared with the detector" in answer.err
+    assert out.stat().st_size > 0
+    again = wsi(*command)
+    assert again.code == 2
+    assert "is there already" in again.errors[0]
+
+
+def test_export_refuses_an_unknown_model_or_format(wsi: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    answer = wsi("models", "export", "endonuke", "--format", "onnx", "--out", out)
+    assert answer.code == 2
+    assert "model 'endonuke' is neither bundled nor a folder" in answer.errors[0]
+    answer = wsi("models", "export", model, "--format", "torch", "--out", out)
+    assert answer.code == 2
+    assert "format 'torch' is unknown" in answer.errors[0]

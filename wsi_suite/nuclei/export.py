@@ -22,7 +22,7 @@ from wsi_suite.nuclei.detector import Compute, Detector
 from wsi_suite.nuclei.export_check import Difference, compare_peaks, sample_picture
 from wsi_suite.nuclei.export_instanseg import write_instanseg
 from wsi_suite.nuclei.export_onnx import write_onnx
-from wsi_suite.nuclei.export_script import script_detector
+from wsi_suite.nuclei.export_script import load_script, save_script, script_detector
 from wsi_suite.nuclei.weights import ModelFolder
 
 
@@ -103,10 +103,10 @@ def describe_model(model: ModelFolder) -> dict[str, Any]:
 
 
 def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -> Difference:
-    torch.jit.save(script_detector(detector.model), path)
+    save_script(script_detector(detector.model), path)
     picture = sample_picture(detector.spec.network.align_px)
     # From a score of 0 every local maximum counts, so that the whole picture is compared.
-    points, score, label, _ = torch.jit.load(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
+    points, score, label, _ = load_script(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
     (peaks,) = detector.detect(picture[None], min_score=0.0)
     return compare_peaks(peaks, points.numpy(), score=score.numpy(), label=label.numpy())
 

@@ -21,7 +21,7 @@ import yaml
 
 from wsi_suite.nuclei.detector import Detector
 from wsi_suite.nuclei.export_check import Difference, sample_picture
-from wsi_suite.nuclei.export_script import script_painter
+from wsi_suite.nuclei.export_script import load_script, save_script, script_painter
 from wsi_suite.nuclei.stretch import PERCENTILES, stretch, stretch_limits
 from wsi_suite.nuclei.weights import ModelSpec
 
@@ -48,11 +48,10 @@ def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> 
     """Make the folder, and run its model on a stretched picture."""
     folder.mkdir()
     spec = detector.spec
-    script = script_painter(detector.model)
-    torch.jit.save(script, folder / SCRIPT_FILE)
+    save_script(script_painter(detector.model), folder / SCRIPT_FILE)
     picture = sample_picture(spec.network.align_px)
     stretched = stretch(picture, *stretch_limits(picture))
-    labels, classes = torch.jit.load(folder / SCRIPT_FILE)(_as_input(stretched))
+    labels, classes = load_script(folder / SCRIPT_FILE)(_as_input(stretched))
     np.save(folder / "test-input.npy", picture.transpose(2, 0, 1)[None].astype(np.float32))
     np.save(folder / "test-labels.npy", labels.numpy())
     np.save(folder / "test-classes.npy", classes.numpy())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Optional
 
 import torch
@@ -234,6 +235,18 @@ def script_painter(model: ModelFolder) -> torch.jit.ScriptModule:
     detector = script_detector(model)
     with _quiet_torchscript():
         return torch.jit.script(LabelPainter(detector).eval())
+
+
+def save_script(script: torch.jit.ScriptModule, path: Path) -> None:
+    """Write a compiled module to a file."""
+    with _quiet_torchscript():
+        torch.jit.save(script, path)
+
+
+def load_script(path: Path) -> torch.jit.ScriptModule:
+    """Read a compiled module from a file."""
+    with _quiet_torchscript():
+        return torch.jit.load(path)
 
 
 @contextmanager
