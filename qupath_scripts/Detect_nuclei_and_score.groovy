@@ -51,7 +51,7 @@ def ui = Ui.newInstance("Detect nuclei and score", Dialogs, isShown ? getQuPath(
 // The program that starts the service, as a list of arguments.
 def program = {
     def remembered = PathPrefs.createPersistentPreference("wsiSuiteProgram", "")
-    def told = Service.program(new File(folder, "program.txt"), remembered.get())
+    def told = Service.program(new File(folder, "wsi-suite.program"), remembered.get())
     if (told == null && isShown && ui.ask("Where is the program wsi-suite? Choose its file.", false)) {
         def chosen = promptForFile()?.getPath()
         remembered.set(chosen)

@@ -57,5 +57,5 @@ def install_scripts(
         stdout.print(str(each.folder), soft_wrap=True)
     say(
         "Next, once, in QuPath: Automate > User scripts... > WSI Suite > Install menu, then "
-        "Run > Run in the window that opens. From then on: Extensions > WSI Suite."
+        "press Run in the window that opens. From then on: Extensions > WSI Suite."
     )

@@ -19,10 +19,10 @@ from wsi_suite.resources import qupath_scripts_folder
 SCRIPTS_FOLDER = Path("scripts", "WSI Suite")
 """Where scripts go, below QuPath's user directory."""
 
-PROGRAM_FILE = "program.txt"
+PROGRAM_FILE = "wsi-suite.program"
 """What starts the suite, one argument a line: the scripts start the service with it."""
 
-RECORD_FILE = "installed.json"
+RECORD_FILE = "wsi-suite.installed"
 """What was installed: ``version`` and ``files``, SHA-256 by name."""
 
 _SUFFIXES = (".groovy", ".gvy")  # scripts, and the libraries that QuPath's menu leaves out
