@@ -107,7 +107,8 @@ class NucleiData {
     /**
      * Write objects as GeoJSON, one a line, in the memory of one.
      *
-     * QuPath's own export leaves out the metadata of detections before 0.6.
+     * QuPath's own export leaves out the metadata of detections before 0.6. Nuclei that somebody
+     * deleted are left out; one that was added is an annotation, whatever it was drawn as.
      *
      * @param states  objects, and what is to stand as "state" in their metadata; null: nothing
      */
@@ -116,6 +117,8 @@ class NucleiData {
             writer.write('{"type":"FeatureCollection","features":[')
             String separator = "\n"
             for (Map.Entry<PathObject, String> entry : states.entrySet()) {
+                if (entry.getValue() == Nuclei.DELETED)
+                    continue
                 writer.write(separator)
                 writer.write(feature(entry.getKey(), entry.getValue()))
                 separator = ",\n"
@@ -126,7 +129,8 @@ class NucleiData {
 
     private static String feature(PathObject object, String state) {
         Map<String, Object> properties = [
-            objectType: (Object) (object.isAnnotation() ? "annotation" : "detection"),
+            objectType: (Object) (object.isAnnotation() || state == Nuclei.ADDED ? "annotation" :
+                "detection"),
             isLocked: object.isLocked()]
         if (object.getName() != null)
             properties.put("name", object.getName())

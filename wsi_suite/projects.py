@@ -5,6 +5,7 @@ One image that fails never stops the others.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -129,6 +130,7 @@ def push_results(
     """
     transfers: list[Transfer] = []
     pushed: dict[tuple[int, str], Path] = {}
+    content_of = functools.cache(_content_of)
     with Project(project, create=create) as opened:
         images = opened.images()
         for folder in _results_folders(folders):
@@ -138,7 +140,7 @@ def push_results(
                 first = pushed.setdefault(result.identity.content, folder)
                 if first != folder:
                     raise InputError(f"{folder}: of the same slide as {first}; push one of the two")
-                image, notes = _image_of(result, images, opened)
+                image, notes = _image_of(result, images, project=opened, content_of=content_of)
                 answer = opened.push(
                     image,
                     table=folder / TABLE_NAME,
@@ -146,7 +148,7 @@ def push_results(
                     image_type=image_type,
                     shape=shape,
                     discard_corrections=discard_corrections,
-                    progress=lambda fraction, name=folder.name: progress(name, fraction),
+                    progress=functools.partial(progress, folder.name),
                 )
             except WsiSuiteError as error:
                 transfers.append(Transfer(folder.name, folder, error=error))
@@ -311,14 +313,24 @@ def _scores_of(region: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _image_of(
-    result: _Result, images: list[ProjectImage], project: Project
+    result: _Result,
+    images: list[ProjectImage],
+    *,
+    project: Project,
+    content_of: Callable[[Path], tuple[int, str] | None],
 ) -> tuple[ProjectImage, tuple[str, ...]]:
     """Return the image of a result's slide, added where it is missing, and what is to be told."""
     here = [image for image in images if _is_at(image, result.slide)]
     notes: tuple[str, ...] = ()
     if not here:
-        here = [image for image in images if _holds(image, result.identity)]
-        notes = tuple(f"the slide was moved: it is now {image.path}" for image in here[:1])
+        # A copy of the slide has its name; one that is gone may have been given another.
+        named = [image for image in images if _is_called(image, result.identity.name)]
+        likely = named if result.slide.exists() else [*named, *images]
+        content = result.identity.content
+        copy = next((one for one in likely if one.path and content_of(one.path) == content), None)
+        if copy is not None:
+            here = [image for image in images if image.path == copy.path]
+            notes = (f"the slide was moved: it is now {copy.path}",)
     if not here:
         lost = [image for image in images if _lost(image, result.identity.name)]
         if lost:
@@ -360,18 +372,20 @@ def _is_at(image: ProjectImage, path: Path) -> bool:
     return image.path is not None and image.path.resolve() == path.resolve()
 
 
-def _holds(image: ProjectImage, identity: SlideIdentity) -> bool:
-    """Return whether an image is a copy of a slide."""
-    if image.path is None or not image.path.exists():
-        return False
+def _is_called(image: ProjectImage, name: str) -> bool:
+    return image.path is not None and image.path.name == name
+
+
+def _content_of(path: Path) -> tuple[int, str] | None:
+    """Return what copies of a slide share; ``None`` where there is no slide."""
     try:
-        return SlideIdentity.of(image.path).content == identity.content
+        return SlideIdentity.of(path).content
     except SlideError:
-        return False
+        return None
 
 
 def _lost(image: ProjectImage, name: str) -> bool:
-    return image.path is not None and image.path.name == name and not image.path.exists()
+    return _is_called(image, name) and image.path is not None and not image.path.exists()
 
 
 def _file_of(image: ProjectImage) -> Path:

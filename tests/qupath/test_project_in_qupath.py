@@ -1,0 +1,274 @@
+"""Pushes and pulls with a real QuPath."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pushed import InQuPath, Results, make_results
+from shapely.geometry import MultiPolygon, box
+
+from wsi_suite.errors import InputError
+from wsi_suite.geometry import Roi
+from wsi_suite.projects import Transfer, project_batches, pull_project, push_results
+from wsi_suite.qupath.labels import read_labels
+from wsi_suite.synthetic import Truth
+
+pytestmark = [pytest.mark.qupath, pytest.mark.slow]
+
+SHOWN = """[n: hierarchy.detectionObjects.size(), type: imageData.imageType.name(),
+ ids: hierarchy.detectionObjects*.ID*.toString(),
+ classes: hierarchy.detectionObjects.countBy { it.pathClass.toString() },
+ first: ours ? ours[0].measurementList.get("Nucleus: DAB OD mean") : null]"""
+
+
+def push(results: Results | Path, project: Path, **options: object) -> Transfer:
+    folder = results if isinstance(results, Path) else results.folder
+    (done,) = push_results([folder], project, create=True, **options)  # type: ignore[arg-type]
+    if done.error is not None:
+        raise done.error
+    return done
+
+
+def test_a_push_puts_in_what_the_results_hold(results: Results, qupath: InQuPath) -> None:
+    done = push(results, qupath.project)
+    assert done.counts["placed"] == len(results.nuclei)
+    assert done.backup is None
+    seen = qupath(SHOWN)
+    assert seen["n"] == len(results.nuclei)
+    assert seen["type"] == "BRIGHTFIELD_H_DAB"
+    scores = results.summary["scores"]
+    for compartment in ("Epithelium", "Stroma"):
+        for intensity in ("Negative", "1+", "2+", "3+"):
+            expected = scores[compartment][intensity]
+            assert seen["classes"].get(f"{compartment}: {intensity}", 0) == expected
+
+
+def test_a_second_push_changes_nothing(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    before = qupath(SHOWN)
+    done = push(results, qupath.project)
+    assert done.counts == {
+        "placed": len(results.nuclei),
+        "removed": len(results.nuclei),
+        "changed": 0,
+        "deleted": 0,
+        "added": 0,
+        "suppressed": 0,
+        "regions": 0,
+    }
+    assert done.backup is not None
+    assert done.backup.is_file()
+    after = qupath(SHOWN + "+ [images: project.imageList.size()]")
+    assert after.pop("images") == 1
+    assert sorted(after.pop("ids")) == sorted(before.pop("ids"))
+    assert after == before
+
+
+EDIT = """
+ours[0].setPathClass(PathClass.fromString("Ignore*"))
+ours[1].setName("mitosis")
+ours[2].setLocked(true)
+ours[3].setROI(ours[3].ROI.translate(40, 0))
+ours[4].setPathClass(PathClass.fromString(ours[4].pathClass.toString().split(": ")[0] + ": 3+"))
+hierarchy.removeObjects(ours[5..8], true)
+def plane = ImagePlane.defaultPlane
+def stroma = PathClass.fromString("Stroma")
+def points = ROIs.createPointsROI([3.0, 9.0] as double[], [5.0, 5.0] as double[], plane)
+def small = ROIs.createEllipseROI(20, 4, 20, 20, plane)
+def large = ROIs.createRectangleROI(0, 0, 400, 400, plane)
+def foreign = PathObjects.createDetectionObject(large, PathClass.fromString("Tumor"))
+hierarchy.addObjects([PathObjects.createAnnotationObject(points, stroma),
+    PathObjects.createAnnotationObject(small, stroma),
+    PathObjects.createAnnotationObject(large, stroma),
+    PathObjects.createAnnotationObject(small, PathClass.fromString("Tumor")), foreign])
+[kept: ours[0..3]*.ID*.toString(), gone: ours[5..8]*.ID*.toString(), other: foreign.ID.toString(),
+ at: ours[3].ROI.centroidX]
+"""
+
+
+@pytest.fixture
+def edited(results: Results, qupath: InQuPath) -> dict[str, object]:
+    """A pushed project in which somebody changed 4, deleted 4 and added 3 nuclei."""
+    push(results, qupath.project)
+    edits: dict[str, object] = qupath(EDIT)
+    return edits
+
+
+def test_corrections_survive_pushes(
+    results: Results, qupath: InQuPath, edited: dict[str, list[str]]
+) -> None:
+    for _ in range(2):  # deletions are remembered over the second push, too
+        done = push(results, qupath.project)
+        assert {key: done.counts[key] for key in ("changed", "deleted", "added")} == {
+            "changed": 4,
+            "deleted": 4,
+            "added": 3,
+        }
+        assert done.counts["suppressed"] >= 8
+        assert done.counts["placed"] + done.counts["suppressed"] == len(results.nuclei)
+    seen = qupath(
+        SHOWN + "+ [moved: hierarchy.detectionObjects.find"
+        f" {{ it.ID.toString() == '{edited['kept'][3]}' }}.ROI.centroidX,"
+        " annotations: hierarchy.annotationObjects.size()]"
+    )
+    assert set(edited["kept"]) <= set(seen["ids"])
+    assert not set(edited["gone"]) & set(seen["ids"])
+    assert edited["other"] in seen["ids"]
+    assert seen["moved"] == edited["at"]
+    assert seen["annotations"] == 4
+    assert len(seen["ids"]) == len(set(seen["ids"]))
+
+
+def test_corrections_can_be_discarded(
+    results: Results, qupath: InQuPath, edited: dict[str, list[str]]
+) -> None:
+    done = push(results, qupath.project, discard_corrections=True)
+    assert done.counts["placed"] == len(results.nuclei)
+    assert done.counts["suppressed"] == done.counts["deleted"] == 0
+    seen = qupath(SHOWN)
+    assert {*edited["gone"], *edited["kept"], edited["other"]} <= set(seen["ids"])
+    assert push(results, qupath.project).counts["deleted"] == 0
+
+
+def test_a_cleared_image_is_filled_again(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    qupath("hierarchy.clearAll(); null")
+    done = push(results, qupath.project)
+    assert done.counts["deleted"] == 0
+    assert done.counts["placed"] == len(results.nuclei)
+
+
+def test_a_pull_tells_what_became_of_each_nucleus(
+    results: Results, qupath: InQuPath, edited: dict[str, list[str]], tmp_path: Path
+) -> None:
+    untouched = len(results.nuclei) - 8
+    (done,) = pull_project(qupath.project, tmp_path / "pulled")
+    assert done.counts == {
+        "untouched": untouched,
+        "corrected": 4,
+        "deleted": 4,
+        "added": 3,
+        "annotations": 4,
+    }
+    assert done.folder is not None
+    with (done.folder / "nuclei.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    states = [row["state"] for row in rows]
+    assert [states.count(state) for state in ("untouched", "corrected", "deleted", "added")] == [
+        untouched,
+        4,
+        4,
+        3,
+    ]
+    ignored = next(row for row in rows if row["class"] == "Ignore*")
+    assert ignored["pushed_class"] in ("Epithelium", "Stroma")
+    labels = read_labels(done.folder / "nuclei.geojson", mpp=0.25)
+    assert np.bincount(labels.states, minlength=4).tolist() == [untouched, 4, 3, 0]
+    drawn = json.loads((done.folder / "annotations.geojson").read_text("utf-8"))
+    assert len(drawn["features"]) == 4
+    (again,) = pull_project(qupath.project, tmp_path / "pulled")
+    assert again.error is not None
+    assert "--overwrite" in str(again.error)
+
+
+def test_scored_regions_are_annotations_once(
+    slide: tuple[Path, Truth], qupath: InQuPath, tmp_path: Path
+) -> None:
+    rois = (
+        Roi("mine", "Tumor", MultiPolygon([box(100, 100, 500, 500)])),
+        Roi("drawn", None, MultiPolygon([box(500, 100, 800, 500)])),
+    )
+    results = make_results(tmp_path / "r" / "B12", slide=slide[0], truth=slide[1], rois=rois)
+    push(results, qupath.project)
+    qupath(
+        "def roi = ROIs.createRectangleROI(500, 100, 300, 400, ImagePlane.defaultPlane);"
+        "hierarchy.addObject(PathObjects.createAnnotationObject(roi)); null"
+    )
+    done = push(results, qupath.project)
+    assert done.counts["regions"] == 1  # where somebody drew the same, QuPath shows scores there
+    seen = qupath("""hierarchy.annotationObjects.collect { [name: it.name, locked: it.locked,
+        type: it.pathClass?.toString(), h: it.measurementList.get("wsi-suite: Stroma: H-score")] }
+        .sort { it.name }""")
+    ours = next(each for each in seen if each["name"] == "mine")
+    assert len(seen) == 2
+    assert ours["locked"] is True
+    assert ours["type"] == "Tumor"
+    expected = results.summary["regions"][0]["scores"]["Stroma"]["h_score"]
+    assert ours["h"] == pytest.approx(expected)
+
+
+def test_what_the_user_set_is_kept_unless_asked(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    estimated = """imageData.setColorDeconvolutionStains(qupath.lib.color.ColorDeconvolutionStains
+        .parseColorDeconvolutionStainsArg('{"Name":"mine","Stain 1":"Hematoxylin",
+        "Values 1":"0.7 0.6 0.39","Stain 2":"DAB","Values 2":"0.3 0.5 0.81",
+        "Background":"240 240 240"}')); null"""
+    qupath(estimated)
+    red = "imageData.colorDeconvolutionStains.maxRed"
+    done = push(results, qupath.project)
+    assert any("stain vectors" in note for note in done.notes)
+    assert qupath(red) == 240
+    push(results, qupath.project, image_type="brightfield_h_dab")
+    assert qupath(red) == 255
+
+
+def test_another_size_is_refused_with_both(
+    slide: tuple[Path, Truth], results: Results, qupath: InQuPath, tmp_path: Path
+) -> None:
+    other = make_results(
+        tmp_path / "r" / "B12", slide=slide[0], truth=slide[1], size_px0=[901, 700]
+    )
+    with pytest.raises(InputError, match=r"900 x 700 px in the project .* 901 x 700"):
+        push(other, qupath.project)
+
+
+def test_a_slide_that_was_moved_is_found(
+    slide: tuple[Path, Truth], qupath: InQuPath, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "B12.tif", tmp_path / "elsewhere" / "other name.tif"
+    shutil.copy(slide[0], here)
+    results = make_results(tmp_path / "r" / "B12", slide=here, truth=slide[1])
+    there.parent.mkdir()
+    shutil.copy(here, there)
+    renamed = make_results(tmp_path / "r2" / "B12", slide=there, truth=slide[1])
+    push(renamed, qupath.project)
+    here.unlink()
+    done = push(results, qupath.project)
+    assert done.image == "other name.tif"
+    assert any("moved" in note for note in done.notes)
+    there.unlink()
+    with pytest.raises(InputError, match="is missing; open the project in QuPath"):
+        push(renamed, qupath.project)
+
+
+def test_a_damaged_data_file_is_never_overwritten(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    (data,) = qupath.project.glob("data/*/data.qpdata")
+    data.write_bytes(data.read_bytes()[:2000])
+    damaged = data.read_bytes()
+    (done,) = push_results([results.folder], qupath.project)
+    assert "cannot read the objects" in str(done.error)
+    assert data.read_bytes() == damaged
+
+
+def test_images_and_regions_of_a_project(
+    results: Results, qupath: InQuPath, slide: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    push(results, qupath.project)
+    qupath(
+        "def roi = ROIs.createRectangleROI(100, 100, 300, 200, ImagePlane.defaultPlane);"
+        "hierarchy.addObject(PathObjects.createAnnotationObject(roi,"
+        "PathClass.fromString('Tumor'))); null"
+    )
+    (batch,), refused = project_batches(qupath.project, in_class="Tumor", folder=tmp_path)
+    assert not refused
+    assert batch.slides == (slide[0].resolve(),)
+    assert batch.rois is not None
+    assert [path.name for path in batch.rois.iterdir()] == ["B12 größer.geojson"]
+    (batch,), _ = project_batches(qupath.project, in_class="Stroma", folder=tmp_path)
+    assert batch.rois is None
