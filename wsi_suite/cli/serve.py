@@ -65,7 +65,7 @@ def serve(
     settings = ServiceSettings(
         host=host,
         port=port,
-        roots=tuple(allow_root or ()),
+        roots=tuple(folder.absolute() for folder in allow_root or ()),
         idle_minutes=idle_minutes,
         device=device or "auto",
         model=model or ServiceSettings.model,

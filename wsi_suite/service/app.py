@@ -133,12 +133,12 @@ def _add_jobs(router: APIRouter, analyst: Analyst, jobs: JobQueue, roots: Roots)
         """List all jobs that are remembered, oldest first."""
         return jobs.jobs()
 
-    @router.get("/jobs/{job_id}", responses=_problems(404), tags=["jobs"])
+    @router.get("/jobs/{job_id}", responses=_problems(404, 422), tags=["jobs"])
     def show(job_id: str) -> Job:
         """Say where a job stands."""
         return _there(jobs.job(job_id))
 
-    @router.delete("/jobs/{job_id}", responses=_problems(404), tags=["jobs"])
+    @router.delete("/jobs/{job_id}", responses=_problems(404, 422), tags=["jobs"])
     def cancel(job_id: str) -> Job:
         """Cancel a job, or forget one that is over."""
         return _there(jobs.cancel(job_id))
@@ -146,7 +146,7 @@ def _add_jobs(router: APIRouter, analyst: Analyst, jobs: JobQueue, roots: Roots)
     @router.get(
         "/jobs/{job_id}/nuclei",
         response_class=StreamingResponse,
-        responses=_problems(404, 409)
+        responses=_problems(404, 409, 422)
         | {
             200: {
                 "description": "A GeoJSON FeatureCollection per region, each after a record"
