@@ -10,7 +10,7 @@ def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
 def own = new File(folder, "Install_menu.groovy")
-def (Ui) = evaluate(new File(folder, "Libraries.gvy")).call("Ui")
+def libraries = evaluate(new File(folder, "Libraries.gvy"))
 
 if (getQuPath() == null)
     throw new IllegalStateException("QuPath runs without a window, so there is no menu.")
@@ -29,8 +29,13 @@ if (getQuPath() == null)
     }
 }
 
-if (Platform.isFxApplicationThread())
-    return  // QuPath starts, and nobody wants to read anything
+// What takes seconds is done before somebody waits for it.
+def warmUp = { libraries.call("Ui", "Slide", "Service", "GeoJson", "Nuclei", "Thresholds") }
+if (Platform.isFxApplicationThread()) {  // QuPath starts, and nobody wants to read anything
+    Thread.startDaemon("wsi-suite libraries", warmUp)
+    return
+}
+def (Ui) = warmUp.call()
 if (!PathPrefs.metaClass.respondsTo(PathPrefs, "startupScriptProperty")) {
     Dialogs.showMessageDialog("WSI Suite", "Extensions > WSI Suite is there until QuPath is closed. " +
         "From QuPath 0.5 on it can be there always.")

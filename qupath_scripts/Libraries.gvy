@@ -9,7 +9,7 @@ import org.codehaus.groovy.control.CompilerConfiguration
 
 def folder = new File(getClass().getProtectionDomain().getCodeSource().getLocation().toURI()).getParentFile()
 
-return { String... names ->
+def load = { String... names ->
     def files = folder.listFiles().findAll { it.getName().endsWith(".gvy") }
     def state = files.collectEntries { [it.getPath(), it.lastModified()] }
     def window = qupath.lib.gui.QuPathGUI.getInstance()?.getStage()
@@ -23,4 +23,10 @@ return { String... names ->
         window?.getProperties()?.put("wsi-suite libraries", [state: state, loader: loader])
     }
     names.collect { loader.loadClass(it) }
+}
+
+return { String... names ->
+    synchronized (GroovyObject) {  // two scripts at a time would compile the same
+        load(names)
+    }
 }

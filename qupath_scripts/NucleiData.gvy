@@ -4,6 +4,7 @@
  * A library, not a script; Nuclei.gvy is loaded before it.
  */
 
+import com.google.gson.JsonParser
 import groovy.transform.CompileStatic
 import qupath.lib.io.GsonTools
 import qupath.lib.measurements.MeasurementList
@@ -157,7 +158,8 @@ class NucleiData {
             metadata.put("state", state)
         properties.put("metadata", metadata)
         Map<String, Object> feature = [type: (Object) "Feature", id: object.getID().toString(),
-            geometry: GsonTools.getInstance().toJsonTree(object.getROI(), ROI),
+            // Not toJsonTree: QuPath's writer of shapes needs a text to write to.
+            geometry: JsonParser.parseString(GsonTools.getInstance().toJson(object.getROI(), ROI)),
             properties: properties]
         return GsonTools.getInstance().toJson(feature)
     }

@@ -29,7 +29,7 @@ class Service {
     static final int IDLE_MINUTES = 60
 
     /** Seconds that a service may take until it answers; loading its libraries takes some. */
-    static final int START_SECONDS = 90
+    static final int START_SECONDS = 180
 
     private static final Gson JSON = new GsonBuilder().serializeNulls().create()
 
@@ -261,11 +261,11 @@ class Service {
             }
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
-            lines << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
+            lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
                 "; ${counts.suppressed} new nuclei there were left out. The scores above do not " +
                 "count corrections, QuPath's measurements do.").toString()
-        if (summary.warnings instanceof List)
-            lines.addAll((summary.warnings as List).collect { text(it) })
+        def warnings = summary.warnings instanceof List ? (summary.warnings as List).collect { text(it) } : []
+        lines.addAll(warnings ? [""] + warnings : [])
         lines.join("\n")
     }
 

@@ -8,7 +8,9 @@
 import javafx.application.Platform
 import javafx.scene.control.ButtonType
 import javafx.scene.control.Dialog
+import javafx.scene.control.Label
 import javafx.scene.control.ProgressBar
+import javafx.scene.layout.VBox
 import org.slf4j.LoggerFactory
 
 import java.util.concurrent.CancellationException
@@ -101,10 +103,13 @@ class Ui {
 
     /** How far work is, and whether someone wants it to end. */
     static class Progress {
+        private boolean shown = false
+        private boolean committed = false
         private volatile boolean cancelled = false
-        private volatile boolean closing = false
-        private Dialog dialog = null
-        private ProgressBar bar = null
+        // Touched by the thread that draws alone.
+        private Dialog dialog
+        private Label label
+        private ProgressBar bar
 
         boolean isCancelled() {
             cancelled
@@ -112,10 +117,10 @@ class Ui {
 
         /** Tell how far work is (0 to 1, less where it is not known); false: it is to end. */
         boolean tell(double fraction, String message) {
-            if (dialog != null)
+            if (shown)
                 Platform.runLater {
                     if (!cancelled)
-                        dialog.setContentText(message)
+                        label.setText(message)
                     bar.setProgress(fraction < 0 ? ProgressBar.INDETERMINATE_PROGRESS : fraction)
                 }
             !cancelled
@@ -126,47 +131,44 @@ class Ui {
             synchronized (this) {
                 if (cancelled)
                     throw new CancellationException()
-                closing = true
+                committed = true
             }
             tell(-1, message)
-            if (dialog != null)
-                onFxThread { dialog.getDialogPane().lookupButton(ButtonType.CANCEL).setDisable(true) }
+            if (shown)
+                Platform.runLater { dialog.getDialogPane().lookupButton(ButtonType.CANCEL).setDisable(true) }
         }
 
         private void show(String title, String header, Object owner) {
-            onFxThread {
+            shown = true
+            Platform.runLater {
+                label = new Label()
                 bar = new ProgressBar(ProgressBar.INDETERMINATE_PROGRESS)
-                bar.setPrefWidth(420)
+                bar.setPrefWidth(440)
                 dialog = new Dialog()
                 dialog.initOwner(owner)
                 dialog.setTitle(title)
                 dialog.setHeaderText(header)
-                dialog.setContentText("")
+                dialog.getDialogPane().setContent(new VBox(8, label, bar))
                 dialog.getDialogPane().getButtonTypes().add(ButtonType.CANCEL)
-                dialog.setOnCloseRequest { event -> if (!mayClose()) event.consume() }
+                dialog.setOnCloseRequest { event -> if (cancel()) event.consume() }
                 dialog.show()
             }
         }
 
-        /** The Cancel button and the window's own: ask work to end, and stay until it has. */
-        private synchronized boolean mayClose() {
-            if (closing)
-                return true
+        /** The Cancel button and the window's own: ask work to end; the window stays until it has. */
+        private synchronized boolean cancel() {
+            if (committed)
+                return false
             cancelled = true
-            dialog.setContentText("Cancelling ...")
-            false
+            label.setText("Cancelling ...")
+            true
         }
 
         private void close() {
-            closing = true
-            onFxThread { dialog.close() }
-        }
-
-        private static void onFxThread(Closure work) {
-            if (Platform.isFxApplicationThread())
-                work.call()
-            else
-                Platform.runLater(work)
+            synchronized (this) {
+                committed = true
+            }
+            Platform.runLater { dialog.close() }
         }
     }
 }

@@ -161,8 +161,10 @@ def test_the_report_tells_scores_and_corrections(groovy):
         "120 nuclei in 1 annotation.",
         "Epithelium: H-score 187.3",
         "No Stroma: H-score",
+        "",
         "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out. The scores above "
         "do not count corrections, QuPath's measurements do.",
+        "",
         "Thresholds are not calibrated.",
     ]
 
