@@ -148,7 +148,7 @@ class TestQuPathFolder:
             path.name for path in qupath_folder.iterdir()
         }
         text = (qupath_folder / "tiny_README.md").read_text("utf-8")
-        assert "tile padding of 64 or more" in text
+        assert "tile padding of\n64 or more" in text
         assert text.endswith("Fails everywhere.\n")
 
     def test_the_extension_finds_what_it_looks_for(self, qupath_folder):

@@ -31,8 +31,9 @@ _README = """# {name}
 
 A nucleus detector of wsi-suite {version} for QuPath's InstanSeg extension (QuPath 0.6 and later).
 
-Put this folder into the model directory that the extension names in its window, choose
-`{name}` there, all three channels (red, green, blue), and a tile padding of {padding} or more.
+Put this folder into the folder `local` of the model directory that the extension names in its
+window. Choose `{name}` there, all three channels (red, green, blue), and a tile padding of
+{padding} or more.
 Nuclei come as detections of the classes {classes}: discs of the size of a nucleus around the
 detected centres, no outlines. Scores below {min_score} are left out; a script may ask for another
 threshold: `.arg("min_score", 0.4)`.

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -62,7 +61,7 @@ class PointDetector(nn.Module):
     def forward(
         self,
         rgb: Tensor,
-        min_score: Optional[float] = None,  # noqa: UP045
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the nuclei of one picture of any size.
 
@@ -109,7 +108,7 @@ class LabelPainter(nn.Module):
     def forward(
         self,
         x: Tensor,
-        args: Optional[dict[str, Tensor]] = None,  # noqa: UP045
+        args: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a label image and the class of every label.
 
@@ -126,7 +125,7 @@ class LabelPainter(nn.Module):
             ``(1, 1, H, W)`` float32, 0 for background and 1 .. N for the nuclei; and ``(M, 1)``
             float32, the class of label i in row i - 1, with one row where there is no nucleus.
         """
-        min_score: Optional[float] = None  # noqa: UP045
+        min_score: float | None = None
         if args is not None and "min_score" in args:
             min_score = float(args["min_score"].item())
         points, _, label, radius = self.detector(x[0].clamp(0, 1) * 255, min_score)
@@ -246,7 +245,8 @@ def save_script(script: torch.jit.ScriptModule, path: Path) -> None:
 def load_script(path: Path) -> torch.jit.ScriptModule:
     """Read a compiled module from a file."""
     with _quiet_torchscript():
-        return torch.jit.load(path)
+        script: torch.jit.ScriptModule = torch.jit.load(path)
+    return script
 
 
 @contextmanager
