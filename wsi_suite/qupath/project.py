@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -225,20 +226,21 @@ class Project:
             )
         )
 
-    def close(self) -> None:
-        """End the process."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+    def close(self) -> int | None:
+        """End the process and return its exit code, ``None`` where there was none."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
         try:
-            self._process.wait(timeout=20)
+            return process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+            process.kill()
+            return process.wait()
 
     def _ask(
         self,
@@ -278,7 +280,7 @@ class Project:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             for line in process.stdout:
-                answer = json.loads(line)
+                answer = _parsed(line)
                 if "progress" not in answer:
                     return _unpacked(answer)
                 if progress is not None:
@@ -289,9 +291,7 @@ class Project:
 
     def _death(self) -> WsiSuiteError:
         """Return the error of a process that ended without an answer."""
-        assert self._process is not None
-        code = self._process.wait()
-        self._process = None
+        code = self.close()
         self._log.seek(0)
         said = [line.strip() for line in self._log if line.strip()][-1:]
         self._log.seek(0, os.SEEK_END)
@@ -300,6 +300,14 @@ class Project:
             f"{'; ' + said[0][:200] if said else ''}); the image's data are as QuPath saves them, "
             "whole or as before: run again, with more memory free where it was short"
         )
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise WsiSuiteError(f"QuPath's process gave no answer but: {line.strip()[:200]}") from None
+    return answer
 
 
 def _unpacked(answer: dict[str, Any]) -> Any:  # noqa: ANN401

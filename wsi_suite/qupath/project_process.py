@@ -110,6 +110,8 @@ def _start_java() -> str:
         where = f" in PAQUO_QUPATH_DIR={named}" if named else ""
         raise ConfigError(f"QuPath was not found{where} ({error}); {GET_QUPATH}") from None
     except Exception as error:  # of JPype and of the JVM, many kinds
+        while error.__context__ is not None:  # the first one tells most
+            error = error.__context__  # type: ignore[assignment]
         raise ConfigError(
             f"QuPath's Java does not start ({_in_words(error)}); install QuPath anew, of the same "
             f"architecture as Python, or {GET_QUPATH}"

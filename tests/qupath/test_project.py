@@ -1,0 +1,192 @@
+"""The outside of a project: what is refused, and what its process may do to us."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from wsi_suite.errors import ConfigError, InputError, WsiSuiteError
+from wsi_suite.qupath import project as project_module
+from wsi_suite.qupath import running
+from wsi_suite.qupath.project import Project, check_project, project_file
+from wsi_suite.qupath.project_objects import check_frame
+
+FRAME = {
+    "server": "OpenslideImageServer",
+    "args": [],
+    "width": 900,
+    "height": 700,
+    "mpp": [0.25, 0.25],
+    "moved": False,
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project file that looks like one."""
+    file = tmp_path / "study" / "project.qpproj"
+    (file.parent / "data" / "1").mkdir(parents=True)
+    file.write_text('{"version": "0.6.0", "images": []}', "utf-8")
+    return file
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Let the process be a Python program: `body` runs for each request, as `request`."""
+    program = f"""
+import json, os, sys, signal
+def say(**message): print(json.dumps(message), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "open":
+        say(result={{"version": "0.6.0"}})
+        continue
+{body}
+"""
+    monkeypatch.setattr(project_module, "_COMMAND", (sys.executable, "-c", program))
+
+
+def test_a_project_is_its_file_or_its_folder(tmp_path: Path) -> None:
+    assert project_file(tmp_path) == tmp_path / "project.qpproj"
+    assert project_file(tmp_path / "other.qpproj") == tmp_path / "other.qpproj"
+
+
+def test_what_is_no_project_is_refused(project: Path, tmp_path: Path) -> None:
+    check_project(project.parent, create=False, writes=True)
+    with pytest.raises(InputError, match="--create makes one"):
+        check_project(tmp_path / "absent", create=False, writes=True)
+    check_project(tmp_path / "absent", create=True, writes=True)
+    with pytest.raises(InputError, match="neither a QuPath project nor empty"):
+        check_project(tmp_path, create=True, writes=True)
+    for content in ("", "{}", "[1]", '{"version": 1', "\xff"):
+        project.write_text(content, "latin-1")
+        with pytest.raises(InputError, match=r"damaged one; .*project\.qpproj\.backup"):
+            check_project(project, create=True, writes=False)
+
+
+def test_a_read_only_project_is_refused_by_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = project.parent / "data" / "1"
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and access(path, mode))
+    with pytest.raises(InputError, match=r"data.1: the project is read-only"):
+        check_project(project, create=False, writes=True)
+    check_project(project, create=False, writes=False)
+
+
+def test_without_qupath_an_error_says_how_to_get_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PAQUO_QUPATH_DIR", str(tmp_path / "nowhere"))
+    with (
+        Project(project) as opened,
+        pytest.raises(ConfigError, match=r"not found in .*nowhere.*paquo get_qupath"),
+    ):
+        opened.images()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="QuPath's folders differ between systems")
+def test_a_java_that_does_not_start_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = tmp_path / "QuPath" / "lib" / "runtime" / "lib" / "server"
+    server.mkdir(parents=True)
+    (tmp_path / "QuPath" / "lib" / "app").mkdir()
+    (server / "libjvm.so").write_bytes(b"of another architecture")
+    monkeypatch.setenv("PAQUO_QUPATH_DIR", str(tmp_path / "QuPath"))
+    with (
+        Project(project) as opened,
+        pytest.raises(ConfigError, match=r"Java does not start .*architecture .*paquo get_qupath"),
+    ):
+        opened.images()
+
+
+def test_errors_of_the_process_are_raised_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, '    say(error="no such image", kind="InputError")')
+    with Project(project) as opened, pytest.raises(InputError, match=r"^no such image$"):
+        opened.images()
+
+
+def test_progress_comes_before_the_result(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, "    say(progress=0.5); say(progress=1.0); say(result={'x': 1})")
+    heard: list[float] = []
+    image = project_module.ProjectImage("1", "a", None, project)
+    with Project(project) as opened:
+        assert opened.push(image, table=project, progress=heard.append) == {"x": 1}
+    assert heard == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("death", ["os.kill(os.getpid(), 9)", "sys.exit(0)", "os._exit(134)"])
+def test_a_process_that_dies_is_an_error_and_is_started_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, death: str
+) -> None:
+    if sys.platform == "win32" and "kill" in death:
+        pytest.skip("kill -9 is of POSIX")
+    body = f"""
+    if request["do"] == "frame":
+        print("Java ran out of memory", file=sys.stderr, flush=True)
+        {death}
+    say(result=[])
+"""
+    answer_with(monkeypatch, body)
+    image = project_module.ProjectImage("1", "a", None, project)
+    with Project(project) as opened:
+        for _ in range(2):
+            with pytest.raises(WsiSuiteError, match=r"died .*Java ran out of memory"):
+                opened.frame(image)
+            assert opened.images() == []
+
+
+def test_what_is_no_answer_is_no_success(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, "    print('Exception in thread main', flush=True)")
+    with Project(project) as opened, pytest.raises(WsiSuiteError, match="no answer"):
+        opened.images()
+
+
+def test_the_frame_must_be_that_of_the_nuclei() -> None:
+    check_frame("B12", FRAME, size=[900, 700], table="t")
+    uncropped = {**FRAME, "width": 1000, "args": ["--no-crop"]}
+    with pytest.raises(InputError, match=r"1000 x 700 px .*--no-crop\), but 900 x 700 px in t"):
+        check_frame("B12", uncropped, size=[900, 700], table="t")
+    rotated = {**FRAME, "server": "RotatedImageServer", "moved": True}
+    with pytest.raises(InputError, match="rotated or cropped"):
+        check_frame("B12", rotated, size=[900, 700], table="t")
+
+
+def test_a_running_qupath_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    def process(pid: int, name: str, *words: str, username: str | None = None) -> object:
+        user = username or psutil.Process().username()
+        info = {"pid": pid, "name": name, "cmdline": list(words), "username": user}
+        return SimpleNamespace(info=info)
+
+    monkeypatch.setattr(
+        psutil,
+        "process_iter",
+        lambda attributes: [
+            process(1, "python", "python", "-m", "wsi_suite.qupath.project_process"),
+            process(7, "java", "java", "-cp", "x", "qupath.QuPath", "--project", "p"),
+            process(5, "QuPath-0.6.0"),
+            process(6, "QuPath", username="somebody else"),
+            SimpleNamespace(
+                info={"pid": 8, "name": None, "cmdline": None, "username": None}
+            ),  # what may not be looked at
+        ],
+    )
+    assert running.running_qupath() == [5, 7]
+
+
+def test_requests_are_one_line_each(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, "    say(result=request)")
+    image = project_module.ProjectImage("1", "größer\n2", None, project)
+    with Project(project) as opened:
+        asked = opened.push(image, table=project, regions=[{"name": "zwei\nZeilen"}])
+    assert json.loads(json.dumps(asked))["regions"] == [{"name": "zwei\nZeilen"}]
