@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 import typer
 
-from wsi_suite.cli import look, models, projects, qupath, run, serve
+from wsi_suite.cli import look, models, projects, qupath, run, score, serve
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
@@ -73,9 +73,10 @@ _add(
 _add(run.tile, "Score slides", "wsi-suite tile slides/ --out results")
 _add(run.detect, "Score slides", "wsi-suite detect results/B12_ER --set score.marker=ER")
 _add(
-    run.score,
+    score.score,
     "Score slides",
     "wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]",
+    "wsi-suite score results/B12_ER --roi hot.geojson --out hot --geojson ellipse --by-region",
 )
 _add(
     models.train,

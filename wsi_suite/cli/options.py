@@ -160,3 +160,14 @@ def settings_from(
         if value is not None
     ]
     return load_settings(config, overrides=[*(overrides or []), *named])
+
+
+def check_out(out: Path) -> None:
+    """Refuse what can never become a folder."""
+    from wsi_suite.errors import ConfigError
+
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(
+            f"--out {out}: '{there}' is a file; expected a folder, give another --out"
+        )
