@@ -81,6 +81,15 @@ def test_evaluate_prints_a_table(wsi: Cli, tiles: Path, model: Path) -> None:
     assert "in 4 tiles; matches within 2.0 um" in about
 
 
+def test_evaluate_sees_tiles_as_they_are_or_stretched(wsi: Cli, tiles: Path, model: Path) -> None:
+    plain, stretched = (
+        json.loads(wsi("evaluate", "--model", model, "--data", tiles, "--json", *options).out)
+        for options in ((), ("--stretched",))
+    )
+    assert plain["nuclei"] == stretched["nuclei"]
+    assert plain != stretched
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

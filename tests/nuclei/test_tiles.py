@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -51,6 +54,19 @@ def test_tiles_of_odd_sizes_are_padded_and_the_padding_is_left_out(spotter, tile
     assert (padded[5:] == 255).all()
     assert (padded[:, 7:] == 255).all()
     assert (padded[:5, :7] == 0).all()
+
+
+def test_a_pale_tile_is_seen_once_its_contrast_is_stretched(spotter, tiles, tmp_path):
+    image = tmp_path / "pale.png"
+    rgb = cv2.imread(str(tiles[0].image))
+    cv2.imwrite(str(image), (rgb // 4 + 180).astype(np.uint8))
+    pale = [replace(tiles[0], image=image)]
+    spec = ModelSpec(name="spotter", read_mpp=0.5, min_distance_um=0)
+    (_, (nothing,)), (_, (found,)) = (
+        detect_tiles(spotter, pale, spec=spec, stretched=stretched) for stretched in (False, True)
+    )
+    assert len(nothing.points) == 0
+    assert len(found.points) > 2
 
 
 def test_a_model_is_evaluated_at_its_own_threshold(tmp_path, make_network, tiles):

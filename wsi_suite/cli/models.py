@@ -65,6 +65,13 @@ Runs = Annotated[
 MatchUm = Annotated[
     float, typer.Option(min=0.1, help="Largest distance of a match, um.", metavar="UM")
 ]
+Stretched = Annotated[
+    bool,
+    typer.Option(
+        "--stretched",
+        help="Stretch each tile's contrast first, as QuPath's InstanSeg extension does.",
+    ),
+]
 ExportedModel = Annotated[
     str,
     typer.Argument(
@@ -146,6 +153,7 @@ def evaluate(
     mpp: TileMpp = None,
     runs: Runs = None,
     match_um: MatchUm = MATCH_UM,
+    stretched: Stretched = False,
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -158,7 +166,13 @@ def evaluate(
     from wsi_suite.cli.terminal import print_json
 
     figures = _evaluate(
-        model, data=data, mpp=mpp, runs=runs or (), match_um=match_um, device=device
+        model,
+        data=data,
+        mpp=mpp,
+        runs=runs or (),
+        match_um=match_um,
+        stretched=stretched,
+        device=device,
     )
     if as_json:
         print_json(figures)
@@ -245,6 +259,7 @@ def _evaluate(
     runs: Sequence[str],
     device: str | None,
     match_um: float = MATCH_UM,
+    stretched: bool = False,
 ) -> dict[str, Any]:
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
@@ -263,7 +278,8 @@ def _evaluate(
     if seen:
         note(f"the model was trained on some of these runs: {', '.join(seen)}")
     with working(f"detecting in {len(tiles)} tiles"):
-        return evaluation_as_dict(evaluate_model(detector, tiles, match_um=match_um))
+        result = evaluate_model(detector, tiles, match_um=match_um, stretched=stretched)
+    return evaluation_as_dict(result)
 
 
 def _show_figures(figures: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from wsi_suite.nuclei.detector import Detector, separate_peaks
 from wsi_suite.nuclei.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.nuclei.labelled import LabelledTile
 from wsi_suite.nuclei.network import NucleusNet, decode_peaks
+from wsi_suite.nuclei.stretch import stretch, stretch_limits
 from wsi_suite.nuclei.weights import ModelSpec
 
 LOWEST_SCORE = 0.05
@@ -19,15 +20,19 @@ LOWEST_SCORE = 0.05
 
 
 def detect_tiles(
-    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec, stretched: bool = False
 ) -> tuple[list[Labelled], list[Labelled]]:
-    """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score."""
+    """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score.
+
+    Where `stretched`, the network sees each tile as QuPath's InstanSeg extension shows a region.
+    """
     like = next(network.parameters())
     truth, found = [], []
     for tile in tiles:
         pixels = tile.read(spec.read_mpp)
         height, width = pixels.rgb.shape[:2]
-        padded = torch.from_numpy(pad_white(pixels.rgb, network.spec.align_px)).to(like.device)
+        rgb = stretch(pixels.rgb, *stretch_limits(pixels.rgb)) if stretched else pixels.rgb
+        padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(like.device)
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None].to(like.dtype))
         peaks = separate_peaks(
@@ -45,7 +50,11 @@ def detect_tiles(
 
 
 def evaluate_model(
-    detector: Detector, tiles: Sequence[LabelledTile], *, match_um: float = 3.5
+    detector: Detector,
+    tiles: Sequence[LabelledTile],
+    *,
+    match_um: float = 3.5,
+    stretched: bool = False,
 ) -> Evaluation:
     """Compare what a model finds in tiles with their labels, at the model's own threshold.
 
@@ -57,8 +66,10 @@ def evaluate_model(
         Labelled with the model's classes, ``detector.spec.labels``.
     match_um
         Largest distance of a match.
+    stretched
+        Whether tiles are seen as QuPath's InstanSeg extension shows a region.
     """
-    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec)
+    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, stretched=stretched)
     return evaluate_detections(
         truth,
         found,
