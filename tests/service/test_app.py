@@ -12,11 +12,14 @@ from threading import Event
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import tifffile
 from conftest import Running
 from runs import Bench
 
 import wsi_suite
+from wsi_suite import plan
 from wsi_suite.nuclei.detector import Detector
 from wsi_suite.service import analyst as analyst_module
 from wsi_suite.service import guard as guard_module
@@ -151,10 +154,8 @@ def test_a_slide_is_looked_at_once_and_anew_when_it_was_replaced(
     service: Running, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    look = analyst_module.look_at_slide
-    monkeypatch.setattr(
-        analyst_module, "look_at_slide", lambda *given: looks.append(given) or look(*given)
-    )
+    look = plan.find_tissue
+    monkeypatch.setattr(plan, "find_tissue", lambda *given: looks.append(given) or look(*given))
     slide = shutil.copy(bench.slide, tmp_path / "B12.tif")
     service.roots.add(tmp_path)
     for _ in range(2):
@@ -236,6 +237,27 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     assert reason in detail
     assert "\n" not in detail
     assert service.client.get("/v1/jobs").json() == []
+
+
+def test_the_number_of_vertices_is_bounded(
+    service: Running, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyst_module, "MAX_VERTICES", 9)
+    answer = service.submit(bench.slide, rois=drawn(SQUARE, SQUARE))
+    assert answer.status_code == 422
+    assert "10 vertices, more than 9" in answer.json()["detail"]
+    assert service.submit(bench.slide, rois=drawn(SQUARE, TRIANGLE)).status_code == 202
+
+
+def test_a_missing_pixel_size_is_to_be_set_in_qupath(service: Running, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "bare.tif", np.full((300, 300, 3), 200, np.uint8), tile=(128, 128))
+    service.roots.add(tmp_path)
+    job = service.job(service.submit(tmp_path / "bare.tif"))
+    assert job["state"] == "failed"
+    assert job["error"].endswith("in QuPath, set it in the Image tab")
+    shown = {"server_class": "ImageJServer", "width": 300, "height": 300}
+    by_hand = {**shown, "mpp": [0.5, 0.5], "mpp_set_by_hand": True}
+    assert service.job(service.submit(tmp_path / "bare.tif", image=by_hand))["state"] == "done"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])

@@ -14,7 +14,8 @@ import pytest
 
 from wsi_suite.errors import SlideError
 from wsi_suite.service import jobs as jobs_module
-from wsi_suite.service.analyst import Finding, Order, Tell
+from wsi_suite.service.analyst import Order, Tell
+from wsi_suite.service.finding import Finding
 from wsi_suite.service.jobs import JobQueue, Limits, QueueFullError
 
 Work = Callable[[Tell], int]
@@ -34,8 +35,9 @@ class Hands:
             count = order.work(tell)
         finally:
             self.at_work -= 1
-        results = SimpleNamespace(nuclei=range(count))
-        return Finding(results, "polygon", {"marker": "ER"}, {"nuclei_s": 0.5})  # type: ignore[arg-type]
+        return SimpleNamespace(  # type: ignore[return-value]
+            nuclei=range(count), summary={"marker": "ER"}, timings={"nuclei_s": 0.5}
+        )
 
     def rest(self) -> None:
         self.rests += 1
@@ -100,7 +102,7 @@ def test_a_job_goes_its_way() -> None:
         assert (done.state, done.progress, done.nuclei) == ("done", 1.0, 7)
         assert done.summary == {"marker": "ER"}
         assert set(done.timings) == {"queued_s", "nuclei_s", "total_s"}
-        assert len(queue.finding(job_id).results.nuclei) == 7
+        assert len(queue.finding(job_id).nuclei) == 7
         assert not queue.busy
         assert done.slide == "B12.svs", "its folder is nobody's business"
 

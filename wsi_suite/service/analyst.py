@@ -13,26 +13,24 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wsi_suite.analysis import Analysis, complete_settings, plan_analysis, provenance_of
-from wsi_suite.config import Settings, TissueSettings, parse_settings
+from wsi_suite.config import Settings, parse_settings
 from wsi_suite.engine import SlideJob, pixels_to_do, process_region
-from wsi_suite.errors import InputError, did_you_mean
+from wsi_suite.errors import InputError, PixelSizeError, RegionError, did_you_mean
+from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.outputs import Results, summary_of
-from wsi_suite.plan import Overview, SlideFacts, facts_of, look_at_slide
-from wsi_suite.qupath.geojson import PART_SIZE, feature_collection
-from wsi_suite.qupath.objects import circle_radius_px0, origin_of
+from wsi_suite.outputs import Results
+from wsi_suite.plan import facts_of, look_at_slide
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
 from wsi_suite.records import merge_nuclei
-from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.service.finding import Finding, finding_of
 from wsi_suite.service.images import check_server, check_size, mpp_given
-from wsi_suite.service.messages import Image, JobRequest
+from wsi_suite.service.messages import MAX_VERTICES, Image, JobRequest
 from wsi_suite.slides.grid import TileGrid
 from wsi_suite.slides.identity import SlideIdentity
-from wsi_suite.slides.slide import Raster, Slide
+from wsi_suite.slides.slide import Slide
 from wsi_suite.worker import close_slides, open_detector, open_raster, usable_threads
 
 if TYPE_CHECKING:
@@ -56,46 +54,6 @@ class Order:
     shape: Shape
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """What came of an order.
-
-    Attributes
-    ----------
-    results
-        Nuclei and what is known of them.
-    shape
-        How they are drawn.
-    summary
-        What ``summary.json`` holds.
-    timings
-        Seconds by step.
-    """
-
-    results: Results
-    shape: Shape
-    summary: dict[str, Any]
-    timings: dict[str, float]
-
-    def collections(self) -> Iterator[Iterator[Any]]:
-        """Yield a GeoJSON FeatureCollection per region, each in pieces of bytes.
-
-        Features are those of a run's ``nuclei.geojson``; of regions without nuclei there are none.
-        """
-        results = self.results
-        grades = grade_nuclei(results.nuclei, results.settings.score.thresholds_od)
-        for rows in _rows_by_region(results.nuclei, results.facts):
-            for first in range(0, len(rows), PART_SIZE):
-                part = rows[first : first + PART_SIZE]
-                yield feature_collection(
-                    results.nuclei.take(part),
-                    grades=grades[part],
-                    shape=self.shape,
-                    radius_px0=circle_radius_px0(results.provenance),
-                    origin=origin_of(results.provenance),
-                )
-
-
 class Analyst:
     """Models, a device and slides that were opened lately.
 
@@ -111,7 +69,7 @@ class Analyst:
         self.models = models
         self._compute = compute
         self._threads = usable_threads(1)
-        self._look = lru_cache(_SLIDES_KEPT)(_look)
+        self._look = lru_cache(_SLIDES_KEPT)(look_at_slide)
 
     def warm_up(self) -> None:
         """Load the default model and send something through it."""
@@ -140,17 +98,13 @@ class Analyst:
         if request.image is not None:
             check_server(request.image)
         model = self._model(request.model)
-        rois = None
-        if request.rois is not None:
-            document = request.rois.model_dump()
-            rois = scored_rois(parse_rois(document, source="regions of interest"))
         analysis = Analysis(
             slide=slide,
             identity=SlideIdentity.of(slide),
             settings=complete_settings(_settings_of(request, model), model),
             model=model,
             compute=self._compute,
-            rois=rois,
+            rois=_rois_of(request),
             threads=self._threads,
         )
         return Order(analysis, request.image, request.shape)
@@ -166,21 +120,31 @@ class Analyst:
         clock, analysis = _Clock(), order.analysis
         tell(0, "opening the slide")
         with clock.measured("open_s"):
-            slide = _open(analysis).slide
+            slide = _open(analysis)
             check_size(order.image, slide)
+            check_rois_inside(
+                analysis.rois or (), width=slide.width, height=slide.height, path=slide.path.name
+            )
         tell(0, "looking for tissue")
         with clock.measured("tissue_s"):
-            facts = self._survey(analysis, slide)
+            overview = self._look(slide, analysis.settings.tissue)
+        facts = facts_of(
+            slide,
+            overview,
+            analysis.settings,
+            read_mpp=analysis.model.spec.read_mpp,
+            rois=analysis.rois,
+        )
         grid, job = plan_analysis(analysis, facts)
         with clock.measured("nuclei_s"):
             tables = _do_regions(replace(job, run=_key(analysis)), grid, tell)
         tell(1, "scoring")
         with clock.measured("score_s"):
-            nuclei = merge_nuclei(tables, spec=analysis.model.spec, facts=facts, rois=analysis.rois)
+            spec = analysis.model.spec
+            nuclei = merge_nuclei(tables, spec=spec, facts=facts, rois=analysis.rois)
             provenance = provenance_of(analysis, facts)
             results = Results(facts, nuclei, analysis.rois, analysis.settings, provenance)
-            summary = summary_of(results)
-        return Finding(results, order.shape, summary, clock.seconds)
+            return finding_of(results, shape=order.shape, timings=clock.seconds)
 
     def rest(self) -> None:
         """Close slides that were kept open for the next order."""
@@ -194,21 +158,6 @@ class Analyst:
             hint = did_you_mean(name, self.models) or f"; there is: {', '.join(self.models)}"
             raise InputError(f"model '{name}' is not known to this service{hint}")
         return self.models[name]
-
-    def _survey(self, analysis: Analysis, slide: Slide) -> SlideFacts:
-        overview = self._look(slide, analysis.settings.tissue)
-        facts = facts_of(
-            slide,
-            overview,
-            analysis.settings,
-            read_mpp=analysis.model.spec.read_mpp,
-            rois=analysis.rois,
-        )
-        if analysis.rois is not None:
-            check_rois_inside(
-                analysis.rois, width=facts.width, height=facts.height, path=facts.name
-            )
-        return facts
 
 
 class _Progress:
@@ -241,23 +190,38 @@ class _Clock:
         self.seconds[step] = round(time.perf_counter() - start, 3)
 
 
-def _look(slide: Slide, settings: TissueSettings) -> Overview:
-    return look_at_slide(slide, settings)
-
-
 def _key(analysis: Analysis) -> str:
     """Return what a slide is kept open under: a file that was replaced is opened anew."""
     identity = analysis.identity
     return f"{identity.sha256} {identity.size} {identity.modified}"
 
 
-def _open(analysis: Analysis) -> Raster:
-    return open_raster(
-        analysis.slide,
-        mpp_given=analysis.settings.mpp,
-        read_mpp=analysis.model.spec.read_mpp,
-        run=_key(analysis),
-    )
+def _open(analysis: Analysis) -> Slide:
+    """Open a slide, or take it as it was opened for an earlier order."""
+    try:
+        return open_raster(
+            analysis.slide,
+            mpp_given=analysis.settings.mpp,
+            read_mpp=analysis.model.spec.read_mpp,
+            run=_key(analysis),
+        ).slide
+    except PixelSizeError as error:
+        raise PixelSizeError(f"{error}; in QuPath, set it in the Image tab") from None
+
+
+def _rois_of(request: JobRequest) -> tuple[Roi, ...] | None:
+    import shapely
+
+    if request.rois is None:
+        return None
+    rois = scored_rois(parse_rois(request.rois.model_dump(), source="regions of interest"))
+    vertices = int(shapely.get_num_coordinates([roi.area for roi in rois]).sum())
+    if vertices > MAX_VERTICES:
+        raise RegionError(
+            f"regions of interest: {vertices} vertices, more than {MAX_VERTICES}; simplify their "
+            "shapes, or send some at a time"
+        )
+    return rois
 
 
 def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
@@ -286,14 +250,3 @@ def _do_regions(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
                 future.cancel()
             raise
     return [table for table in tables if table is not None]
-
-
-def _rows_by_region(nuclei: Nuclei, facts: SlideFacts) -> Iterator[npt.NDArray[np.int_]]:
-    """Yield the rows of the nuclei in each region that has some, in the order of the table."""
-    side = facts.region_px
-    cells = facts.scale.from_level0(nuclei.points) // side
-    columns = -(-facts.raster[0] // side)
-    number = cells[:, 1] * columns + cells[:, 0]
-    order = np.argsort(number, kind="stable")
-    starts = np.flatnonzero(np.diff(number[order])) + 1
-    yield from (rows for rows in np.split(order, starts) if len(rows))

@@ -13,7 +13,8 @@ from fastapi.security import HTTPBearer
 
 import wsi_suite
 from wsi_suite.errors import InputError
-from wsi_suite.service.analyst import Analyst, Finding
+from wsi_suite.service.analyst import Analyst
+from wsi_suite.service.finding import Finding
 from wsi_suite.service.jobs import JobQueue, QueueFullError
 from wsi_suite.service.messages import Folder, Folders, Health, Job, JobRequest, Model, Problem
 from wsi_suite.service.roots import Roots

@@ -17,7 +17,8 @@ from threading import Condition, Thread
 from typing import Protocol
 
 from wsi_suite.errors import WsiSuiteError
-from wsi_suite.service.analyst import Finding, Order, Tell
+from wsi_suite.service.analyst import Order, Tell
+from wsi_suite.service.finding import Finding
 from wsi_suite.service.messages import Job, State
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ class _CancelledError(Exception):
 class _Entry:
     """A job as the queue knows it."""
 
-    order: Order
+    order: Order | None  # until it is over
+    slide: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
@@ -88,22 +90,22 @@ class _Entry:
 
     def end(self, state: State, message: str, *, error: str | None = None) -> None:
         self.state, self.message, self.error = state, message, error
-        self.ended = time.monotonic()
+        self.order, self.ended = None, time.monotonic()
         self.timings["total_s"] = round(self.ended - self.began, 3)
 
     def shown(self) -> Job:
         finding = self.finding
         return Job(
             id=self.id,
-            slide=self.order.analysis.slide.name,
+            slide=self.slide,
             created=self.created.isoformat(timespec="seconds"),
             state=self.state,
             progress=self.progress,
             message=self.message,
-            nuclei=None if finding is None else len(finding.results.nuclei),
+            nuclei=None if finding is None else len(finding.nuclei),
             error=self.error,
             timings=dict(self.timings),
-            summary=None if finding is None else finding.summary,
+            summary=None if finding is None else dict(finding.summary),
         )
 
 
@@ -145,7 +147,7 @@ class JobQueue:
             waiting = sum(entry.state == "queued" for entry in self._entries.values())
             if waiting >= self._limits.waiting:
                 raise QueueFullError(f"{waiting} jobs are waiting already; try again later")
-            entry = _Entry(order)
+            entry = _Entry(order, order.analysis.slide.name)
             self._entries[entry.id] = entry
             self._changed.notify_all()
             return entry.shown()
@@ -192,10 +194,10 @@ class JobQueue:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while (entry := self._next()) is not None:
-            tell = self._teller(entry)
+        while (following := self._next()) is not None:
+            entry, order = following
             try:
-                finding = self._worker.work(entry.order, tell)
+                finding = self._worker.work(order, self._teller(entry))
             except _CancelledError:
                 continue
             except WsiSuiteError as error:
@@ -206,16 +208,16 @@ class JobQueue:
             else:
                 self._end(entry, finding=finding)
 
-    def _next(self) -> _Entry | None:
+    def _next(self) -> tuple[_Entry, Order] | None:
         """Wait for a job and begin it; ``None`` once the queue is closed."""
         with self._changed:
             rested = False
             while not self._closing:
                 for entry in self._entries.values():
-                    if entry.state == "queued":
+                    if entry.order is not None and entry.state == "queued":
                         entry.state, entry.message = "running", "starting"
                         entry.timings["queued_s"] = round(time.monotonic() - entry.began, 3)
-                        return entry
+                        return entry, entry.order
                 if not self._changed.wait(None if rested else _REST_SECONDS):
                     self._worker.rest()
                     rested = True
@@ -226,7 +228,9 @@ class JobQueue:
             with self._changed:
                 if entry.state != "running":
                     raise _CancelledError
-                entry.progress, entry.message = min(1.0, progress), message
+                # Threads tell in any order.
+                entry.progress = min(1.0, max(entry.progress, progress))
+                entry.message = message
 
         return tell
 
@@ -249,7 +253,7 @@ class JobQueue:
         over = sorted((e for e in self._entries.values() if e.over), key=lambda e: e.ended)
         nuclei = 0
         for number, entry in enumerate(reversed(over)):
-            nuclei += len(entry.finding.results.nuclei) if entry.finding and number else 0
+            nuclei += len(entry.finding.nuclei) if entry.finding and number else 0
             if (
                 number >= self._limits.finished
                 or nuclei > self._limits.nuclei

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PATH_LENGTH = 4096
 MAX_ROIS = 1000
+MAX_VERTICES = 1_000_000
 
 Path: TypeAlias = Annotated[str, Field(min_length=1, max_length=PATH_LENGTH)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
