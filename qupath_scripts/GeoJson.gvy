@@ -233,9 +233,8 @@ class GeoJson {
         known
     }
 
-    /** Read measurements in double precision: a single 0.35 would lie below a threshold of 0.35. */
     private MeasurementList readMeasurements() {
-        def list = MeasurementListFactory.createMeasurementList(8, MeasurementList.MeasurementListType.DOUBLE)
+        def list = MeasurementListFactory.createMeasurementList(8, MeasurementList.MeasurementListType.FLOAT)
         json.beginObject()
         while (json.hasNext()) {
             def name = shared(json.nextName())

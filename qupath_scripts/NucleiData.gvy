@@ -4,7 +4,7 @@
  * A library, not a script; Nuclei.gvy is loaded before it.
  */
 
-import com.google.gson.JsonParser
+import com.google.gson.Gson
 import groovy.transform.CompileStatic
 import qupath.lib.io.GsonTools
 import qupath.lib.measurements.MeasurementList
@@ -90,7 +90,7 @@ class NucleiData {
 
     private static MeasurementList measurementsAt(Columns columns, int i) {
         MeasurementList list = MeasurementListFactory.createMeasurementList(
-            columns.names.length, MeasurementList.MeasurementListType.DOUBLE)
+            columns.names.length, MeasurementList.MeasurementListType.FLOAT)
         for (int k = 0; k < columns.names.length; k++)
             list.put(columns.names[k], columns.values[k][i])
         list.close()
@@ -157,11 +157,10 @@ class NucleiData {
         if (state != null)
             metadata.put("state", state)
         properties.put("metadata", metadata)
-        Map<String, Object> feature = [type: (Object) "Feature", id: object.getID().toString(),
-            // Not toJsonTree: QuPath's writer of shapes needs a text to write to.
-            geometry: JsonParser.parseString(GsonTools.getInstance().toJson(object.getROI(), ROI)),
-            properties: properties]
-        return GsonTools.getInstance().toJson(feature)
+        // Joined as texts: QuPath's writer of shapes writes to nothing else.
+        Gson gson = GsonTools.getInstance()
+        return '{"type":"Feature","id":"' + object.getID() + '","geometry":' +
+            gson.toJson(object.getROI(), ROI) + ',"properties":' + gson.toJson(properties) + '}'
     }
 
     /** Write one line a nucleus: id, where it is, what became of it, its class then and now. */

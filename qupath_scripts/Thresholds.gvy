@@ -108,7 +108,7 @@ class Thresholds {
     /**
      * Return how many of the three thresholds a value reaches; -1 for NaN, which is no intensity.
      *
-     * Both are compared in single precision: 0.35 reaches 0.35 however it was stored.
+     * Both are compared in single precision, in which QuPath keeps measurements: 0.35 reaches 0.35.
      */
     static int grade(double value, List<Double> thresholds) {
         Double.isNaN(value) ? -1 : thresholds.count { Double it -> (float) value >= it.floatValue() } as int
