@@ -157,25 +157,3 @@ def test_an_idle_service_ends(bench: Bench, tmp_path: Path) -> None:
         code, _ = service.ended()
     assert code == 0
     assert not file.exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (["--allow-root", "absent"], "absent: no such folder"),
-        (["--model", "nonsense"], "model 'nonsense' is neither bundled nor a folder"),
-        (["--host", "256.0.0.1"], "--host 256.0.0.1"),
-        (["--port", "65536"], "65536"),
-    ],
-)
-def test_what_cannot_be_used_is_said_in_one_line(
-    tmp_path: Path, options: list[str], reason: str
-) -> None:
-    file = tmp_path / "service.json"
-    refused = subprocess.run(
-        command(*options), check=False, env=environment(file), capture_output=True, text=True
-    )
-    assert refused.returncode == 2
-    (error,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-    assert reason in error
-    assert not file.exists()
