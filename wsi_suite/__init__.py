@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "Detector",
+    "Labels",
     "Nuclei",
     "Outcome",
     "Roi",
@@ -46,6 +47,7 @@ __all__ = [
     "measure_nuclei",
     "open_slide",
     "optical_density",
+    "read_labels",
     "read_nuclei",
     "read_rois",
     "run_batch",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
     from wsi_suite.nuclei.table import Nuclei
     from wsi_suite.qupath.geojson import write_geojson
+    from wsi_suite.qupath.labels import Labels, read_labels
     from wsi_suite.qupath.rois import read_rois
     from wsi_suite.scoring.hscore import h_score
     from wsi_suite.scoring.summary import summarise
@@ -84,6 +87,7 @@ _HOMES = {
     "nuclei.parquet": ("read_nuclei", "write_nuclei"),
     "nuclei.table": ("Nuclei",),
     "qupath.geojson": ("write_geojson",),
+    "qupath.labels": ("Labels", "read_labels"),
     "qupath.rois": ("read_rois",),
     "scoring.hscore": ("h_score",),
     "scoring.summary": ("summarise",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from drawn import HOLE, SQUARE, collection, feature, polygon, saved
 
 from wsi_suite.errors import DataError
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
+from wsi_suite.qupath import geojson
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.labels import (
     ADDED,
@@ -214,3 +216,24 @@ def test_damaged_objects_are_named(tmp_path: Path, geometry: Any) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"n\.geojson: cannot be read"):
         read_labels(tmp_path / "n.geojson")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_nuclei_take_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geojson, "PART_SIZE", 100_000)
+    count, rng = 100_000, np.random.default_rng(0)
+    nuclei = Nuclei(
+        x=np.arange(count) % 400 * 40.0,
+        y=np.arange(count) // 400 * 40.0,
+        score=np.ones(count, np.float32),
+        label=np.zeros(count, np.uint8),
+        classes=("Stroma",),
+        outline=rng.uniform(5, 12, (count, 16)).astype(np.float32),
+    )
+    (path,) = write_geojson(nuclei, tmp_path / "n.geojson", origin=ORIGIN)
+    start = time.process_time()
+    labels = read_labels(path)
+    assert time.process_time() - start < 20, "CPU seconds, on a slow machine"
+    assert np.count_nonzero(labels.states == UNTOUCHED) == count
