@@ -22,6 +22,8 @@ from wsi_suite.errors import ModelError, did_you_mean
 from wsi_suite.nuclei.network import NucleusNet, Peaks, decode_peaks
 from wsi_suite.nuclei.weights import ModelFolder, ModelSpec, find_model, load_network
 
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -126,22 +128,20 @@ class Detector:
         """Names of the classes."""
         return self.spec.classes
 
-    def forward(self, windows: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
+    def forward(self, windows: Pixels) -> dict[str, Tensor]:
         """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution."""
         rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
         with torch.inference_mode():
             maps: dict[str, Tensor] = self.network(rgb.movedim(-1, 1).to(self._dtype))
         return maps
 
-    def detect(
-        self, windows: npt.NDArray[np.uint8], *, min_score: float | None = None
-    ) -> list[Peaks]:
+    def detect(self, windows: Pixels, *, min_score: float | None = None) -> list[Peaks]:
         """Find the nuclei of a batch of windows.
 
         Parameters
         ----------
         windows
-            ``(N, H, W, 3)`` uint8 RGB at about ``spec.read_mpp``; H and W are multiples of
+            ``(N, H, W, 3)`` RGB in 0 - 255 at about ``spec.read_mpp``; H and W are multiples of
             ``spec.network.align_px``.
         min_score
             Lowest score that counts; the model's own by default.

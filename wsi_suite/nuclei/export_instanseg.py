@@ -22,10 +22,13 @@ import yaml
 from wsi_suite.nuclei.detector import Detector
 from wsi_suite.nuclei.export_check import Difference, sample_picture
 from wsi_suite.nuclei.export_script import load_script, save_script, script_painter
-from wsi_suite.nuclei.stretch import PERCENTILES, stretch, stretch_limits
+from wsi_suite.nuclei.network import Peaks
+from wsi_suite.nuclei.stretch import PERCENTILES, stretch_limits
 from wsi_suite.nuclei.weights import ModelSpec
 
 SCRIPT_FILE, RDF_FILE = "instanseg.pt", "rdf.yaml"
+
+_EPSILON = 1e-6  # what the extension adds to the range it divides by
 
 _README = """# {name}
 
@@ -38,9 +41,10 @@ Nuclei come as detections of the classes {classes}: discs of the size of a nucle
 detected centres, no outlines. Scores below {min_score} are left out; a script may ask for another
 threshold: `.arg("min_score", 0.4)`.
 
-The extension stretches the contrast of every region to its darkest and brightest pixels before the
-model sees it, so results differ a little from those of `wsi-suite run`, and more in regions that
-hold little beside one colour. For scores to be reported take `wsi-suite run`.
+The extension stretches the contrast of every region between its darkest and brightest pixels. The
+model puts it back between levels that were usual where it was trained, so that results are near
+those of `wsi-suite run`; they differ more in regions that hold one stain alone. For scores to be
+reported take `wsi-suite run`.
 
 """
 
@@ -51,8 +55,10 @@ def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> 
     spec = detector.spec
     save_script(script_painter(detector.model), folder / SCRIPT_FILE)
     picture = sample_picture(spec.network.align_px)
-    stretched = stretch(picture, *stretch_limits(picture))
-    labels, classes = load_script(folder / SCRIPT_FILE)(_as_input(stretched))
+    stretched = _stretch(picture)
+    labels, classes = load_script(folder / SCRIPT_FILE)(
+        torch.from_numpy(stretched).movedim(-1, 0)[None]
+    )
     np.save(folder / "test-input.npy", picture.transpose(2, 0, 1)[None].astype(np.float32))
     np.save(folder / "test-labels.npy", labels.numpy())
     np.save(folder / "test-classes.npy", classes.numpy())
@@ -68,7 +74,9 @@ def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> 
     )
     text += card.read_text(encoding="utf-8") if card.is_file() else ""
     (folder / f"{spec.name}_README.md").write_text(text, encoding="utf-8")
-    return _compare(detector, stretched, labels=labels[0, 0].numpy(), classes=classes[:, 0].numpy())
+    low, high = np.array(spec.darkest, np.float32), np.array(spec.brightest, np.float32)
+    (peaks,) = detector.detect((low + stretched * (high - low))[None])
+    return _compare(peaks, labels[0, 0].numpy(), classes[:, 0].numpy())
 
 
 def describe_rdf(spec: ModelSpec, about: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +93,12 @@ def describe_rdf(spec: ModelSpec, about: dict[str, Any]) -> dict[str, Any]:
     free = {"min": spec.network.align_px, "step": 1}
     as_input = {name: {"tensor_id": "raw", "axis_id": name} for name in "yx"}
     low, high = PERCENTILES
-    stretching = {"min_percentile": low, "max_percentile": high, "eps": 1e-6, "axes": ["x", "y"]}
+    stretching = {
+        "min_percentile": low,
+        "max_percentile": high,
+        "eps": _EPSILON,
+        "axes": ["x", "y"],
+    }
     return {
         "type": "model",
         "format_version": "0.5.3",
@@ -146,20 +159,16 @@ def _space(name: str, mpp: float, size: dict[str, Any]) -> dict[str, Any]:
     return {"type": "space", "id": name, "unit": "micrometer", "scale": mpp, "size": dict(size)}
 
 
-def _as_input(rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Return ``(1, 3, H, W)`` in 0 - 1 of ``(H, W, 3)`` pixels."""
-    return torch.from_numpy(rgb).movedim(-1, 0)[None].float() / 255
+def _stretch(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return ``(H, W, 3)`` pixels as the extension stretches them, cut off at 0 and 1."""
+    low, high = stretch_limits(rgb)
+    return ((rgb - low) / (high - low + _EPSILON)).clip(0, 1).astype(np.float32)
 
 
 def _compare(
-    detector: Detector,
-    rgb: npt.NDArray[np.uint8],
-    *,
-    labels: npt.NDArray[np.float32],
-    classes: npt.NDArray[np.float32],
+    peaks: Peaks, labels: npt.NDArray[np.float32], classes: npt.NDArray[np.float32]
 ) -> Difference:
     """Return no difference where every nucleus has its label and class, else an infinite one."""
-    (peaks,) = detector.detect(rgb[None])
     kept = (peaks.points < labels.shape[::-1]).all(axis=1)
     points, label = peaks.points[kept], peaks.label[kept]
     number = np.arange(1, len(points) + 1)

@@ -99,11 +99,24 @@ class PointDetector(nn.Module):
 
 
 class LabelPainter(nn.Module):
-    """What QuPath's InstanSeg extension runs: a stretched picture to labels and classes."""
+    """What QuPath's InstanSeg extension runs: a stretched picture to labels and classes.
 
-    def __init__(self, detector: nn.Module) -> None:
+    The picture is put between the levels that are usual in training tiles first
+    (:mod:`wsi_suite.nuclei.stretch`).
+
+    Parameters
+    ----------
+    detector
+        A scripted :class:`PointDetector`.
+    spec
+        Of the model.
+    """
+
+    def __init__(self, detector: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
         self.detector = detector
+        self.darkest = list(spec.darkest)
+        self.brightest = list(spec.brightest)
 
     def forward(
         self,
@@ -128,7 +141,10 @@ class LabelPainter(nn.Module):
         min_score: float | None = None
         if args is not None and "min_score" in args:
             min_score = float(args["min_score"].item())
-        points, _, label, radius = self.detector(x[0].clamp(0, 1) * 255, min_score)
+        low = torch.tensor(self.darkest, device=x.device).view(3, 1, 1)
+        high = torch.tensor(self.brightest, device=x.device).view(3, 1, 1)
+        rgb = low + x[0].clamp(0, 1) * (high - low)
+        points, _, label, radius = self.detector(rgb, min_score)
         height, width = x.shape[2], x.shape[3]
         classes = torch.zeros([max(1, len(label)), 1])
         classes[: len(label), 0] = label.float()
@@ -233,7 +249,7 @@ def script_painter(model: ModelFolder) -> torch.jit.ScriptModule:
     """Compile a model into a :class:`LabelPainter`."""
     detector = script_detector(model)
     with _quiet_torchscript():
-        return torch.jit.script(LabelPainter(detector).eval())
+        return torch.jit.script(LabelPainter(detector, model.spec).eval())
 
 
 def save_script(script: torch.jit.ScriptModule, path: Path) -> None:

@@ -12,7 +12,7 @@ from wsi_suite.nuclei.detector import Detector, separate_peaks
 from wsi_suite.nuclei.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.nuclei.labelled import LabelledTile
 from wsi_suite.nuclei.network import NucleusNet, decode_peaks
-from wsi_suite.nuclei.stretch import stretch, stretch_limits
+from wsi_suite.nuclei.stretch import restore, stretch, stretch_limits
 from wsi_suite.nuclei.weights import ModelSpec
 
 LOWEST_SCORE = 0.05
@@ -24,14 +24,17 @@ def detect_tiles(
 ) -> tuple[list[Labelled], list[Labelled]]:
     """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score.
 
-    Where `stretched`, the network sees each tile as QuPath's InstanSeg extension shows a region.
+    Where `stretched`, the network sees each tile as it does in QuPath's InstanSeg extension.
     """
     like = next(network.parameters())
     truth, found = [], []
     for tile in tiles:
         pixels = tile.read(spec.read_mpp)
         height, width = pixels.rgb.shape[:2]
-        rgb = stretch(pixels.rgb, *stretch_limits(pixels.rgb)) if stretched else pixels.rgb
+        rgb = pixels.rgb
+        if stretched:
+            rgb = stretch(rgb, *stretch_limits(rgb))
+            rgb = restore(rgb, darkest=spec.darkest, brightest=spec.brightest)
         padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(like.device)
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None].to(like.dtype))
@@ -67,7 +70,7 @@ def evaluate_model(
     match_um
         Largest distance of a match.
     stretched
-        Whether tiles are seen as QuPath's InstanSeg extension shows a region.
+        Whether tiles are seen as the model's export sees regions in QuPath's InstanSeg extension.
     """
     truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, stretched=stretched)
     return evaluate_detections(

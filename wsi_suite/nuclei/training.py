@@ -26,6 +26,7 @@ from wsi_suite.nuclei.fitting import Progress, fit_network
 from wsi_suite.nuclei.halo import measure_halo
 from wsi_suite.nuclei.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.nuclei.network import NucleusNet
+from wsi_suite.nuclei.stretch import usual_levels
 from wsi_suite.nuclei.tiles import detect_tiles
 from wsi_suite.nuclei.training_settings import SplitSettings, TrainSettings
 from wsi_suite.nuclei.weights import (
@@ -186,11 +187,14 @@ def _finish(
     """Choose the threshold, measure the halo and save."""
     network = network.to("cpu").eval()
     round_to_half(network)
+    darkest, brightest = usual_levels(tile.read(settings.read_mpp).rgb for tile in split.train)
     spec = ModelSpec(
         name=settings.name,
         read_mpp=settings.read_mpp,
         labels=settings.labels,
         network=settings.network.model_copy(update={"pretrained": False}),
+        darkest=darkest,
+        brightest=brightest,
         headline_class=settings.headline_class,
         provenance=provenance,
     )

@@ -17,6 +17,7 @@ from wsi_suite.errors import ConfigError, ModelError, did_you_mean
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.labelled import LabelSpec
 from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
+from wsi_suite.nuclei.stretch import RgbLevels
 from wsi_suite.resources import models_folder
 
 SPEC_FILE, WEIGHTS_FILE = "model.yaml", "weights.safetensors"
@@ -33,6 +34,8 @@ class ModelSpec(Section):
     min_score: float = Field(0.3, ge=0, le=1, description="nuclei are kept from this score")
     min_distance_um: float = Field(2.0, ge=0, description="of two closer ones the weaker goes")
     halo_px: int = Field(64, ge=0, description="real read pixels a window needs on each side")
+    darkest: RgbLevels = Field((0, 0, 0), description="usual lowest RGB of a training tile")
+    brightest: RgbLevels = Field((255, 255, 255), description="usual highest; for QuPath's export")
     headline_class: str | None = Field(None, description="class whose H-score stands first")
     provenance: dict[str, Any] = Field({}, description="how it was trained")
 
