@@ -95,6 +95,12 @@ class Nuclei {
             className.substring(0, colon) : className
     }
 
+    /** Return x and y of the middle of an object, without the time that QuPath takes for it. */
+    static double[] centroidOf(PathObject object) {
+        Shape shape = Shape.of(object)
+        return [shape.x, shape.y] as double[]
+    }
+
     private static String compartmentOf(PathObject object) {
         PathClass pathClass = object.getPathClass()
         return compartment(pathClass == null ? null : pathClass.toString())

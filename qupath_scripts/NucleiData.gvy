@@ -40,7 +40,7 @@ class NucleiData {
         String[] pathClasses
         int[] colours          // packed RGB; a class that QuPath knows keeps its own
         String[] names         // of measurements
-        double[][] values      // of measurements, one array a name
+        double[][] values      // of measurements, one array a name; NaN: none
         Map<String, String> metadata  // of every object, beside the state in which it is put in
     }
 
@@ -91,8 +91,10 @@ class NucleiData {
     private static MeasurementList measurementsAt(Columns columns, int i) {
         MeasurementList list = MeasurementListFactory.createMeasurementList(
             columns.names.length, MeasurementList.MeasurementListType.FLOAT)
-        for (int k = 0; k < columns.names.length; k++)
-            list.put(columns.names[k], columns.values[k][i])
+        for (int k = 0; k < columns.names.length; k++) {
+            if (!Double.isNaN(columns.values[k][i]))
+                list.put(columns.names[k], columns.values[k][i])
+        }
         list.close()
         return list
     }
@@ -145,7 +147,8 @@ class NucleiData {
         Map<String, Object> measurements = new LinkedHashMap<>()
         for (String name : list.getMeasurementNames()) {
             double value = list.get(name)
-            measurements.put(name, Double.isFinite(value) ? (Object) value : String.valueOf(value))
+            if (Double.isFinite(value))  // JSON knows no other
+                measurements.put(name, value)
         }
         properties.put("measurements", measurements)
         Map<String, String> metadata = new LinkedHashMap<>()
@@ -171,8 +174,9 @@ class NucleiData {
                 PathObject object = entry.getKey()
                 StringBuilder line = new StringBuilder(120)
                 line.append(object.getID()).append((char) ',')
-                Positions.appendHundredths(line, object.getROI().getCentroidX()).append((char) ',')
-                Positions.appendHundredths(line, object.getROI().getCentroidY()).append((char) ',')
+                double[] at = Nuclei.centroidOf(object)
+                Positions.appendHundredths(line, at[0]).append((char) ',')
+                Positions.appendHundredths(line, at[1]).append((char) ',')
                 line.append(entry.getValue()).append((char) ',')
                 String pushed = Nuclei.markOf(object, Nuclei.PUSHED)
                 appendQuoted(line, pushed == null ? "" : pushed.split(",", 4)[3]).append((char) ',')

@@ -230,12 +230,12 @@ def test_a_pull_has_a_folder_an_image_and_overwrites_only_when_told(
     done = pull_project(project.folder, tmp_path / "out")
     assert [each.folder and each.folder.name for each in done] == [
         "A_1_ x.svs",
-        "same-2",
-        "Same-3",
+        "same",
+        "Same 2",
         "bad",
     ]
     assert [each.error is None for each in done] == [True, True, True, False]
-    kept = tmp_path / "out" / "same-2" / "nuclei.csv"
+    kept = tmp_path / "out" / "same" / "nuclei.csv"
     kept.write_text("mine")
     assert "--overwrite" in str(pull_project(project.folder, tmp_path / "out")[1].error)
     assert kept.read_text() == "mine"

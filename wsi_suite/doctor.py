@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from wsi_suite.errors import ConfigError
+from wsi_suite.qupath.program import GET_QUPATH, find_qupath
+
 
 @dataclass(frozen=True)
 class Check:
@@ -89,17 +92,13 @@ def _models() -> Check:
 
 
 def _qupath() -> Check:
-    named = os.environ.get("PAQUO_QUPATH_DIR")
-    program = named or shutil.which("QuPath") or shutil.which("qupath")
-    if program and Path(program).exists():
-        return Check("QuPath", "ok", program)
-    found = f"PAQUO_QUPATH_DIR={named} does not exist" if named else "not found"
-    return Check(
-        "QuPath",
-        "absent",
-        found,
-        "results open there as GeoJSON; set PAQUO_QUPATH_DIR to its folder if it is here",
-    )
+    try:
+        found = find_qupath()
+    except ConfigError as error:
+        remedy = "results open there as GeoJSON; to push into projects and pull from them "
+        return Check("QuPath", "absent", str(error), remedy + GET_QUPATH)
+    version, java = found.version or "unknown version", found.java or "unknown version"
+    return Check("QuPath", "ok", f"{version}, Java {java}, {found.folder}")
 
 
 def _training() -> Check:

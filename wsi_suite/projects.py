@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
+from wsi_suite.files import file_names
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage, project_file
 from wsi_suite.run_folder import SUMMARY_NAME, TABLE_NAME, read_run
@@ -197,8 +197,9 @@ def pull_project(
     transfers = []
     with Project(project, readonly=True) as opened:
         images = [image for image in opened.images() if image.data.exists()]
-        for image, folder in zip(images, _pull_folders(images, out), strict=True):
+        for image, name in zip(images, file_names(one.name for one in images), strict=True):
             progress(image.name, 0)
+            folder = out / name
             try:
                 _claim(folder, overwrite=overwrite)
                 counts = opened.pull(image, folder=folder)
@@ -414,16 +415,6 @@ def _free_batch(
     ):
         number += 1
     return inside, mpp, number
-
-
-def _pull_folders(images: Sequence[ProjectImage], out: Path) -> list[Path]:
-    """Return a folder for each image: its name, and its id where names are alike."""
-    names = [re.sub(r'[<>:"/\\|?*\x00-\x1f]+|[. ]+$', "_", image.name) or "_" for image in images]
-    lower = [name.casefold() for name in names]
-    return [
-        out / (name if lower.count(name.casefold()) == 1 else f"{name}-{image.id}")
-        for name, image in zip(names, images, strict=True)
-    ]
 
 
 def _claim(folder: Path, *, overwrite: bool) -> None:

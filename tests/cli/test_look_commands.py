@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,26 @@ def test_doctor_tells_of_what_is_broken_and_goes_on(
     assert last == "ok  disk        plenty"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="QuPath's folders differ between systems")
 def test_doctor_finds_qupath_where_it_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    files = {
+        "lib/app/qupath-core-0.6.0.jar": "",
+        "lib/app/qupath-core-processing-0.6.0.jar": "",
+        "lib/runtime/lib/server/libjvm.so": "",
+        "lib/runtime/release": 'JAVA_VERSION="21.0.8"\n',
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     monkeypatch.setenv("PAQUO_QUPATH_DIR", str(tmp_path))
-    assert _look("QuPath") == doctor.Check("QuPath", "ok", str(tmp_path))
+    assert _look("QuPath") == doctor.Check("QuPath", "ok", f"0.6.0, Java 21.0.8, {tmp_path}")
     monkeypatch.setenv("PAQUO_QUPATH_DIR", str(tmp_path / "none"))
     check = _look("QuPath")
     assert check.state == "absent"
-    assert "none does not exist" in check.found
+    assert f"not found in PAQUO_QUPATH_DIR={tmp_path / 'none'}" in check.found
+    assert "paquo get_qupath" in check.remedy
 
 
 def _look(name: str) -> doctor.Check:

@@ -20,15 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from wsi_suite.errors import ConfigError, InputError, WsiSuiteError
+from wsi_suite.qupath.program import GET_QUPATH, find_qupath
 
 if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
     from paquo.projects import QuPathProject
-
-GET_QUPATH = (
-    "set PAQUO_QUPATH_DIR to QuPath's folder, or get QuPath with 'paquo get_qupath --install-path "
-    "DIR 0.6.0'"
-)
 
 _MOVED_SERVERS = ("RotatedImageServer", "CroppedImageServer", "AffineTransformImageServer")
 
@@ -104,11 +100,11 @@ def _open(session: _Session, *, path: str, create: bool, readonly: bool) -> dict
 
 def _start_java() -> str:
     try:
+        find_qupath()
+    except ConfigError as error:
+        raise ConfigError(f"QuPath was {error}; {GET_QUPATH}") from None
+    try:
         from paquo.java import qupath_version
-    except (ValueError, FileNotFoundError) as error:
-        named = os.environ.get("PAQUO_QUPATH_DIR")
-        where = f" in PAQUO_QUPATH_DIR={named}" if named else ""
-        raise ConfigError(f"QuPath was not found{where} ({error}); {GET_QUPATH}") from None
     except Exception as error:  # of JPype and of the JVM, many kinds
         while error.__context__ is not None:  # the first one tells most
             error = error.__context__  # type: ignore[assignment]
