@@ -185,6 +185,8 @@ def with_property(name: str, value: Any) -> Change:
         (with_property("metadata", ORIGIN), CORRECTED),
         (with_property("metadata", ORIGIN | {"_pushed": "damaged"}), CORRECTED),
         (with_property("metadata", {}), FOREIGN),
+        (with_property("metadata", ["_source"]), FOREIGN),
+        (with_property("name", ""), UNTOUCHED),
     ],
 )
 def test_states_of_ours(tmp_path: Path, change: Change, state: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,14 @@ from shapely.geometry import Point, Polygon, mapping
 
 from wsi_suite.errors import RegionError
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
+
+
+def packed(name: str) -> bytes:
+    """Return a zip archive that holds one empty file."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(name, "")
+    return content.getvalue()
 
 
 @pytest.mark.parametrize("name", ["rois.geojson", "rois.geojson.gz", "rois.zip", "räume 1.geojson"])
@@ -172,6 +182,8 @@ def test_any_valid_polygon_comes_back(
         (b" \n", "the file is empty"),
         (b"\x1f\x8b\x08truncated", "cannot be read"),
         (b"PK\x03\x04truncated", "cannot be read"),
+        (packed("notes.txt"), "an archive without a .geojson file"),
+        (b"[" * 900 + b"]" * 900, "annotation with an area|recursion"),
         (b"\xff\xfe{\x00", "not JSON"),
         (b'{"type": "FeatureColl', "not JSON"),
         (b"[" * 100_000, "not JSON"),

@@ -178,7 +178,7 @@ def _geometry(made: Detections) -> pa.StringArray:
         POLYGON: _polygons(made.rings),
     }
     for texts in drawn.values():
-        if len(texts) == len(made):
+        if len(texts) == len(made):  # all of one kind: nothing to put in order
             return texts
     rows = np.concatenate([np.flatnonzero(made.kind == kind) for kind in drawn])
     return pa.concat_arrays(drawn.values()).take(pa.array(np.argsort(rows)))

@@ -21,6 +21,7 @@ REMEDY = "export it from QuPath with File > Export objects as GeoJSON"
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 """What taking an object apart raises that is not as GeoJSON has it."""
 
+_ENDINGS = (".geojson", ".json")
 _KINDS = {"annotation", "detection", "cell", "tile", "tmacore", "root"}
 _GEOMETRIES = {
     *("Point", "MultiPoint", "LineString", "MultiLineString"),
@@ -91,7 +92,7 @@ def objects_in(
             for document in documents:
                 for feature in _features(document):
                     objects.append(_object(feature, number=len(objects) + 1))
-    except _UnusableError as error:
+    except (_UnusableError, RecursionError) as error:
         raise refusal(f"{path}: {error}; {REMEDY}") from None
     except MALFORMED:
         raise malformed(path, len(objects) + 1, refusal=refusal) from None
@@ -125,12 +126,14 @@ def _contents(path: Path) -> Iterator[bytes]:
         content = path.read_bytes()
         if content.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for name in archive.namelist():
-                    if name.lower().endswith((".geojson", ".json")):
-                        yield archive.read(name)
+                names = [name for name in archive.namelist() if name.lower().endswith(_ENDINGS)]
+                if not names:
+                    raise _UnusableError("an archive without a .geojson file")
+                for name in names:
+                    yield archive.read(name)
             return
         yield gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise _UnusableError(f"cannot be read ({reason})") from None
 
@@ -169,15 +172,15 @@ def _features(document: object) -> Iterator[dict[str, Any]]:
 
 def _object(feature: dict[str, Any], *, number: int) -> DrawnObject:
     properties = feature.get("properties") or {}
-    name = properties.get("name")
+    name, metadata = properties.get("name"), properties.get("metadata")
     return DrawnObject(
         number=number,
         kind=_kind(feature, properties),
         geometry=feature.get("nucleusGeometry") or feature.get("geometry") or {},
-        name=None if name is None else str(name),
+        name=str(name) if name else None,
         class_name=_class_name(properties.get("classification")),
         locked=properties.get("isLocked") is True,
-        metadata=properties.get("metadata") or {},
+        metadata=metadata if isinstance(metadata, dict) else {},
     )
 
 
