@@ -42,7 +42,8 @@ def allowFolder = false
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Slide, Nuclei, GeoJson, Service) = evaluate(new File(folder, "Libraries.gvy")).call("Ui", "Slide", "Nuclei", "GeoJson", "Service")
+def (Ui, Slide, Nuclei, GeoJson, Service, Thresholds) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Nuclei", "GeoJson", "Service", "Thresholds")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -135,6 +136,11 @@ ui.run {
         [job, counts]
     }
 
+    def used = job.summary?.thresholds_od
+    def classes = job.summary?.scores?.keySet()
+    if (used && classes)
+        imageData.setProperty(Thresholds.REMEMBERED, Thresholds.toRemember(classes.collectEntries { [it, used] }))
+
     // Plain texts, because QuPath stores them with the image.
     def step = [model: job.summary?.model?.name, where: where, nuclei: counts.placed,
         thresholds: job.summary?.thresholds_od, marker: job.summary?.marker]
@@ -142,5 +148,10 @@ ui.run {
     imageData.getHistoryWorkflow().addStep(new DefaultScriptableWorkflowStep(
         "Detect nuclei and score (wsi-suite)", step,
         "// Run Detect_nuclei_and_score.groovy here: ${step}"))
-    ui.say(Service.report(job, counts, where))
+    // As QuPath counts: by centroid, with corrections and whatever else has such a class.
+    def hierarchy = imageData.getHierarchy()
+    def counted = annotations
+        ? annotations.collectMany { hierarchy.getObjectsForROI(null, it.getROI()) }.findAll { it.isDetection() } as Set
+        : hierarchy.getDetectionObjects()
+    ui.say(Service.report(job, counts, Thresholds.hScores(counted), where))
 }

@@ -251,19 +251,20 @@ class Service {
         Double.isNaN(number) ? -1.0d : Math.max(0.0d, Math.min(1.0d, number))
     }
 
-    /** Return what was found and what was kept, in words; scores are those of the service. */
-    static String report(Map job, Map<String, Integer> counts, String where) {
-        def summary = job.summary instanceof Map ? job.summary as Map : [:]
+    /**
+     * Return what was found, what was kept and what to heed, in words.
+     *
+     * @param counts what `Nuclei.place` returned
+     * @param scores H-scores by name
+     */
+    static String report(Map job, Map<String, Integer> counts, Map<String, Double> scores, String where) {
         List<String> lines = ["${counts.placed} nuclei in ${where}.".toString()]
-        if (summary.h_scores instanceof Map)
-            (summary.h_scores as Map).each { name, value ->
-                lines << (value instanceof Number ? String.format(Locale.ROOT, "%s %.1f", name, value) : "No ${name}".toString())
-            }
+        scores.each { name, value -> lines << String.format(Locale.ROOT, "%s: H-score %.1f", name, value) }
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
             lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
-                "; ${counts.suppressed} new nuclei there were left out. The scores above do not " +
-                "count corrections, QuPath's measurements do.").toString()
+                "; ${counts.suppressed} new nuclei there were left out.").toString()
+        def summary = job.summary instanceof Map ? job.summary as Map : [:]
         def warnings = summary.warnings instanceof List ? (summary.warnings as List).collect { text(it) } : []
         lines.addAll(warnings ? [""] + warnings : [])
         lines.join("\n")

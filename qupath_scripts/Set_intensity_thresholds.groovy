@@ -45,7 +45,7 @@ def ui = Ui.newInstance("Set intensity thresholds", Dialogs, isShown ? getQuPath
 // In words: "Negative 10 (5.0 %), 1+ 30 (15.0 %), ... H-score 123.4".
 def describe = { int[] counts ->
     def n = counts.sum()
-    def parts = [["Negative", "1+", "2+", "3+"], counts as List].transpose().collect { name, count ->
+    def parts = [Thresholds.GRADES, counts as List].transpose().collect { name, count ->
         String.format(Locale.ROOT, "%s %d (%.1f %%)", name, count, n ? 100d * count / n : 0d)
     }
     parts.join("   ") + (n ? String.format(Locale.ROOT, "\nH-score %.1f", Thresholds.hScore(counts)) : "\nNo H-score")
@@ -57,7 +57,7 @@ ui.run {
     def hierarchy = imageData.getHierarchy()
     def annotations = getSelectedObjects().findAll { it.isAnnotation() && it.getROI().isArea() }
     def detections = annotations
-        ? annotations.collectMany { hierarchy.getObjectsForROI(null, it.getROI()) }.findAll { it.isDetection() }.unique()
+        ? annotations.collectMany { hierarchy.getObjectsForROI(null, it.getROI()) }.findAll { it.isDetection() } as Set
         : hierarchy.getDetectionObjects()
     def compartments = Thresholds.of(detections)
     if (!compartments)

@@ -122,7 +122,7 @@ class Slide {
         def files = (project?.getImageList() ?: []).collectMany { entry ->
             entry.getURIs().collect { GeneralTools.toPath(it)?.toFile() }
         }
-        files.findAll().collect { File file -> file.getParent() }.unique().sort()
+        files.findAll().collect { File file -> file.getParent() }.toSet().sort()
     }
 
     /** Return the GeoJSON files of a slide below the first folders, in the order of their names. */

@@ -18,6 +18,8 @@ class Thresholds {
 
     static final List<Double> DEFAULT = [0.2d, 0.4d, 0.6d]
 
+    static final List<String> GRADES = ["Negative", "1+", "2+", "3+"]
+
     /** The property of the image in which thresholds are remembered, a list a compartment. */
     static final String REMEMBERED = "wsi-suite thresholds"
 
@@ -128,6 +130,26 @@ class Thresholds {
     static double hScore(int[] counts) {
         def n = counts[0] + counts[1] + counts[2] + counts[3]
         n == 0 ? Double.NaN : 100d * (counts[1] + 2 * counts[2] + 3 * counts[3]) / n
+    }
+
+    /** Return H-scores from the classes that nuclei have, by QuPath's names: a compartment, then all. */
+    static Map<String, Double> hScores(Collection<PathObject> detections) {
+        Map<String, int[]> counts = new TreeMap<>()
+        for (PathObject object : detections) {
+            def pathClass = object.getPathClass()
+            def grade = GRADES.indexOf(pathClass?.getName())
+            if (grade < 0)
+                continue
+            def base = PathClassTools.getNonIntensityAncestorClass(pathClass)
+            counts.computeIfAbsent(base == null ? "" : base.toString()) { new int[4] }[grade]++
+        }
+        Map<String, Double> scores = [:]
+        counts.each { name, values -> scores.put(name ?: "All nuclei", hScore(values)) }
+        if (counts.size() > 1) {
+            def all = (0..3).collect { int grade -> counts.values().sum { (it as int[])[grade] } as int }
+            scores.put(counts.keySet().join(" + "), hScore(all as int[]))
+        }
+        scores
     }
 
     /** Return thresholds with one set anew; the others give way, so that they keep rising. */

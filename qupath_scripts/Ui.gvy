@@ -120,7 +120,7 @@ class Ui {
             if (shown)
                 Platform.runLater {
                     if (!cancelled)
-                        label.setText(message)
+                        label.setText(message.capitalize() + (fraction < 0 ? "" : " (${Math.round(100 * fraction)} %)"))
                     bar.setProgress(fraction < 0 ? ProgressBar.INDETERMINATE_PROGRESS : fraction)
                 }
             !cancelled

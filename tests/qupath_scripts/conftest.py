@@ -58,7 +58,15 @@ def _missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def groovy(classpath: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Groovy]:
+def service_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where scripts look for the service."""
+    return tmp_path_factory.mktemp("service") / "service.json"
+
+
+@pytest.fixture(scope="session")
+def groovy(
+    classpath: str, service_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Groovy]:
     """Evaluate Groovy that names the libraries, or calls ``run(script, settings)``.
 
     Names that are given are variables there. What is returned went through JSON.
@@ -73,7 +81,12 @@ def groovy(classpath: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with (
         errors.open("w") as log,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+            env=os.environ | {"WSI_SUITE_SERVICE_FILE": str(service_file)},
         ) as process,
     ):
 

@@ -34,9 +34,9 @@ def run = { String name, Map settings = [:] ->
     def file = new File(scripts, name)
     def text = file.text
     settings.each { key, value ->
-        def changed = text.replaceFirst(/(?m)^def ${key} = .*$/, "def ${key} = ${value}")
-        assert changed != text: "${name} has no setting ${key}"
-        text = changed
+        def setting = /(?m)^def ${key} = .*$/
+        assert text =~ setting: "${name} has no setting ${key}"
+        text = text.replaceFirst(setting, "def ${key} = ${value}")
     }
     def binding = new Binding("qupath.script.file": file.path)
     new GroovyShell(getClass().classLoader, binding, asInQuPath).evaluate(text, name.replace(".groovy", "Script.groovy"))

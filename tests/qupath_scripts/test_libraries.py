@@ -145,33 +145,26 @@ def test_progress_is_between_none_and_all(groovy, value, fraction):
 
 
 def test_the_report_tells_scores_and_corrections(groovy):
-    job = {
-        "summary": {
-            "h_scores": {"Epithelium: H-score": 187.34, "Stroma: H-score": None},
-            "warnings": ["Thresholds are not calibrated."],
-        }
-    }
-    counts = {"placed": 120, "changed": 2, "deleted": 0, "added": 1, "suppressed": 3}
     told = groovy(
-        "Service.report(job, counts.collectEntries { [it.key, it.value as int] }, '1 annotation')",
-        job=job,
-        counts=counts,
+        """
+        Service.report([summary: [warnings: ["Not calibrated."]]],
+            [placed: 120, changed: 2, deleted: 0, added: 1, suppressed: 3],
+            [Epithelium: 187.34d], "1 annotation")
+        """
     )
     assert told.splitlines() == [
         "120 nuclei in 1 annotation.",
         "Epithelium: H-score 187.3",
-        "No Stroma: H-score",
         "",
-        "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out. The scores above "
-        "do not count corrections, QuPath's measurements do.",
+        "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out.",
         "",
-        "Thresholds are not calibrated.",
+        "Not calibrated.",
     ]
 
 
-@pytest.mark.parametrize("summary", [None, "odd", {}, {"h_scores": 3, "warnings": "x"}])
+@pytest.mark.parametrize("summary", [None, "odd", {}, {"warnings": "x"}])
 def test_an_odd_summary_still_gives_a_report(groovy, summary):
-    code = "Service.report(job, [placed: 1], 'the whole slide')"
+    code = "Service.report(job, [placed: 1], [:], 'the whole slide')"
     assert groovy(code, job={"summary": summary}) == "1 nuclei in the whole slide."
 
 
@@ -322,6 +315,22 @@ def test_grades_are_those_of_the_suite(groovy):
 def test_the_h_score_is_qupaths(groovy):
     assert groovy("Thresholds.hScore([10, 20, 30, 40] as int[])") == 200
     assert math.isnan(groovy("Thresholds.hScore([0, 0, 0, 0] as int[])"))
+
+
+SCORES = """
+    Thresholds.hScores(classes.collect {
+        qupath.lib.objects.PathObjects.createDetectionObject(
+            null, it == null ? null : qupath.lib.objects.classes.PathClass.fromString(it, null))
+    })
+"""
+
+
+def test_scores_follow_from_classes_as_in_qupath(groovy):
+    classes = ["Stroma: 1+", "Epithelium: 3+", "Epithelium: Negative", "Stroma", None, "Tumor"]
+    expected = {"Epithelium": 150, "Stroma": 100, "Epithelium + Stroma": 400 / 3}
+    assert groovy(SCORES, classes=classes) == pytest.approx(expected)
+    assert groovy(SCORES, classes=["3+", "Negative", "Positive"]) == {"All nuclei": 150}
+    assert groovy(SCORES, classes=[]) == {}
 
 
 @given(index=st.integers(0, 2), value=st.floats(-1, 3))

@@ -58,3 +58,6 @@ class PixelCalibration {
         (x + y) / 2
     }
 }
+
+class OpenslideImageServer extends ImageServer {
+}
