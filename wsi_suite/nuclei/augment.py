@@ -12,7 +12,6 @@ from pydantic import AfterValidator, Field
 
 from wsi_suite.config import Positive, Section
 from wsi_suite.nuclei.labelled import TilePixels
-from wsi_suite.nuclei.stretch import stretch, stretch_limits
 from wsi_suite.staining.deconvolution import StainVectors, combine_stains, separate_stains
 
 
@@ -34,12 +33,6 @@ class AugmentSettings(Section):
     residual: float = Field(0.05, ge=0, description="largest shift of any stain's OD")
     stain_probability: float = Field(0.8, ge=0, le=1, description="share of tiles restained")
     blur_probability: float = Field(0.2, ge=0, le=1, description="share of tiles out of focus")
-    stretch_probability: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="share of tiles seen as QuPath's InstanSeg extension shows them",
-    )
 
 
 def augment(
@@ -52,11 +45,6 @@ def augment(
         rgb = _restain(rgb, settings, rng)
     if rng.random() < settings.blur_probability:
         rgb = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.3, 1.0))).astype(np.uint8)
-    if rng.random() < settings.stretch_probability:
-        low, high = stretch_limits(rgb)
-        # A larger region is darker and brighter in places: anything up to no stretch at all.
-        larger = rng.random()
-        rgb = stretch(rgb, low * (1 - larger), high + (255 - high) * larger)
     return replace(crop, rgb=rgb)
 
 
