@@ -252,17 +252,18 @@ def _read_data(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401
     everything.
     """
     import jpype
+    from paquo.java import BufferedImage, PathIO
 
-    java = entry.java_object
     file = entry.entry_path / "data.qpdata"
     try:
-        data = java.readImageData()
+        data = entry.java_object.readImageData()
         if data.getHierarchy().isEmpty() and file.exists():
-            java.readHierarchy()
+            path = jpype.JClass("java.nio.file.Path").of(str(file))
+            PathIO.readImageData(path, None, data.getServer(), BufferedImage)  # raises
     except jpype.JException as error:
         raise DataError(
             f"{file}: QuPath cannot read the objects of '{entry.image_name}' "
-            f"({error.getMessage()}); take a backup, or remove the image from the project"
+            f"({error.getMessage()}); put back {BACKUP_NAME} or another copy of it"
         ) from error
     return data
 
