@@ -17,7 +17,12 @@ from command_line import Cli
 import wsi_suite
 from wsi_suite import cli, sources
 
-COMMANDS = typer.main.get_command(cli.app).commands
+GROUPS = typer.main.get_command(cli.app).commands
+COMMANDS = GROUPS | {
+    f"{name} {below}": command
+    for name, group in GROUPS.items()
+    for below, command in getattr(group, "commands", {}).items()
+}
 HEAVY = ("numpy", "pydantic", "yaml", "torch", "dask", "tiatoolbox", "openslide", "rich.progress")
 
 
@@ -56,7 +61,7 @@ def test_every_command_explains_itself(name: str, wsi: Cli) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
             assert parameter.help, f"{name} {parameter.name}"
-    answer = wsi(name, "--help")
+    answer = wsi(*name.split(), "--help")
     assert answer.code == 0
     assert "Example: wsi-suite " in answer.out
     assert max(map(len, answer.out.splitlines())) <= 80
@@ -65,9 +70,10 @@ def test_every_command_explains_itself(name: str, wsi: Cli) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_can_be_typed(name: str) -> None:
     for example in COMMANDS[name].epilog.split("\n\n"):
-        program, command, *arguments = shlex.split(example.removeprefix("[dim]Example:[/dim] "))
-        assert (program, command) == ("wsi-suite", name)
-        COMMANDS[name].make_context(name, arguments)
+        words = shlex.split(example.removeprefix("[dim]Example:[/dim] "))
+        path = ["wsi-suite", *name.split()]
+        assert words[: len(path)] == path
+        COMMANDS[name].make_context(name, words[len(path) :])
 
 
 def test_without_a_command_the_help_comes(wsi: Cli) -> None:

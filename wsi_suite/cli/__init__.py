@@ -115,6 +115,7 @@ app.add_typer(
     _qupath,
     name="qupath",
     help="Set up QuPath for the suite.",
+    epilog="[dim]Example:[/dim] wsi-suite qupath install-scripts",
     rich_help_panel="Work with QuPath",
 )
 _add(
