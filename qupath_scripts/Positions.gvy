@@ -76,8 +76,18 @@ class Positions {
 
         /** Read what write() wrote; null: nothing was put in yet. */
         static Record read(String text) {
+            try {
+                return parse(text == null ? new String[0] : text.split("\n"))
+            } catch (IllegalArgumentException | IOException problem) {
+                throw new IllegalStateException("The record of the nuclei that were put into this " +
+                    "image is damaged, so deleted ones cannot be told: take the image's data from " +
+                    "a backup, or run removeProperty('wsi-suite record') on it.", problem)
+            }
+        }
+
+        private static Record parse(String[] lines) {
             Record record = new Record()
-            for (String line : text == null ? new String[0] : text.split("\n")) {
+            for (String line : lines) {
                 int space = line.lastIndexOf(" ")
                 if (line.startsWith("deleted "))
                     record.deleted = unpack(line.substring(space + 1))
