@@ -24,7 +24,7 @@ from wsi_suite.nuclei.export_check import Difference, sample_picture
 from wsi_suite.nuclei.export_script import load_script, save_script, script_painter
 from wsi_suite.nuclei.network import Peaks
 from wsi_suite.nuclei.stretch import PERCENTILES, stretch_limits
-from wsi_suite.nuclei.weights import ModelSpec
+from wsi_suite.nuclei.weights import ModelFolder, ModelSpec
 
 SCRIPT_FILE, RDF_FILE = "instanseg.pt", "rdf.yaml"
 
@@ -64,16 +64,8 @@ def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> 
     np.save(folder / "test-classes.npy", classes.numpy())
     rdf = yaml.safe_dump(describe_rdf(spec, about), sort_keys=False, allow_unicode=True)
     (folder / RDF_FILE).write_text(rdf, encoding="utf-8")
-    card = detector.model.path / "MODEL_CARD.md"
-    text = _README.format(
-        name=spec.name,
-        version=about["wsi_suite"],
-        padding=32 * math.ceil(spec.halo_px / 32),
-        classes=", ".join(spec.classes),
-        min_score=spec.min_score,
-    )
-    text += card.read_text(encoding="utf-8") if card.is_file() else ""
-    (folder / f"{spec.name}_README.md").write_text(text, encoding="utf-8")
+    readme = folder / f"{spec.name}_README.md"
+    readme.write_text(_tell_use(detector.model, about["wsi_suite"]), encoding="utf-8")
     low, high = np.array(spec.darkest, np.float32), np.array(spec.brightest, np.float32)
     (peaks,) = detector.detect((low + stretched * (high - low))[None])
     return _compare(peaks, labels[0, 0].numpy(), classes[:, 0].numpy())
@@ -89,16 +81,6 @@ def describe_rdf(spec: ModelSpec, about: dict[str, Any]) -> dict[str, Any]:
     about
         As :func:`~wsi_suite.nuclei.export.describe_model` returns it.
     """
-    batch = {"type": "batch"}
-    free = {"min": spec.network.align_px, "step": 1}
-    as_input = {name: {"tensor_id": "raw", "axis_id": name} for name in "yx"}
-    low, high = PERCENTILES
-    stretching = {
-        "min_percentile": low,
-        "max_percentile": high,
-        "eps": _EPSILON,
-        "axes": ["x", "y"],
-    }
     return {
         "type": "model",
         "format_version": "0.5.3",
@@ -111,40 +93,8 @@ def describe_rdf(spec: ModelSpec, about: dict[str, Any]) -> dict[str, Any]:
         ],
         "license": "GPL-3.0-or-later",
         "documentation": f"{spec.name}_README.md",
-        "inputs": [
-            {
-                "id": "raw",
-                "axes": [
-                    batch,
-                    {"type": "channel", "channel_names": ["red", "green", "blue"]},
-                    *(_space(name, spec.read_mpp, free) for name in "yx"),
-                ],
-                "data": {"type": "float32"},
-                "preprocessing": [{"id": "scale_range", "kwargs": stretching}],
-                "test_tensor": {"source": "test-input.npy"},
-            }
-        ],
-        "outputs": [
-            {
-                "id": "instance_segmentation",
-                "axes": [
-                    batch,
-                    {"type": "channel", "channel_names": ["nuclei"]},
-                    *(_space(name, spec.read_mpp, as_input[name]) for name in "yx"),
-                ],
-                "data": {"type": "float32"},
-                "test_tensor": {"source": "test-labels.npy"},
-            },
-            {
-                "id": "detection_classes",
-                "axes": [
-                    {"type": "index", "id": "n_objects", "size": {"min": 1}},
-                    {"type": "index", "id": "n_classes", "size": 1},
-                ],
-                "data": {"type": "float32", "values": list(spec.classes)},
-                "test_tensor": {"source": "test-classes.npy"},
-            },
-        ],
+        "inputs": [_describe_input(spec)],
+        "outputs": [_describe_labels(spec), _describe_classes(spec)],
         "weights": {
             "torchscript": {
                 "source": SCRIPT_FILE,
@@ -155,8 +105,63 @@ def describe_rdf(spec: ModelSpec, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _describe_input(spec: ModelSpec) -> dict[str, Any]:
+    low, high = PERCENTILES
+    stretching = {"min_percentile": low, "max_percentile": high, "eps": _EPSILON}
+    size = {"min": spec.network.align_px, "step": 1}
+    return {
+        "id": "raw",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": ["red", "green", "blue"]},
+            *(_space(name, spec.read_mpp, size) for name in "yx"),
+        ],
+        "data": {"type": "float32"},
+        "preprocessing": [{"id": "scale_range", "kwargs": stretching | {"axes": ["x", "y"]}}],
+        "test_tensor": {"source": "test-input.npy"},
+    }
+
+
+def _describe_labels(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "id": "instance_segmentation",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": ["nuclei"]},
+            *(_space(name, spec.read_mpp, {"tensor_id": "raw", "axis_id": name}) for name in "yx"),
+        ],
+        "data": {"type": "float32"},
+        "test_tensor": {"source": "test-labels.npy"},
+    }
+
+
+def _describe_classes(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "id": "detection_classes",
+        "axes": [
+            {"type": "index", "id": "n_objects", "size": {"min": 1}},
+            {"type": "index", "id": "n_classes", "size": 1},
+        ],
+        "data": {"type": "float32", "values": list(spec.classes)},
+        "test_tensor": {"source": "test-classes.npy"},
+    }
+
+
 def _space(name: str, mpp: float, size: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "space", "id": name, "unit": "micrometer", "scale": mpp, "size": dict(size)}
+    return {"type": "space", "id": name, "unit": "micrometer", "scale": mpp, "size": size.copy()}
+
+
+def _tell_use(model: ModelFolder, version: str) -> str:
+    """Return the text that the extension shows: how the model is used, and its card."""
+    spec, card = model.spec, model.path / "MODEL_CARD.md"
+    use = _README.format(
+        name=spec.name,
+        version=version,
+        padding=32 * math.ceil(spec.halo_px / 32),
+        classes=", ".join(spec.classes),
+        min_score=spec.min_score,
+    )
+    return use + (card.read_text(encoding="utf-8") if card.is_file() else "")
 
 
 def _stretch(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
