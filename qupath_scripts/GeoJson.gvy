@@ -1,9 +1,9 @@
 /*
  * Read nuclei that wsi-suite wrote as GeoJSON. A library of the scripts in this folder.
  *
- * QuPath's own reader makes a tree of the whole text and checks every outline anew: a second for
- * 3,000 nuclei, and before 0.6 without the marks by which our nuclei are known. This one reads a
- * stream, some thirty times as fast, but only what wsi-suite writes.
+ * QuPath's own reader makes a tree of the whole text and checks every outline anew, which takes many
+ * times as long, and before 0.6 it leaves out the marks by which our nuclei are known. This one reads
+ * a stream, but only what wsi-suite writes.
  */
 
 import com.google.gson.stream.JsonReader
