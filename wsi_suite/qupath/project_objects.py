@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -167,8 +168,17 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
 
 
 @functools.cache
+def prepare_library() -> Future[SimpleNamespace]:
+    """Begin to compile the Groovy library, which takes seconds, beside what else is to do."""
+    return ThreadPoolExecutor(1, "groovy").submit(_compile)
+
+
 def _library() -> SimpleNamespace:
-    """Compile the Groovy library, once a process."""
+    return prepare_library().result()
+
+
+def _compile() -> SimpleNamespace:
+    """Return the classes of the Groovy library."""
     import jpype
 
     java = jpype.JClass

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -95,6 +96,10 @@ def _open(session: _Session, *, path: str, create: bool, readonly: bool) -> dict
             f"{path}: QuPath cannot open it as a project ({_in_words(error)}); the file that "
             "QuPath kept beside it ends in .backup"
         ) from error
+    if not readonly:
+        from wsi_suite.qupath.project_objects import prepare_library
+
+        prepare_library()
     return {"version": version}
 
 
@@ -103,6 +108,7 @@ def _start_java() -> str:
         find_qupath()
     except ConfigError as error:
         raise ConfigError(f"QuPath was {error}; {GET_QUPATH}") from None
+    _choose_collector()
     try:
         from paquo.java import qupath_version
     except Exception as error:  # of JPype and of the JVM, many kinds
@@ -113,6 +119,16 @@ def _start_java() -> str:
             f"architecture as Python, or {GET_QUPATH}"
         ) from error
     return str(qupath_version)
+
+
+def _choose_collector() -> None:
+    """Let Java collect its garbage in the way that suits a million objects, unless one is set."""
+    from paquo._config import settings
+
+    given = settings.java_opts
+    options = shlex.split(given) if isinstance(given, str) else list(given)
+    if not any(option.startswith("-XX:+Use") for option in options):
+        settings.java_opts = [*options, "-XX:+UseParallelGC"]
 
 
 def _images(session: _Session) -> list[dict[str, Any]]:
