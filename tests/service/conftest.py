@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from live import TOKEN, listening
+from live import TOKEN, Running, listening
 from runs import Bench
 
 from wsi_suite.nuclei.detector import Compute
@@ -20,28 +17,6 @@ from wsi_suite.service.guard import Guard
 from wsi_suite.service.jobs import JobQueue
 from wsi_suite.service.roots import Roots
 from wsi_suite.worker import close_all
-
-
-@dataclass(frozen=True)
-class Running:
-    """A service that runs."""
-
-    client: httpx.Client
-    analyst: Analyst
-    jobs: JobQueue
-    roots: Roots
-
-    def submit(self, slide: Path, **asked: Any) -> httpx.Response:
-        """Ask for a job."""
-        return self.client.post("/v1/jobs", json={"slide": str(slide), **asked})
-
-    def job(self, answer: httpx.Response) -> dict[str, Any]:
-        """Wait until a job that was asked for is over, and return it."""
-        assert answer.status_code == 202, answer.text
-        while True:
-            job = self.client.get(f"/v1/jobs/{answer.json()['id']}").json()
-            if job["state"] not in ("queued", "running"):
-                return job
 
 
 @pytest.fixture

@@ -6,12 +6,42 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from wsi_suite.service.analyst import Analyst
+from wsi_suite.service.jobs import JobQueue
+from wsi_suite.service.roots import Roots
+
 TOKEN = "right"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that runs."""
+
+    client: httpx.Client
+    analyst: Analyst
+    jobs: JobQueue
+    roots: Roots
+
+    def submit(self, slide: Path, **asked: Any) -> httpx.Response:
+        """Ask for a job."""
+        return self.client.post("/v1/jobs", json={"slide": str(slide), **asked})
+
+    def job(self, answer: httpx.Response) -> dict[str, Any]:
+        """Wait until a job that was asked for is over, and return it."""
+        assert answer.status_code == 202, answer.text
+        while True:
+            job = self.client.get(f"/v1/jobs/{answer.json()['id']}").json()
+            if job["state"] not in ("queued", "running"):
+                return job
 
 
 @contextmanager

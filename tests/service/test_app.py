@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
-from conftest import Running
+from live import Running
 from runs import Bench
 
 import wsi_suite
