@@ -42,6 +42,7 @@ def test_a_push_tells_what_was_kept(wsi: Cli, pushed: list[dict[str, Any]]) -> N
     answer = wsi("push", "results/B12", "--project", "study", "--shape", "point", "--create")
     assert answer.code == 0
     assert "1,234,567" in answer.out
+    assert "3 changed, 2 deleted, 1 added" in answer.out
     assert "B12: moved" in answer.err
     assert "data.qpdata.before-push" in answer.err
     (asked,) = pushed

@@ -98,6 +98,9 @@ def push(
     where one was added (as a point, or as a small annotation of the same class) none of ours is
     put. A changed intensity alone is no correction. Other people's objects are never touched.
 
+    An image ends with the nuclei of these results: those of an earlier push go, inside and outside
+    of the regions that were scored now.
+
     Before an image is changed, its objects are kept beside them as data.qpdata.before-push.
     """
     from wsi_suite.projects import push_results
@@ -131,7 +134,7 @@ def pull(
     [bold]nuclei.geojson[/bold] and nuclei.csv: every nucleus that was pushed, its class then and
     now, and whether it is untouched, corrected, deleted or added. The project is not changed.
     """
-    from wsi_suite.cli.terminal import print_json, show_table
+    from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.projects import pull_project
 
     with _progress() as progress:
@@ -141,13 +144,14 @@ def pull(
     else:
         columns = ("untouched", "corrected", "deleted", "added", "annotations")
         show_table(
-            ("image", *columns, "folder"),
+            ("image", *columns),
             [
-                (done.name, *(done.counts[name] for name in columns), done.folder)
+                (done.name, *(done.counts[name] for name in columns))
                 for done in transfers
                 if done.error is None
             ],
         )
+        say(f"A folder an image: {out}")
     _leave(transfers)
 
 
@@ -256,17 +260,12 @@ def _show_pushes(transfers: Sequence[Transfer], *, as_json: bool) -> None:
     done = [transfer for transfer in transfers if transfer.error is None]
     if done:
         show_table(
-            (
-                "image",
-                "nuclei put in",
-                "replaced",
-                *(f"kept: {kind}" for kind in _KEPT),
-                "left out",
-            ),
+            ("image", "nuclei", "replaced", "kept", "left out"),
             [
                 (
                     transfer.image,
-                    *(transfer.counts[name] for name in ("placed", "removed", *_KEPT)),
+                    *(transfer.counts[name] for name in ("placed", "removed")),
+                    _kept(transfer),
                     transfer.counts["suppressed"],
                 )
                 for transfer in done
@@ -277,6 +276,12 @@ def _show_pushes(transfers: Sequence[Transfer], *, as_json: bool) -> None:
             note(f"{transfer.image}: {remark}")
         if transfer.backup is not None:
             note(f"{transfer.image}: as it was before: {transfer.backup}")
+
+
+def _kept(transfer: Transfer) -> str | None:
+    """Return what people did that was kept, in words."""
+    words = [f"{transfer.counts[kind]:,} {kind}" for kind in _KEPT if transfer.counts[kind]]
+    return ", ".join(words) or None
 
 
 def _leave(transfers: Sequence[Transfer], *, shown: Sequence[Transfer] = ()) -> None:
