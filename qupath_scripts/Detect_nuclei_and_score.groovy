@@ -53,7 +53,7 @@ def ui = Ui.newInstance("Detect nuclei and score", Dialogs, isShown ? getQuPath(
 def program = {
     def remembered = PathPrefs.createPersistentPreference("wsiSuiteProgram", "")
     def told = Service.program(new File(folder, "wsi-suite.program"), remembered.get())
-    if (told == null && isShown && ui.ask("Where is the program wsi-suite? Choose its file.", false)) {
+    if (told == null && ui.ask("Where is the program wsi-suite? Choose its file.", false)) {
         def chosen = promptForFile()?.getPath()
         remembered.set(chosen)
         told = chosen ? [chosen] : null
@@ -117,7 +117,8 @@ ui.run {
     ]
     def where = !annotations ? "the whole slide"
         : annotations.size() == 1 ? "1 annotation" : "${annotations.size()} annotations"
-    def (job, counts) = ui.withProgress("Finding nuclei in ${where} of ${slide.getName()}") { progress ->
+    def header = "Finding nuclei in ${where} of ${slide.getName()}"
+    def (job, counts) = ui.withProgress(header) { progress ->
         def service = connect(progress)
         def id = submit(service, request)
         def job = service.await(id) { fraction, message -> progress.tell(fraction, message) }
@@ -127,8 +128,8 @@ ui.run {
                 throw new CancellationException()
         }
         if (nuclei.size() != job.nuclei)
-            throw new IllegalStateException("The service found ${job.nuclei as int} nuclei, but sent " +
-                "${nuclei.size()}: run this script again.")
+            throw new IllegalStateException("The service found ${job.nuclei as int} nuclei, but " +
+                "sent ${nuclei.size()}: run this script again.")
         progress.commit("Showing ${nuclei.size()} nuclei")
         def counts = Nuclei.place(imageData, nuclei,
             annotations ? Slide.area(annotations) : null, discardCorrections)
@@ -139,7 +140,8 @@ ui.run {
     def used = job.summary?.thresholds_od
     def classes = job.summary?.scores?.keySet()
     if (used && classes)
-        imageData.setProperty(Thresholds.REMEMBERED, Thresholds.toRemember(classes.collectEntries { [it, used] }))
+        imageData.setProperty(Thresholds.REMEMBERED,
+            Thresholds.toRemember(classes.collectEntries { [it, used] }))
 
     // Plain texts, because QuPath stores them with the image.
     def step = [model: job.summary?.model?.name, where: where, nuclei: counts.placed,
@@ -149,9 +151,6 @@ ui.run {
         "Detect nuclei and score (wsi-suite)", step,
         "// Run Detect_nuclei_and_score.groovy here: ${step}"))
     // As QuPath counts: by centroid, with corrections and whatever else has such a class.
-    def hierarchy = imageData.getHierarchy()
-    def counted = annotations
-        ? annotations.collectMany { hierarchy.getObjectsForROI(null, it.getROI()) }.findAll { it.isDetection() } as Set
-        : hierarchy.getDetectionObjects()
-    ui.say(Service.report(job, counts, Thresholds.hScores(counted), where))
+    def scores = Thresholds.hScores(Slide.detections(imageData, annotations))
+    ui.say(Service.report(job, counts, scores, where))
 }

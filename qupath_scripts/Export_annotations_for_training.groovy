@@ -5,6 +5,9 @@
  * nucleus with what became of it: untouched, corrected, deleted or added.
  */
 
+import java.nio.file.Files
+import java.nio.file.StandardCopyOption
+
 // ---- Settings ----------------------------------------------------------------------------------
 
 // Where to write, for example "D:/labels". Empty: "annotations" in the project's folder, else
@@ -16,7 +19,8 @@ def outputFolder = ""
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Slide, Nuclei, NucleiData) = evaluate(new File(folder, "Libraries.gvy")).call("Ui", "Slide", "Nuclei", "NucleiData")
+def (Ui, Slide, Nuclei, NucleiData) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Nuclei", "NucleiData")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -39,7 +43,7 @@ ui.run {
     def partial = new File(file.getPath() + ".partial")
     try {
         NucleiData.writeGeoJson(objects, partial)
-        java.nio.file.Files.move(partial.toPath(), file.toPath(), java.nio.file.StandardCopyOption.REPLACE_EXISTING)
+        Files.move(partial.toPath(), file.toPath(), StandardCopyOption.REPLACE_EXISTING)
     } catch (IOException problem) {
         throw new IllegalStateException("${file} cannot be written (${problem.getMessage()}).", problem)
     } finally {

@@ -23,7 +23,8 @@ def discardCorrections = false
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Slide, Nuclei, GeoJson) = evaluate(new File(folder, "Libraries.gvy")).call("Ui", "Slide", "Nuclei", "GeoJson")
+def (Ui, Slide, Nuclei, GeoJson) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Nuclei", "GeoJson")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -46,7 +47,7 @@ ui.run {
         progress.commit("Showing ${nuclei.size()} nuclei")
         Nuclei.place(imageData, nuclei, null, discardCorrections)
     }
-    def kept = counts.changed + counts.deleted + counts.added
+    def kept = ["changed", "deleted", "added"].findAll { counts[it] }.collect { "${counts[it]} ${it}" }
     ui.say("Imported ${counts.placed} nuclei from ${files.join(', ')}." +
-        (kept ? " Kept: ${counts.changed} changed, ${counts.deleted} deleted, ${counts.added} added." : ""))
+        (kept ? " Corrections kept: ${kept.join(', ')}." : ""))
 }

@@ -45,4 +45,5 @@ def startUp = PathPrefs.startupScriptProperty()
 def advice = Ui.startUpAdvice(startUp.get(), own)
 if (advice == null)
     startUp.set(own.getAbsolutePath())
-Dialogs.showMessageDialog("WSI Suite", advice ?: "Extensions > WSI Suite is there, now and at every start of QuPath.")
+Dialogs.showMessageDialog("WSI Suite",
+    advice ?: "Extensions > WSI Suite is there, now and at every start of QuPath.")

@@ -10,7 +10,8 @@
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Nuclei, Thresholds) = evaluate(new File(folder, "Libraries.gvy")).call("Ui", "Nuclei", "Thresholds")
+def (Ui, Nuclei, Thresholds) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Nuclei", "Thresholds")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -44,5 +45,6 @@ ui.run {
     } finally {
         saved.getServer().close()
     }
-    println "Reloaded ${entry.getImageName()}: ${imageData.getHierarchy().getDetectionObjects().size()} detections"
+    def count = imageData.getHierarchy().getDetectionObjects().size()
+    println "Reloaded ${entry.getImageName()}: ${count} detections"
 }

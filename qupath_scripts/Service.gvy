@@ -183,7 +183,8 @@ class Service {
                 case "done":
                     return job
                 case "failed":
-                    throw new IllegalStateException(text(job.error) ?: "The job failed; the service does not say why.")
+                    throw new IllegalStateException(text(job.error) ?:
+                        "The job failed; the service does not say why.")
                 case "cancelled":
                     throw new CancellationException()
             }
@@ -259,13 +260,16 @@ class Service {
      */
     static String report(Map job, Map<String, Integer> counts, Map<String, Double> scores, String where) {
         List<String> lines = ["${counts.placed} nuclei in ${where}.".toString()]
-        scores.each { name, value -> lines << String.format(Locale.ROOT, "%s: H-score %.1f", name, value) }
+        scores.each { name, value ->
+            lines << String.format(Locale.ROOT, "%s: H-score %.1f", name, value)
+        }
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
             lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
                 "; ${counts.suppressed} new nuclei there were left out.").toString()
         def summary = job.summary instanceof Map ? job.summary as Map : [:]
-        def warnings = summary.warnings instanceof List ? (summary.warnings as List).collect { text(it) } : []
+        def warnings = summary.warnings instanceof List
+            ? (summary.warnings as List).collect { text(it) } : []
         lines.addAll(warnings ? [""] + warnings : [])
         lines.join("\n")
     }

@@ -36,7 +36,8 @@ def thresholds = [0.2, 0.4, 0.6]
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Thresholds) = evaluate(new File(folder, "Libraries.gvy")).call("Ui", "Thresholds")
+def (Ui, Slide, Thresholds) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Thresholds")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -48,7 +49,8 @@ def describe = { int[] counts ->
     def parts = [Thresholds.GRADES, counts as List].transpose().collect { name, count ->
         String.format(Locale.ROOT, "%s %d (%.1f %%)", name, count, n ? 100d * count / n : 0d)
     }
-    parts.join("   ") + (n ? String.format(Locale.ROOT, "\nH-score %.1f", Thresholds.hScore(counts)) : "\nNo H-score")
+    def score = n ? String.format(Locale.ROOT, "H-score %.1f", Thresholds.hScore(counts)) : "No H-score"
+    parts.join("   ") + "\n" + score
 }
 
 ui.run {
@@ -56,30 +58,30 @@ ui.run {
         throw new IllegalStateException("No image is open: open the slide first.")
     def hierarchy = imageData.getHierarchy()
     def annotations = getSelectedObjects().findAll { it.isAnnotation() && it.getROI().isArea() }
-    def detections = annotations
-        ? annotations.collectMany { hierarchy.getObjectsForROI(null, it.getROI()) }.findAll { it.isDetection() } as Set
-        : hierarchy.getDetectionObjects()
-    def compartments = Thresholds.of(detections)
+    def compartments = Thresholds.of(Slide.detections(imageData, annotations))
     if (!compartments)
-        throw new IllegalStateException("No nucleus ${annotations ? 'in the selection' : 'of this image'} has " +
-            "the measurement '${Thresholds.MEASUREMENTS[0]}': detect nuclei first.")
+        throw new IllegalStateException("No nucleus ${annotations ? 'in the selection' : 'here'} " +
+            "has the measurement '${Thresholds.MEASUREMENTS[0]}': detect nuclei first.")
 
     def log = { chosen ->
         imageData.setProperty(Thresholds.REMEMBERED, Thresholds.toRemember(chosen))
         imageData.getHistoryWorkflow().addStep(new DefaultScriptableWorkflowStep(
-            "Set intensity thresholds (wsi-suite)", chosen.collectEntries { [it.key, it.value.toString()] },
+            "Set intensity thresholds (wsi-suite)",
+            chosen.collectEntries { [it.key, it.value.toString()] },
             "// Run Set_intensity_thresholds.groovy here: ${chosen}".toString()))
     }
     if (!ui.interactive) {
         def chosen = compartments.collectEntries { [it.name, thresholds.collect { (double) it }] }
         compartments.each { it.apply(chosen[it.name]) }
-        hierarchy.fireObjectClassificationsChangedEvent(this, compartments.collectMany { it.objects })
+        def changed = compartments.collectMany { it.objects }
+        hierarchy.fireObjectClassificationsChangedEvent(this, changed)
         log(chosen)
         compartments.each { println "${it.name}: ${describe(it.counts(chosen[it.name]))}" }
         return
     }
 
-    def before = compartments.collectMany { it.objects }.collectEntries(new IdentityHashMap()) { [it, it.getPathClass()] }
+    def before = new IdentityHashMap()
+    compartments.each { it.objects.each { object -> before[object] = object.getPathClass() } }
     def remembered = Thresholds.remembered(imageData.getProperty(Thresholds.REMEMBERED))
     def chosen = compartments.collectEntries { [it.name, remembered[it.name] ?: Thresholds.DEFAULT] }
     // One thread classifies; while it does, only the newest wish waits.
@@ -96,7 +98,8 @@ ui.run {
         def stage = new Stage()
         def together = new Label()
         def tell = {
-            def sums = compartments.collect { it.counts(chosen[it.name]) as List }.transpose()*.sum() as int[]
+            def counts = compartments.collect { it.counts(chosen[it.name]) as List }
+            def sums = counts.transpose()*.sum() as int[]
             together.setText("All together: " + describe(sums))
         }
         def content = new VBox(16)

@@ -60,7 +60,8 @@ class Slide {
         def server = imageData.getServer()
         def builder = server.getBuilder()
         def isPlain = builder instanceof ImageServerBuilder.DefaultImageServerBuilder
-        def arguments = isPlain ? (builder as ImageServerBuilder.DefaultImageServerBuilder).getArgs() : null
+        def arguments = isPlain
+            ? (builder as ImageServerBuilder.DefaultImageServerBuilder).getArgs() : null
         def mpp = pixelSize(server.getPixelCalibration())
         [
             server_class: server.getClass().getName(),
@@ -68,7 +69,8 @@ class Slide {
             width: server.getWidth(),
             height: server.getHeight(),
             mpp: mpp,
-            mpp_set_by_hand: mpp != null && mpp != pixelSize(server.getOriginalMetadata().getPixelCalibration()),
+            mpp_set_by_hand: mpp != null &&
+                mpp != pixelSize(server.getOriginalMetadata().getPixelCalibration()),
         ] as Map<String, Object>
     }
 
@@ -98,10 +100,10 @@ class Slide {
     static Map<String, Object> rois(Collection<PathObject> annotations) {
         def features = annotations.collect { annotation ->
             // Not toJsonTree: QuPath's writer of shapes needs a text to write to.
-            def geometry = JsonParser.parseString(GsonTools.getInstance().toJson(annotation.getROI(), ROI))
+            def shape = GsonTools.getInstance().toJson(annotation.getROI(), ROI)
             [
                 type: "Feature",
-                geometry: geometry,
+                geometry: JsonParser.parseString(shape),
                 properties: [
                     objectType: "annotation",
                     name: annotation.getName(),
@@ -115,6 +117,17 @@ class Slide {
     /** Return what annotations cover together. */
     static Geometry area(Collection<PathObject> annotations) {
         UnaryUnionOp.union(annotations.collect { it.getROI().getGeometry() })
+    }
+
+    /** Return the detections that QuPath counts for annotations, by centroid; without any, all. */
+    static Collection<PathObject> detections(ImageData imageData, Collection<PathObject> annotations) {
+        def hierarchy = imageData.getHierarchy()
+        if (annotations.isEmpty())
+            return hierarchy.getDetectionObjects()
+        def found = new LinkedHashSet<PathObject>()  // annotations may overlap
+        for (PathObject annotation : annotations)
+            found.addAll(hierarchy.getObjectsForROI(null, annotation.getROI()))
+        found.findAll { PathObject it -> it.isDetection() }
     }
 
     /** Return the folders of a project's images, in the order of their names. */

@@ -119,8 +119,9 @@ class Ui {
         boolean tell(double fraction, String message) {
             if (shown)
                 Platform.runLater {
+                    def share = fraction < 0 ? "" : " (${Math.round(100 * fraction)} %)"
                     if (!cancelled)
-                        label.setText(message.capitalize() + (fraction < 0 ? "" : " (${Math.round(100 * fraction)} %)"))
+                        label.setText(message.capitalize() + share)
                     bar.setProgress(fraction < 0 ? ProgressBar.INDETERMINATE_PROGRESS : fraction)
                 }
             !cancelled
@@ -135,7 +136,9 @@ class Ui {
             }
             tell(-1, message)
             if (shown)
-                Platform.runLater { dialog.getDialogPane().lookupButton(ButtonType.CANCEL).setDisable(true) }
+                Platform.runLater {
+                    dialog.getDialogPane().lookupButton(ButtonType.CANCEL).setDisable(true)
+                }
         }
 
         private void show(String title, String header, Object owner) {

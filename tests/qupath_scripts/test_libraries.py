@@ -6,15 +6,9 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import GroovyError
-from hypothesis import given
-from hypothesis import strategies as st
-
-from wsi_suite.scoring.intensity import intensity_grades
 
 # ---- The service: finding it ---------------------------------------------------------------------
 
@@ -259,119 +253,3 @@ HOSTILE = {
 def test_what_is_not_ours_is_refused_by_name(groovy, text):
     with pytest.raises(GroovyError, match=r"^IllegalStateException: nuclei.geojson"):
         groovy(READ, text=text)
-
-
-# ---- Thresholds ----------------------------------------------------------------------------------
-
-DETECTIONS = """
-    def nuclei = values.withIndex().collect { value, i ->
-        def list = new qupath.lib.measurements.MeasurementList()
-        if (value != null)
-            list.put(name, value as double)
-        def nucleus = qupath.lib.objects.PathObjects.createDetectionObject(
-            null, qupath.lib.objects.classes.PathClass.fromString(classes[i], null), list)
-        if (ours)
-            Nuclei.mark(nucleus, [(Nuclei.SOURCE): "wsi-suite 0.1.0"])
-        nucleus
-    }
-    def groups = Thresholds.of(nuclei)
-    groups.each { it.apply([0.2d, 0.4d, 0.6d]) }
-    [groups: groups.collect { [it.name, it.counts([0.2d, 0.4d, 0.6d]) as List, it.notMeasurable] },
-     classes: nuclei*.pathClass*.toString()]
-"""
-DAB = "Nucleus: DAB OD mean"
-
-
-def test_nuclei_are_classified_by_compartment(groovy):
-    told = groovy(
-        DETECTIONS,
-        name=DAB,
-        ours=True,
-        values=[0.1, 0.2, 0.6, 0.5, None, 0.39],
-        classes=["Stroma", "Stroma: 3+", "Epithelium: 1+", "Epithelium", "Stroma: 2+", "Ignore*"],
-    )
-    assert told["classes"] == [
-        *("Stroma: Negative", "Stroma: 1+", "Epithelium: 3+", "Epithelium: 2+", "Stroma", "Ignore*")
-    ]
-    assert told["groups"] == [["Epithelium", [0, 0, 1, 1], 0], ["Stroma", [1, 1, 0, 0], 1]]
-
-
-def test_objects_without_the_measurement_are_left_alone(groovy):
-    given = {"values": [None, 0.3], "classes": ["Tumor: 2+", "Tumor"], "ours": False}
-    told = groovy(DETECTIONS, name="Disc: DAB OD mean", **given)
-    assert told["classes"] == ["Tumor: 2+", "Tumor: 1+"]
-    assert told["groups"] == [["Tumor", [0, 1, 0, 0], 0]]
-
-
-def test_grades_are_those_of_the_suite(groovy):
-    values = [0, 0.1999, 0.2, 0.35, 0.349999, 0.4, 0.6, 2.5, -0.1]
-    thresholds = [0.2, 0.35, 0.6]
-    expected = intensity_grades(np.array(values, np.float32), tuple(thresholds)).tolist()
-    code = "values.collect { Thresholds.grade(it as double, thresholds.collect { it as double }) }"
-    assert groovy(code, values=values, thresholds=thresholds) == expected
-    assert groovy("Thresholds.grade(Double.NaN, [0.2d, 0.4d, 0.6d])") == -1
-
-
-def test_the_h_score_is_qupaths(groovy):
-    assert groovy("Thresholds.hScore([10, 20, 30, 40] as int[])") == 200
-    assert math.isnan(groovy("Thresholds.hScore([0, 0, 0, 0] as int[])"))
-
-
-SCORES = """
-    Thresholds.hScores(classes.collect {
-        qupath.lib.objects.PathObjects.createDetectionObject(
-            null, it == null ? null : qupath.lib.objects.classes.PathClass.fromString(it, null))
-    })
-"""
-
-
-def test_scores_follow_from_classes_as_in_qupath(groovy):
-    classes = ["Stroma: 1+", "Epithelium: 3+", "Epithelium: Negative", "Stroma", None, "Tumor"]
-    expected = {"Epithelium": 150, "Stroma": 100, "Epithelium + Stroma": 400 / 3}
-    assert groovy(SCORES, classes=classes) == pytest.approx(expected)
-    assert groovy(SCORES, classes=["3+", "Negative", "Positive"]) == {"All nuclei": 150}
-    assert groovy(SCORES, classes=[]) == {}
-
-
-@given(index=st.integers(0, 2), value=st.floats(-1, 3))
-def test_thresholds_keep_rising_whatever_is_moved(groovy, index, value):
-    code = "Thresholds.moved([0.2d, 0.4d, 0.6d], index as int, value as double, 1.5d)"
-    low, middle, high = groovy(code, index=index, value=value)
-    assert 0 <= low < middle < high <= 1.5
-
-
-@pytest.mark.parametrize(
-    "text",
-    [None, "", "[]", "{", "7", '{"A": 1}', '{"A": [1, 2]}', '{"A": [1, 2, "3"]}', '{"A": null}'],
-)
-def test_odd_things_are_not_remembered(groovy, text):
-    assert groovy("Thresholds.remembered(text)", text=text) == {}
-
-
-def test_thresholds_are_remembered(groovy):
-    code = "Thresholds.remembered(Thresholds.toRemember([Stroma: [0.1d, 0.2d, 0.3d]]))"
-    assert groovy(code) == {"Stroma": [0.1, 0.2, 0.3]}
-
-
-# ---- The start-up script -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("current", [None, "", "  ", "/gone.groovy", "old/Install_menu.groovy"])
-def test_the_menu_becomes_the_start_up_script_where_there_is_none(groovy, tmp_path, current):
-    old = tmp_path / "old" / "Install_menu.groovy"
-    old.parent.mkdir()
-    old.touch()
-    current = str(tmp_path / current) if current == "old/Install_menu.groovy" else current
-    assert (
-        groovy("Ui.startUpAdvice(current, new File('/x/Install_menu.groovy'))", current=current)
-        is None
-    )
-
-
-def test_another_start_up_script_stays_and_is_told_what_to_add(groovy, tmp_path):
-    other = tmp_path / "mine.groovy"
-    other.touch()
-    own = tmp_path / "WSI Suite" / "Install_menu.groovy"
-    told = groovy("Ui.startUpAdvice(current, new File(own))", current=str(other), own=str(own))
-    assert str(other) in told
-    assert told.endswith(f'getQuPath().runScript(new File("{Path(own).as_posix()}"), null)')
