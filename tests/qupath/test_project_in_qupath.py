@@ -12,10 +12,11 @@ import pytest
 from pushed import InQuPath, Results, make_results
 from shapely.geometry import MultiPolygon, box
 
-from wsi_suite.errors import InputError
+from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
 from wsi_suite.projects import Transfer, project_batches, pull_project, push_results
 from wsi_suite.qupath.labels import read_labels
+from wsi_suite.qupath.project import Project
 from wsi_suite.synthetic import Truth
 
 pytestmark = [pytest.mark.qupath, pytest.mark.slow]
@@ -46,6 +47,11 @@ def test_a_push_puts_in_what_the_results_hold(results: Results, qupath: InQuPath
         for intensity in ("Negative", "1+", "2+", "3+"):
             expected = scores[compartment][intensity]
             assert seen["classes"].get(f"{compartment}: {intensity}", 0) == expected
+    names = list(results.summary["h_scores"])
+    shown = qupath(f"""def table = new qupath.lib.gui.measure.ObservableMeasurementTableData()
+        table.setImageData(imageData, [hierarchy.rootObject])
+        {json.dumps(names)}.collect {{ table.getNumericValue(hierarchy.rootObject, it) }}""")
+    assert shown == pytest.approx(list(results.summary["h_scores"].values()))
 
 
 def test_a_second_push_changes_nothing(results: Results, qupath: InQuPath) -> None:
@@ -255,6 +261,22 @@ def test_a_damaged_data_file_is_never_overwritten(results: Results, qupath: InQu
     (done,) = push_results([results.folder], qupath.project)
     assert "cannot read the objects" in str(done.error)
     assert data.read_bytes() == damaged
+
+
+def test_a_kill_in_the_middle_loses_nothing(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    table = results.folder / "nuclei.parquet"
+    with Project(qupath.project) as opened:
+        (image,) = opened.images()
+
+        def kill(fraction: float) -> None:
+            assert opened._process is not None
+            opened._process.kill()
+
+        with pytest.raises(WsiSuiteError, match=r"died \(exit code -9"):
+            opened.push(image, table=table, progress=kill)
+        counts = opened.push(image, table=table)["counts"]
+    assert counts["placed"] == counts["removed"] == len(results.nuclei)
 
 
 def test_images_and_regions_of_a_project(
