@@ -473,7 +473,11 @@ class Nuclei {
             states.put(PathObjects.createDetectionObject(ROIs.createPointsROI(Positions.xOf(key), Positions.yOf(key),
                 ImagePlane.getDefaultPlane())), DELETED)
         if (!state.compartments.isEmpty()) {
-            for (PathObject object : addedTo(hierarchy, state.compartments, pixelSize(imageData), inside))
+            // Where the pixel size is not known no annotation is small: its points alone count.
+            PixelCalibration calibration = imageData.getServer().getPixelCalibration()
+            double mpp = calibration.hasPixelSizeMicrons() ?
+                calibration.getAveragedPixelSizeMicrons() : Double.NaN
+            for (PathObject object : addedTo(hierarchy, state.compartments, mpp, inside))
                 states.put(object, ADDED)
         }
         return states

@@ -12,10 +12,11 @@ from typing import Any, Self
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from wsi_suite import projects
+from wsi_suite import project_runs, projects
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
-from wsi_suite.projects import default_out, project_batches, pull_project, push_results
+from wsi_suite.project_runs import default_out, project_batches
+from wsi_suite.projects import pull_project, push_results
 from wsi_suite.qupath.project import Frame, ProjectImage
 from wsi_suite.synthetic import Truth, make_slide
 
@@ -86,7 +87,8 @@ class StandIn:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     (tmp_path / "study").mkdir()
     stand_in = StandIn(tmp_path / "study")
-    monkeypatch.setattr(projects, "Project", stand_in)
+    for module in (projects, project_runs):
+        monkeypatch.setattr(module, "Project", stand_in)
     return stand_in
 
 

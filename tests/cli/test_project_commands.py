@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from command_line import SAME_RESULTS, Cli
 
-from wsi_suite import projects
+from wsi_suite import project_runs, projects
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.projects import ProjectBatch, Transfer
+from wsi_suite.project_runs import ProjectBatch
+from wsi_suite.projects import Transfer
 from wsi_suite.qupath import running
 
 COUNTS = {
@@ -105,7 +106,7 @@ def one_slide(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project of one slide, and an image whose file is gone."""
     lost = Transfer("gone", None, "gone", error=InputError("gone: is missing"))
     batch = ProjectBatch((slide,), None, 0.25)
-    monkeypatch.setattr(projects, "project_batches", lambda *_, **__: ([batch], [lost]))
+    monkeypatch.setattr(project_runs, "project_batches", lambda *_, **__: ([batch], [lost]))
 
 
 @pytest.mark.usefixtures("one_slide")

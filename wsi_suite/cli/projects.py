@@ -171,7 +171,8 @@ def run_project(
     from wsi_suite.cli.outcomes import show_scores
     from wsi_suite.cli.progress import slide_progress
     from wsi_suite.cli.terminal import print_json, say
-    from wsi_suite.projects import Transfer, default_out, project_batches, push_results
+    from wsi_suite.project_runs import default_out, project_batches
+    from wsi_suite.projects import Transfer, push_results
 
     _check_qupath(force=force)
     out = out or default_out(project)
