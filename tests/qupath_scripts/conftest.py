@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from groovy_side import GroovyError
 
 from wsi_suite.resources import qupath_scripts_folder
 
@@ -18,10 +19,6 @@ HERE = Path(__file__).parent
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8")
 
 Groovy = Callable[..., Any]
-
-
-class GroovyError(Exception):
-    """What Groovy code threw: its message."""
 
 
 @pytest.fixture(scope="session")

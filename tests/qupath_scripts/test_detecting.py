@@ -13,8 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import GroovyError
-from test_libraries import collection, nucleus
+from groovy_side import GroovyError, collection, nucleus
 
 import wsi_suite
 

@@ -8,7 +8,7 @@ import os
 import sys
 
 import pytest
-from conftest import GroovyError
+from groovy_side import ID, SQUARE, GroovyError, collection, nucleus
 
 # ---- The service: finding it ---------------------------------------------------------------------
 
@@ -173,20 +173,6 @@ READ = """
          source: Nuclei.markOf(it, Nuclei.SOURCE), pushed: Nuclei.markOf(it, Nuclei.PUSHED)]
     }
 """
-ID = "1b4e28ba-2fa1-51d2-883f-0016d3cca427"
-SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
-
-
-def nucleus(geometry: object = SQUARE, **properties: object) -> dict[str, object]:
-    known = {
-        "objectType": "detection",
-        "classification": {"name": "Stroma: 1+", "color": [1, 2, 3]},
-    }
-    return {"type": "Feature", "id": ID, "geometry": geometry, "properties": known | properties}
-
-
-def collection(*features: object) -> str:
-    return json.dumps({"type": "FeatureCollection", "features": features})
 
 
 def test_a_nucleus_is_read_whole(groovy):
