@@ -22,7 +22,7 @@ FRAME = {
     "width": 900,
     "height": 700,
     "mpp": [0.25, 0.25],
-    "moved": False,
+    "moved": [],
 }
 
 
@@ -155,8 +155,8 @@ def test_the_frame_must_be_that_of_the_nuclei() -> None:
     uncropped = {**FRAME, "width": 1000, "args": ["--no-crop"]}
     with pytest.raises(InputError, match=r"1000 x 700 px .*--no-crop\), but 900 x 700 px in t"):
         check_frame("B12", uncropped, size=[900, 700], table="t")
-    rotated = {**FRAME, "server": "RotatedImageServer", "moved": True}
-    with pytest.raises(InputError, match="rotated or cropped"):
+    rotated = {**FRAME, "server": "RotatedImageServer", "moved": ["rotated"]}
+    with pytest.raises(InputError, match=r"rotated, cropped .* \(rotated\)"):
         check_frame("B12", rotated, size=[900, 700], table="t")
 
 

@@ -235,6 +235,20 @@ def test_another_size_is_refused_with_both(
         push(other, qupath.project)
 
 
+def test_a_slide_that_is_turned_in_the_project_is_refused(
+    results: Results, qupath: InQuPath
+) -> None:
+    push(results, qupath.project)
+    qupath("""import qupath.lib.images.servers.*
+        def half = RotatedImageServer.Rotation.ROTATE_180  // of the same size as the slide
+        def turned = ImageServers.pyramidalize(new RotatedImageServer(imageData.server, half), 1, 4)
+        project.addImage(turned.builder).imageName = entry.imageName
+        entry.imageName = "as it was scanned"
+        return turned.class.simpleName""")
+    with pytest.raises(InputError, match=r"\(pyramidize, rotated\)|\(rotated\)"):
+        push(results, qupath.project)
+
+
 def test_a_slide_that_was_moved_is_found(
     slide: tuple[Path, Truth], qupath: InQuPath, tmp_path: Path
 ) -> None:

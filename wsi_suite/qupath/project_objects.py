@@ -156,8 +156,9 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
     how = " ".join([frame["server"], *frame["args"]])
     if frame["moved"]:
         raise InputError(
-            f"{image}: is rotated or cropped in the project ({how}), so that nuclei would lie "
-            "elsewhere; add the slide as it is"
+            f"{image}: is rotated, cropped or changed otherwise in the project "
+            f"({', '.join(frame['moved'])}), so that nuclei would lie elsewhere; add the slide as "
+            "it is"
         )
     if [frame["width"], frame["height"]] != list(size):
         raise InputError(

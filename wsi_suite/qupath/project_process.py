@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
     from paquo.projects import QuPathProject
 
-_MOVED_SERVERS = ("RotatedImageServer", "CroppedImageServer", "AffineTransformImageServer")
+_UNCHANGED = ("uri", "pyramidize")  # ways to show a file as it is; all others move or change pixels
 
 
 def main() -> None:
@@ -162,20 +163,23 @@ def _add(session: _Session, *, slide: str) -> dict[str, Any]:
 
 def _frame(session: _Session, *, image: str) -> dict[str, Any]:
     """Open an image and return its frame: size, pixel size, and what reads it."""
+    import jpype
     from paquo.java import GsonTools
 
     entry = session.entry(image)
     server = open_server(entry)
-    described = json.loads(str(GsonTools.getInstance().toJson(server.getBuilder())))
+    kind = jpype.JClass("qupath.lib.images.servers.ImageServerBuilder$ServerBuilder").class_
+    recipe = str(GsonTools.getInstance().toJson(server.getBuilder(), kind))  # builders, nested
+    ways = re.findall(r'"builderType"\s*:\s*"(\w+)"', recipe)
     now, stored = server.getMetadata(), server.getOriginalMetadata()
     return {
         "server": str(server.getClass().getSimpleName()),
-        "args": described.get("args", []),
+        "args": json.loads(recipe).get("args", []),
         "width": int(server.getWidth()),
         "height": int(server.getHeight()),
         "mpp": _mpp(now),
         "mpp_set_by_hand": _mpp(now) != _mpp(stored),
-        "moved": str(server.getClass().getSimpleName()) in _MOVED_SERVERS,
+        "moved": [way for way in ways if way not in _UNCHANGED],
     }
 
 
