@@ -72,13 +72,16 @@ def push(
     image_type: Annotated[
         ImageType | None,
         typer.Option(
-            help="Make images this type, with the run's stain vectors if it is H-DAB. Without it a"
-            " type or stain vectors that somebody has set stay, and only images without a type"
-            " become H-DAB.",
+            help="brightfield_h_dab, brightfield_h_e or brightfield_other: make images this type,"
+            " with the run's stain vectors if it is H-DAB. Without it a type or stain vectors that"
+            " somebody has set stay, and only images without a type become H-DAB.",
+            metavar="TYPE",
             show_default=False,
         ),
     ] = None,
-    shape: Annotated[Shape, typer.Option(help="How nuclei are drawn.")] = Shape.POLYGON,
+    shape: Annotated[
+        Shape, typer.Option(help="Draw nuclei as polygon, ellipse or point.", metavar="SHAPE")
+    ] = Shape.POLYGON,
     discard_corrections: Annotated[
         bool,
         typer.Option(

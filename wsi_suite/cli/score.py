@@ -45,7 +45,8 @@ NewGeoJson = Annotated[
     Shape | None,
     typer.Option(
         "--geojson",
-        help="Write the nuclei with their new classes there too, drawn so.",
+        help="Write the nuclei with their new classes there too, as polygon, ellipse or point.",
+        metavar="SHAPE",
         show_default=False,
     ),
 ]
