@@ -1,15 +1,9 @@
-"""Objects of a project's images, in the process that has QuPath's Java in it.
-
-What is done to a million objects is done by Groovy inside Java (``qupath_scripts/*.gvy``), on flat
-arrays: an object made from Python would take ten times as long.
-"""
+"""Objects of a project's images, in the process that has QuPath's Java in it."""
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,15 +13,8 @@ import numpy as np
 from wsi_suite.errors import DataError, InputError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.parquet import read_grades, read_nuclei
-from wsi_suite.qupath.objects import (
-    SOURCE,
-    Detections,
-    Shape,
-    circle_radius_px0,
-    detections,
-    origin_of,
-)
-from wsi_suite.resources import qupath_scripts_folder
+from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, region_annotations
+from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
 
 if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
@@ -83,7 +70,7 @@ def push_table(
     check_frame(entry.image_name, frame, size=provenance["size_px0"], table=table)
     data = _read_data(entry)
     notes = _pixel_size_notes(frame, provenance) + _set_type(data, image_type, provenance)
-    library = _library()
+    library, origin = groovy_library(), origin_of(provenance)
     objects = library.java("java.util.ArrayList")()
     grades = read_grades(Path(table))
     for start in range(0, len(nuclei), _BLOCK):
@@ -94,11 +81,11 @@ def push_table(
             shape=shape,
             radius_px0=circle_radius_px0(provenance),
         )
-        objects.addAll(library.NucleiData.build(_columns(made, library, origin_of(provenance))))
+        objects.addAll(library.NucleiData.build(nucleus_columns(made, library, origin)))
         progress(0.6 * (start + len(rows)) / len(nuclei))
     mpp = float(np.mean(provenance["mpp"]))
     counts = library.Nuclei.place(data, objects, None, discard_corrections, mpp)
-    placed = library.Nuclei.placeRegions(data, _regions(regions, library, origin_of(provenance)))
+    placed = library.Nuclei.placeRegions(data, region_annotations(regions, library, origin))
     progress(0.75)
     backup = _back_up(entry)
     _save(entry, data)
@@ -112,7 +99,7 @@ def push_table(
 
 def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
     """Write what an image holds of ours and of its annotations; return counts by state."""
-    library = _library()
+    library = groovy_library()
     data = _read_data(entry)
     states = library.Nuclei.states(data)
     with whole_file(folder / "nuclei.geojson") as partial:
@@ -133,7 +120,7 @@ def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, A
 
 def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name: str) -> int:
     """Write the annotations of a class that have an area; return how many there are."""
-    library = _library()
+    library = groovy_library()
     found = library.java("java.util.ArrayList")()
     for annotation in _read_data(entry).getHierarchy().getAnnotationObjects():
         path_class = annotation.getPathClass()
@@ -166,94 +153,6 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
             f"{size[0]} x {size[1]} px in {table}; add the slide anew, through OpenSlide and "
             "without --no-crop, or another series of it"
         )
-
-
-@functools.cache
-def prepare_library() -> Future[SimpleNamespace]:
-    """Begin to compile the Groovy library, which takes seconds, beside what else is to do."""
-    return ThreadPoolExecutor(1, "groovy").submit(_compile)
-
-
-def _library() -> SimpleNamespace:
-    return prepare_library().result()
-
-
-def _compile() -> SimpleNamespace:
-    """Return the classes of the Groovy library."""
-    import jpype
-
-    java = jpype.JClass
-    system = java("java.lang.ClassLoader").getSystemClassLoader()
-    loader = java("groovy.lang.GroovyClassLoader")(system)
-    classes = {
-        name: java(
-            loader.parseClass(java("java.io.File")(str(qupath_scripts_folder() / f"{name}.gvy")))
-        )
-        for name in ("Positions", "Nuclei", "NucleiData")
-    }
-    return SimpleNamespace(java=java, **classes)
-
-
-def _columns(made: Detections, library: SimpleNamespace, origin: Mapping[str, str]) -> Any:  # noqa: ANN401
-    """Return the columns of nuclei as Java arrays."""
-    import jpype
-
-    def array(kind: Any, values: Any) -> Any:  # noqa: ANN401
-        return jpype.JArray(kind)(np.ascontiguousarray(values).ravel())
-
-    columns = library.NucleiData.Columns()
-    columns.setIds(array(jpype.JLong, made.ids.view(">i8").astype(np.int64)))
-    columns.setKind(array(jpype.JByte, made.kind.astype(np.int8)))
-    columns.setPoints(array(jpype.JDouble, made.points))
-    columns.setBounds(array(jpype.JDouble, made.bounds))
-    columns.setRings(array(jpype.JDouble, made.rings))
-    columns.setVertices(made.rings.shape[1])
-    columns.setCentroid(array(jpype.JDouble, made.centroid))
-    columns.setArea(array(jpype.JDouble, made.area_px0))
-    columns.setCompartment(array(jpype.JByte, made.compartment.astype(np.int8)))
-    columns.setCompartments(jpype.JArray(jpype.JString)(list(made.compartments)))
-    columns.setPathClass(array(jpype.JByte, made.path_class.astype(np.int8)))
-    names = [path_class.name for path_class in made.path_classes]
-    columns.setPathClasses(jpype.JArray(jpype.JString)(names))
-    colours = [
-        red << 16 | green << 8 | blue
-        for red, green, blue in (path_class.colour for path_class in made.path_classes)
-    ]
-    columns.setColours(jpype.JArray(jpype.JInt)(colours))
-    columns.setNames(jpype.JArray(jpype.JString)(list(made.measurements)))
-    values = [array(jpype.JDouble, column) for column in made.measurements.values()]
-    columns.setValues(jpype.JArray(jpype.JDouble, 2)(values))
-    columns.setMetadata(_text_map(origin, library))
-    return columns
-
-
-def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # noqa: ANN401
-    texts = library.java("java.util.LinkedHashMap")()
-    for key, value in values.items():
-        texts.put(key, value)
-    return texts
-
-
-def _regions(
-    regions: Sequence[Mapping[str, Any]], library: SimpleNamespace, origin: Mapping[str, str]
-) -> Any:  # noqa: ANN401
-    """Return scored regions as locked annotations."""
-    from paquo.java import GeometryTools, PathClass, PathObjects, WKBReader
-
-    plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
-    annotations = library.java("java.util.ArrayList")()
-    for region in regions:
-        geometry = WKBReader().read(WKBReader.hexToBytes(region["wkb"]))
-        roi = GeometryTools.geometryToROI(geometry, plane)
-        path_class = PathClass.fromString(region["class"]) if region["class"] else None
-        annotation = PathObjects.createAnnotationObject(roi, path_class)
-        annotation.setName(region["name"])
-        for name, value in region["measurements"].items():
-            annotation.getMeasurementList().put(name, float(value))
-        annotation.setLocked(True)
-        library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))
-        annotations.add(annotation)
-    return annotations
 
 
 def _read_data(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401

@@ -98,7 +98,7 @@ def _open(session: _Session, *, path: str, create: bool, readonly: bool) -> dict
             "QuPath kept beside it ends in .backup"
         ) from error
     if not readonly:
-        from wsi_suite.qupath.project_objects import prepare_library
+        from wsi_suite.qupath.groovy_library import prepare_library
 
         prepare_library()
     return {"version": version}

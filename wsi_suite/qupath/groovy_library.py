@@ -1,0 +1,106 @@
+"""The Groovy library of QuPath's scripts, in the process that has QuPath's Java in it.
+
+What is done to a million objects is done by Groovy inside Java (``qupath_scripts/*.gvy``), on flat
+arrays: an object made from Python would take ten times as long.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from wsi_suite.qupath.objects import SOURCE, Detections
+from wsi_suite.resources import qupath_scripts_folder
+
+
+@functools.cache
+def prepare_library() -> Future[SimpleNamespace]:
+    """Begin to compile the Groovy library, which takes seconds, beside what else is to do."""
+    return ThreadPoolExecutor(1, "groovy").submit(_compile)
+
+
+def groovy_library() -> SimpleNamespace:
+    """Return the library's classes by name and, as ``java``, what gives Java's own."""
+    return prepare_library().result()
+
+
+def _compile() -> SimpleNamespace:
+    import jpype
+
+    java = jpype.JClass
+    system = java("java.lang.ClassLoader").getSystemClassLoader()
+    loader = java("groovy.lang.GroovyClassLoader")(system)
+    classes = {
+        name: java(
+            loader.parseClass(java("java.io.File")(str(qupath_scripts_folder() / f"{name}.gvy")))
+        )
+        for name in ("Positions", "Nuclei", "NucleiData")
+    }
+    return SimpleNamespace(java=java, **classes)
+
+
+def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[str, str]) -> Any:  # noqa: ANN401
+    """Return the columns of nuclei as Java arrays."""
+    import jpype
+
+    def array(kind: Any, values: Any) -> Any:  # noqa: ANN401
+        return jpype.JArray(kind)(np.ascontiguousarray(values).ravel())
+
+    columns = library.NucleiData.Columns()
+    columns.setIds(array(jpype.JLong, made.ids.view(">i8").astype(np.int64)))
+    columns.setKind(array(jpype.JByte, made.kind.astype(np.int8)))
+    columns.setPoints(array(jpype.JDouble, made.points))
+    columns.setBounds(array(jpype.JDouble, made.bounds))
+    columns.setRings(array(jpype.JDouble, made.rings))
+    columns.setVertices(made.rings.shape[1])
+    columns.setCentroid(array(jpype.JDouble, made.centroid))
+    columns.setArea(array(jpype.JDouble, made.area_px0))
+    columns.setCompartment(array(jpype.JByte, made.compartment.astype(np.int8)))
+    columns.setCompartments(jpype.JArray(jpype.JString)(list(made.compartments)))
+    columns.setPathClass(array(jpype.JByte, made.path_class.astype(np.int8)))
+    names = [path_class.name for path_class in made.path_classes]
+    columns.setPathClasses(jpype.JArray(jpype.JString)(names))
+    colours = [
+        red << 16 | green << 8 | blue
+        for red, green, blue in (path_class.colour for path_class in made.path_classes)
+    ]
+    columns.setColours(jpype.JArray(jpype.JInt)(colours))
+    columns.setNames(jpype.JArray(jpype.JString)(list(made.measurements)))
+    values = [array(jpype.JDouble, column) for column in made.measurements.values()]
+    columns.setValues(jpype.JArray(jpype.JDouble, 2)(values))
+    columns.setMetadata(_text_map(origin, library))
+    return columns
+
+
+def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # noqa: ANN401
+    texts = library.java("java.util.LinkedHashMap")()
+    for key, value in values.items():
+        texts.put(key, value)
+    return texts
+
+
+def region_annotations(
+    regions: Sequence[Mapping[str, Any]], library: SimpleNamespace, origin: Mapping[str, str]
+) -> Any:  # noqa: ANN401
+    """Return scored regions as locked annotations."""
+    from paquo.java import GeometryTools, PathClass, PathObjects, WKBReader
+
+    plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
+    annotations = library.java("java.util.ArrayList")()
+    for region in regions:
+        geometry = WKBReader().read(WKBReader.hexToBytes(region["wkb"]))
+        roi = GeometryTools.geometryToROI(geometry, plane)
+        path_class = PathClass.fromString(region["class"]) if region["class"] else None
+        annotation = PathObjects.createAnnotationObject(roi, path_class)
+        annotation.setName(region["name"])
+        for name, value in region["measurements"].items():
+            annotation.getMeasurementList().put(name, float(value))
+        annotation.setLocked(True)
+        library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))
+        annotations.add(annotation)
+    return annotations
