@@ -91,9 +91,12 @@ def test_failures_have_exit_codes(wsi: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_does_not_go_together_is_refused(wsi: Cli, tmp_path: Path) -> None:
     for arguments, told in (
-        (("run", "--out", tmp_path), "missing SLIDE or --project"),
-        (("run", "x.svs"), "missing --out"),
-        (("run", "x.svs", "--out", tmp_path, "--in-class", "Tumor"), "missing --project"),
+        (("run", "--out", tmp_path), "Missing argument 'SLIDE...' or option '--project'"),
+        (("run", "x.svs"), "Missing option '--out'"),
+        (
+            ("run", "x.svs", "--out", tmp_path, "--in-class", "Tumor"),
+            "--in-class: takes annotations from a project",
+        ),
         (("run", "x.svs", "--project", "study"), "leave out SLIDE"),
     ):
         answer = wsi(*arguments)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from wsi_suite.cli.options import (
@@ -141,9 +142,14 @@ def run(
             as_json=as_json,
         )
         return
-    if in_class is not None or not slides or out is None:
-        missing = "--project" if in_class is not None else "SLIDE or --project"
-        raise ConfigError(f"missing {missing if in_class or not slides else '--out'}")
+    if in_class is not None:
+        raise ConfigError("--in-class: takes annotations from a project; give --project, or --roi")
+    if not slides:
+        raise click.UsageError(
+            "Missing argument 'SLIDE...' or option '--project'", click.get_current_context()
+        )
+    if out is None:
+        raise click.UsageError("Missing option '--out'", click.get_current_context())
     outcomes = _batch(
         expand_slides(slides),
         out=out,
