@@ -90,10 +90,7 @@ def _resolved(path: str | Path) -> Path | None:
         if not os.path.isabs(path):  # noqa: PTH117 - a NUL byte must not raise
             return None
         return Path(os.path.realpath(path, strict=True))
-    except (
-        OSError,
-        ValueError,
-    ):  # missing, a loop of links, too long, a NUL byte, a lone surrogate
+    except (OSError, ValueError):  # missing, a loop of links, too long, a NUL byte
         return None
 
 
