@@ -47,7 +47,7 @@ def test_every_class_and_all_together() -> None:
         "reason": None,
     }
     assert found["h_scores"] == {
-        "Stroma: H-score": None,
+        "Stroma: H-score": 0.0,
         "Epithelium: H-score": 150.0,
         "Epithelium + Stroma: H-score": 120.0,
     }
@@ -66,7 +66,8 @@ def test_every_class_and_all_together() -> None:
     }
     stroma = found["scores"]["Stroma"]
     assert (stroma["nuclei"], stroma["not_measurable"], stroma["positive_percent"]) == (2, 1, 0.0)
-    assert (stroma["h_score"], stroma["reason"]) == (None, "only negative nuclei")
+    assert (stroma["h_score"], stroma["reason"]) == (0.0, None)
+    assert stroma["allred"] == {"proportion": 0, "intensity": 0, "score": 0}
     assert found["measurement"] == "Nucleus: DAB OD mean"
     assert found["scored_area_mm2"] == found["tissue_area_mm2"] == 2.0
     assert found["regions"] == []

@@ -2,6 +2,9 @@
 
 All come from four counts. Comparisons are of integers, so that a third or two thirds of the
 nuclei fall on the side of the border where QuPath has them.
+
+One thing differs from QuPath. Where all nuclei are negative, H-score and Allred score are 0, which
+is the diagnosis "negative". QuPath shows no such columns for an image without positive nuclei.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from wsi_suite.scoring.intensity import Grades
 
 
 class Allred(NamedTuple):
-    """Allred score: how many nuclei are positive (0 - 5), how strongly (0 - 3), and the sum."""
+    """Allred score: how many nuclei are positive (0 - 5), how strongly (0 - 3), and the sum.
+
+    The sum is 0 or 2 to 8.
+    """
 
     proportion: int
     intensity: int
@@ -74,35 +80,33 @@ class Score:
 
     @property
     def why_no_score(self) -> str | None:
-        """Why there is no H-score and no Allred score, or ``None`` where there are."""
-        if self.positive:
-            return None
+        """Why there is no score of any kind, or ``None`` if there are scores."""
         if self.measured:
-            return "only negative nuclei"
+            return None
         return "no measurable nuclei" if self.not_measurable else "no nuclei"
 
 
 def positive_percent(counts: Score) -> float | None:
-    """Return the share of positive nuclei in percent; ``None`` without nuclei."""
+    """Return the share of positive nuclei in percent; ``None`` without measured nuclei."""
     return counts.positive / counts.measured * 100 if counts.measured else None
 
 
 def h_score(counts: Score) -> float | None:
-    """Return ``100 (n1 + 2 n2 + 3 n3) / n``, from above 0 to 300; ``None`` without positives.
-
-    QuPath shows no H-score where all nuclei are negative, and neither does this.
-    """
-    return _weighted(counts) / counts.measured * 100 if counts.positive else None
+    """Return ``100 (n1 + 2 n2 + 3 n3) / n``, 0 to 300; ``None`` without measured nuclei."""
+    return _weighted(counts) / counts.measured * 100 if counts.measured else None
 
 
 def allred(counts: Score) -> Allred | None:
-    """Return the Allred score; ``None`` without positives, as in QuPath.
+    """Return the Allred score; ``None`` without measured nuclei.
 
-    The proportion is 1 above 0, 2 from 1 %, 3 from 10 %, 4 above 1/3 and 5 above 2/3. The intensity
-    is 1, 2 where the mean grade of the positives is above 5/3, and 3 where it is above 7/3.
+    The proportion is 0 without positive nuclei, 1 above 0, 2 from 1 %, 3 from 10 %, 4 above 1/3 and
+    5 above 2/3. The intensity is 0 without positive nuclei, else 1; 2 if the mean grade of the
+    positive nuclei is above 5/3, and 3 if it is above 7/3.
     """
-    if not counts.positive:
+    if not counts.measured:
         return None
+    if not counts.positive:
+        return Allred(0, 0, 0)
     positive, total, weighted = counts.positive, counts.measured, _weighted(counts)
     proportion = 1 + sum(
         (

@@ -17,8 +17,9 @@
     SCORE: nuclei, not_measurable, Negative, 1+, 2+, 3+, density_per_mm2, positive_percent,
            h_score, allred {proportion, intensity, score}, reason
 
-A value that does not exist is null, never 0 and never NaN, and ``reason`` says why. Densities
-count all nuclei; scores leave out those that are not measurable.
+A value that does not exist is null, never 0 and never NaN, and ``reason`` says why: scores do not
+exist without measurable nuclei. Where all nuclei are negative, scores are 0. Densities count all
+nuclei; scores leave out those that are not measurable.
 """
 
 from __future__ import annotations
