@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from wsi_suite.config import Section, Settings, load_settings, parse_settings, setting_keys
+from wsi_suite.config import (
+    ScoreSettings,
+    Section,
+    Settings,
+    load_settings,
+    parse_settings,
+    setting_keys,
+)
 from wsi_suite.errors import ConfigError
 from wsi_suite.nuclei.training_settings import SplitSettings
 
@@ -42,6 +49,41 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
 def test_fields_that_were_set_are_known_as_such() -> None:
     score = load_settings(overrides=["score.marker=null"]).score
     assert score.model_fields_set == {"marker"}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "origin"),
+    [
+        ("", [], "default"),
+        ("score: {marker: ER}", ["score.marker=PR"], "default"),
+        ("score: {thresholds_od: [0.2, 0.4, 0.6]}", [], "user"),
+        ("", ["score.thresholds_od=[0.2,0.4,0.6]"], "user"),
+        ("", ["score.thresholds_od=[0.1,0.3,0.5]"], "user"),
+        # As in the sample file: untouched, with other thresholds, overridden.
+        ("score: {thresholds_od: [0.2, 0.4, 0.6], thresholds_origin: default}", [], "default"),
+        ("score: {thresholds_od: [0.1, 0.4, 0.6], thresholds_origin: default}", [], "user"),
+        (
+            "score: {thresholds_od: [0.2, 0.4, 0.6], thresholds_origin: default}",
+            ["score.thresholds_od=[0.2,0.4,0.6]"],
+            "user",
+        ),
+    ],
+)
+def test_thresholds_carry_their_origin(
+    tmp_path: Path, text: str, overrides: list[str], origin: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    score = load_settings(file, overrides=overrides).score
+    assert score.thresholds_origin == origin
+    assert ScoreSettings.model_validate_json(score.model_dump_json()) == score
+
+
+def test_results_without_an_origin_are_read_by_their_values() -> None:
+    old = {"thresholds_od": [0.2, 0.4, 0.6], "headline_class": None, "marker": "ER"}
+    assert ScoreSettings.from_result(old).thresholds_origin == "default"
+    old["thresholds_od"] = [0.1, 0.4, 0.6]
+    assert ScoreSettings.from_result(old).thresholds_origin == "user"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "score:\n", "score: {}"])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from runs import Bench
 
+from wsi_suite import outputs
 from wsi_suite.geometry import Box
 from wsi_suite.outcome import Outcome, write_table
 from wsi_suite.outputs import (
@@ -20,6 +21,7 @@ from wsi_suite.outputs import (
     write_json,
     write_summary_csv,
 )
+from wsi_suite.overview import Caption
 from wsi_suite.plan import read_facts
 from wsi_suite.slides.store import TileStore
 
@@ -64,6 +66,28 @@ def test_picture_is_drawn_from_the_slide_and_from_tiles(bench: Bench, tmp_path: 
             sizes.append(picture.size)
             assert np.asarray(picture.convert("L")).std() > 10
     assert sizes[0][0] > 500
+
+
+def test_a_tumour_without_positive_nuclei_scores_zero_everywhere(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[Caption] = []
+    monkeypatch.setattr(
+        outputs, "draw_overview", lambda path, *, caption, **_: captions.append(caption)
+    )
+    outcome = bench.run_one(tmp_path, "score.thresholds_od=[7,8,9]")
+    assert outcome.folder is not None
+    summary = json.loads((outcome.folder / "summary.json").read_text("utf-8"))
+    assert (summary["headline"]["value"], summary["headline"]["reason"]) == (0, None)
+    assert set(summary["h_scores"].values()) == {0}
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    shown = (row["h_score"], row["positive_percent"], row["pooled_h_score"])
+    assert shown == ("0.0", "0.0", "0.0")
+    (caption,) = captions
+    assert caption.headline == "H-score 0"
+    assert "0.0 % positive" in caption.detail
+    assert "thresholds 7 / 8 / 9 (set by the user)" in caption.facts
 
 
 def test_stored_tiles_stand_in_for_level_0(bench: Bench, tmp_path: Path) -> None:

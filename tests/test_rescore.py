@@ -73,6 +73,7 @@ def test_default_that_is_given_counts_as_given(result: Path) -> None:
     summary = rescore(result, settings).summary
     assert summary is not None
     assert summary["thresholds_od"] == [0.2, 0.4, 0.6]
+    assert summary["thresholds_origin"] == "user"
     assert summary["marker"] == "PR"
 
 

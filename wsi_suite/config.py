@@ -103,11 +103,17 @@ class MeasureSettings(Section):
     max_radius_um: Positive = Field(6.0, description="a nucleus mask never reaches farther, um")
 
 
+_DEFAULT_THRESHOLDS_OD = (0.2, 0.4, 0.6)
+
+
 class ScoreSettings(Section):
     """Intensity classes and scores."""
 
     thresholds_od: tuple[float, float, float] = Field(
-        (0.2, 0.4, 0.6), description="DAB OD from which a nucleus is 1+, 2+, 3+"
+        _DEFAULT_THRESHOLDS_OD, description="DAB OD from which a nucleus is 1+, 2+, 3+"
+    )
+    thresholds_origin: Literal["default", "user"] = Field(
+        "default", description="user: calibrated; taken if thresholds_od is given without it"
     )
     headline_class: str | None = Field(
         None, description="the class whose H-score stands first (model's own)"
@@ -115,6 +121,28 @@ class ScoreSettings(Section):
     marker: Literal["ER", "PR", "Ki-67", "other"] | None = Field(
         None, description="what the DAB shows; a nuclear H-score needs a nuclear marker"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _origin(cls, values: object) -> object:
+        """Remember that the thresholds were given, also if they equal the defaults."""
+        if not isinstance(values, Mapping) or "thresholds_od" not in values:
+            return values
+        given, origin = values["thresholds_od"], values.get("thresholds_origin", "user")
+        changed = not isinstance(given, list | tuple) or tuple(given) != _DEFAULT_THRESHOLDS_OD
+        return {
+            **values,
+            "thresholds_origin": "user" if changed and origin == "default" else origin,
+        }
+
+    @classmethod
+    def from_result(cls, values: Mapping[str, Any]) -> ScoreSettings:
+        """Read the settings that a result remembers.
+
+        Results made before origins were recorded say nothing of the thresholds' origin. There, the
+        default values count as defaults.
+        """
+        return cls.model_validate({"thresholds_origin": "default", **values})
 
     @field_validator("thresholds_od")
     @classmethod
@@ -183,6 +211,8 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
             section = section[name]
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
+        if leaf == "thresholds_od":
+            section.pop("thresholds_origin", None)  # it was said of the file's thresholds
         try:
             section[leaf] = yaml.safe_load(text)
         except yaml.YAMLError:

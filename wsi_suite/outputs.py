@@ -228,8 +228,15 @@ def _caption(summary: Mapping[str, Any], facts: SlideFacts) -> Caption:
         facts=(
             f"{area:.2f} mm² {'in regions' if summary['regions'] else 'of tissue'}",
             f"marker: {summary['marker'] or 'not set'}",
+            _thresholds(summary),
             f"model {summary['model']['name']}",
             f"{facts.mpp[0]:.3g} µm per pixel, read at {facts.working_mpp[0]:.3g}",
         ),
         warnings=tuple(summary["warnings"]),
     )
+
+
+def _thresholds(summary: Mapping[str, Any]) -> str:
+    values = " / ".join(f"{value:g}" for value in summary["thresholds_od"])
+    origin = {"default": "defaults, not calibrated", "user": "set by the user"}
+    return f"thresholds {values} ({origin[summary['thresholds_origin']]})"

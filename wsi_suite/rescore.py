@@ -149,7 +149,8 @@ def _read(result: Path, *, outline: bool) -> tuple[Nuclei, dict[str, Any]]:
 
 def _completed(settings: ScoreSettings, metadata: Mapping[str, Any]) -> ScoreSettings:
     """Return settings, those of the run where the user set none."""
-    return ScoreSettings(**{**metadata["score"], **settings.model_dump(exclude_unset=True)})
+    stored = ScoreSettings.from_result(metadata["score"]).model_dump()
+    return ScoreSettings(**{**stored, **settings.model_dump(exclude_unset=True)})
 
 
 def _rois(

@@ -143,6 +143,13 @@ def test_what_users_should_know_is_said(
     assert words in warning
 
 
+def test_thresholds_that_a_laboratory_gave_are_not_called_defaults() -> None:
+    given = ScoreSettings(marker="PR", thresholds_od=(0.2, 0.4, 0.6))
+    found = summary(table([0.2, 0.4], label=[1, 0]), given)
+    assert (found["thresholds_origin"], found["warnings"]) == ("user", [])
+    assert summary(table([0.2], label=[1]), ScoreSettings())["thresholds_origin"] == "default"
+
+
 def test_saturation_is_said_above_seventy_percent() -> None:
     dab_od = [0.9] * 7 + [0.2] * 3
     assert summary(table(dab_od, label=[1] * 10))["warnings"] == []

@@ -5,6 +5,7 @@
     marker               ER, PR, Ki-67, other, or null
     measurement          what the thresholds are held against, such as "Nucleus: DAB OD mean"
     thresholds_od        where 1+, 2+ and 3+ begin
+    thresholds_origin    "default", or "user": somebody set them, maybe to the default values
     tissue_area_mm2      area of the tissue, or null where it is not known
     scored_area_mm2      area the scores stand for: the regions' union, else the tissue
     glass_dab_od         DAB that empty glass seems to hold, or null
@@ -94,6 +95,7 @@ def summarise(
         "marker": settings.marker,
         "measurement": intensity_measurement(nuclei.measurements) if len(nuclei) else None,
         "thresholds_od": list(settings.thresholds_od),
+        "thresholds_origin": settings.thresholds_origin,
         "tissue_area_mm2": tissue_area_mm2,
         "scored_area_mm2": scored_area_mm2,
         "glass_dab_od": glass_dab_od,
@@ -178,7 +180,7 @@ def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | N
             "The marker is 'other': unless it is a nuclear one, a nuclear H-score means nothing, "
             "as for a membranous or cytoplasmic stain."
         )
-    if settings.thresholds_od == ScoreSettings().thresholds_od:
+    if settings.thresholds_origin == "default":
         low, middle, high = settings.thresholds_od
         warnings.append(
             f"The thresholds {low:g} / {middle:g} / {high:g} are the defaults and not calibrated "
