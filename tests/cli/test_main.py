@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer
 from command_line import Cli
@@ -59,8 +58,9 @@ def test_every_command_explains_itself(name: str, wsi: Cli) -> None:
     command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
+        if parameter.param_type_name == "option" and "--help" not in parameter.opts:
             assert parameter.help, f"{name} {parameter.name}"
+            assert parameter.opts == [flag.lower() for flag in parameter.opts], name
     answer = wsi(*name.split(), "--help")
     assert answer.code == 0
     assert "Example: wsi-suite " in answer.out
@@ -74,6 +74,15 @@ def test_examples_can_be_typed(name: str) -> None:
         path = ["wsi-suite", *name.split()]
         assert words[: len(path)] == path
         COMMANDS[name].make_context(name, words[len(path) :])
+
+
+@pytest.mark.parametrize("typed", [("rin",), ("run", "--devise", "cpu"), ("info",), ("models", "x")])
+def test_a_mistyped_command_or_option_is_one_line(typed: tuple[str, ...], wsi: Cli) -> None:
+    answer = wsi(*typed)
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert answer.err.endswith(" --help'.\n")
+    assert len(answer.err.splitlines()) == 1
 
 
 def test_without_a_command_the_help_comes(wsi: Cli) -> None:

@@ -14,14 +14,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import click
 import typer
 
 from wsi_suite.cli import look, models, projects, qupath, run, score, serve
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
-_INTERRUPTED = 130  # what click makes of Ctrl-C
+_INTERRUPTED = 130  # click's exit code for Ctrl-C
+
+# Typer 0.25 raises the errors of the package click; later versions those of a copy of their own.
+_click_errors = sys.modules[typer.BadParameter.__module__]
+_typer_suggests = _click_errors.__name__ != "click.exceptions"  # else click does
 
 app = typer.Typer(
     name="wsi-suite",
@@ -29,7 +32,7 @@ app = typer.Typer(
     epilog="Start with: wsi-suite demo\n\nThen: wsi-suite run SLIDE --out results",
     no_args_is_help=True,
     add_completion=False,
-    suggest_commands=False,  # click does it
+    suggest_commands=_typer_suggests,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,7 +52,7 @@ def _add(
 
 def _add_group(command: Callable[..., None], panel: str, *examples: str, name: str) -> typer.Typer:
     """Add a command that others can be added under; by itself it does something too."""
-    group = typer.Typer(suggest_commands=False)
+    group = typer.Typer(suggest_commands=_typer_suggests)
     group.callback(invoke_without_command=True, **_told(command, examples))(command)
     app.add_typer(group, name=name, rich_help_panel=panel)
     return group
@@ -110,7 +113,7 @@ _add(
     "wsi-suite serve --allow-root D:/slides",
     "wsi-suite serve --allow-root slides --idle-minutes 60",
 )
-_qupath = typer.Typer(no_args_is_help=True, suggest_commands=False)
+_qupath = typer.Typer(no_args_is_help=True, suggest_commands=_typer_suggests)
 app.add_typer(
     _qupath,
     name="qupath",
@@ -169,10 +172,10 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     """Run a command; what goes wrong is said in one line."""
     try:
         code = app(arguments, prog_name="wsi-suite", standalone_mode=False) or 0
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _click_errors.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except click.UsageError as error:
+    except _click_errors.UsageError as error:
         program = error.ctx.command_path if error.ctx else "wsi-suite"
         message = error.format_message()
         stop = "" if message.endswith((".", "?")) else "."

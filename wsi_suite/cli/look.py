@@ -27,7 +27,10 @@ DemoOut = Annotated[
     Path, typer.Option("--out", "-o", help="Folder for slide and results.", metavar="DIR")
 ]
 Side = Annotated[
-    int, typer.Option(min=2048, max=100_000, help="Side of the slide, px of 0.25 um.", metavar="PX")
+    int,
+    typer.Option(
+        "--side", min=2048, max=100_000, help="Side of the slide, px of 0.25 um.", metavar="PX"
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ from wsi_suite.cli.options import Debug, Device, Json
 Data = Annotated[
     Path,
     typer.Option(
+        "--data",
         help="Folder with images/, labels/ and tiles.csv (id, id_run, mpp).",
         metavar="FOLDER",
         show_default=False,
@@ -22,10 +23,9 @@ Data = Annotated[
 TileMpp = Annotated[
     float | None,
     typer.Option(
-        help="um per pixel of the tiles, where tiles.csv does not say.",
+        "--mpp",
+        help="um per pixel of the tiles, 0.05 to 10, where tiles.csv does not say.",
         metavar="UM",
-        min=0.05,
-        max=10,
     ),
 ]
 TrainConfig = Annotated[
@@ -53,6 +53,7 @@ ModelOut = Annotated[
 AnyModel = Annotated[
     str,
     typer.Option(
+        "--model",
         help="A bundled model's name, or a model folder.",
         metavar="NAME|FOLDER",
         show_default=False,
@@ -63,7 +64,8 @@ Runs = Annotated[
     typer.Option("--run", help="Only tiles of this id_run; may be repeated.", metavar="ID"),
 ]
 MatchUm = Annotated[
-    float, typer.Option(min=0.1, help="Largest distance of a match, um.", metavar="UM")
+    float,
+    typer.Option("--match-um", min=0.1, help="Largest distance of a match, um.", metavar="UM"),
 ]
 Stretched = Annotated[
     bool,

@@ -53,6 +53,7 @@ Out = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
+        "--model",
         help="A bundled model's name, or a model folder.",
         metavar="NAME|FOLDER",
         show_default="endonuke-resnet18",
@@ -62,10 +63,9 @@ Model = Annotated[
 Mpp = Annotated[
     float | None,
     typer.Option(
-        help="um per level-0 pixel, where the file does not say.",
+        "--mpp",
+        help="um per level-0 pixel, 0.05 to 10, where the file does not say.",
         metavar="UM",
-        min=0.05,
-        max=10,
         rich_help_panel=_RESULTS,
     ),
 ]
@@ -100,6 +100,7 @@ SetValue = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
+        "--device",
         help="auto, cpu, cuda, cuda:N or mps.",
         metavar="DEVICE",
         show_default="auto",
@@ -109,7 +110,7 @@ Device = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1,
+        "--workers",
         help="Worker processes.",
         metavar="N",
         show_default="one, or one per GPU",
@@ -119,6 +120,7 @@ Workers = Annotated[
 Scheduler = Annotated[
     str | None,
     typer.Option(
+        "--scheduler",
         help="Work on the workers of this Dask scheduler, as tcp://host:8786.",
         metavar="ADDRESS",
         rich_help_panel=_RUNNING,

@@ -72,6 +72,7 @@ def push(
     image_type: Annotated[
         ImageType | None,
         typer.Option(
+            "--image-type",
             help="brightfield_h_dab, brightfield_h_e or brightfield_other: make images this type,"
             " with the run's stain vectors if it is H-DAB. Without it a type or stain vectors that"
             " somebody has set stay, and only images without a type become H-DAB.",
@@ -80,7 +81,8 @@ def push(
         ),
     ] = None,
     shape: Annotated[
-        Shape, typer.Option(help="Draw nuclei as polygon, ellipse or point.", metavar="SHAPE")
+        Shape,
+        typer.Option("--shape", help="Draw nuclei as polygon, ellipse or point.", metavar="SHAPE"),
     ] = Shape.POLYGON,
     discard_corrections: Annotated[
         bool,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from wsi_suite.cli.options import (
@@ -61,6 +60,7 @@ OutOrProject = Annotated[
 RunProject = Annotated[
     Path | None,
     typer.Option(
+        "--project",
         help="Run on the images of this QuPath project and put the nuclei into it.",
         metavar="PATH",
         show_default=False,
@@ -70,6 +70,7 @@ RunProject = Annotated[
 InClass = Annotated[
     str | None,
     typer.Option(
+        "--in-class",
         help="Only inside annotations of this class, as Tumor, in images that have any.",
         metavar="NAME",
         show_default=False,
@@ -116,7 +117,7 @@ def run(
     into it at the end, as 'wsi-suite push' does.
     """
     from wsi_suite.cli.projects import run_project
-    from wsi_suite.errors import ConfigError
+    from wsi_suite.errors import ConfigError, InputError
     from wsi_suite.sources import expand_slides
 
     settings = settings_from(
@@ -145,11 +146,11 @@ def run(
     if in_class is not None:
         raise ConfigError("--in-class: takes annotations from a project; give --project, or --roi")
     if not slides:
-        raise click.UsageError(
-            "Missing argument 'SLIDE...' or option '--project'", click.get_current_context()
+        raise InputError(
+            "Missing argument 'SLIDE...' or option '--project'. See 'wsi-suite run --help'."
         )
     if out is None:
-        raise click.UsageError("Missing option '--out'", click.get_current_context())
+        raise InputError("Missing option '--out'. See 'wsi-suite run --help'.")
     outcomes = _batch(
         expand_slides(slides),
         out=out,

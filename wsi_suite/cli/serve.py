@@ -13,14 +13,21 @@ if TYPE_CHECKING:
     from wsi_suite.service.discovery import Service
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen at; others than your own need care.", metavar="HOST")
+    str,
+    typer.Option(
+        "--host", help="Address to listen at; others than your own need care.", metavar="HOST"
+    ),
 ]
 Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="Port to listen at; 0: a free one.", metavar="PORT")
+    int,
+    typer.Option(
+        "--port", min=0, max=65535, help="Port to listen at; 0: a free one.", metavar="PORT"
+    ),
 ]
 AllowRoot = Annotated[
     list[Path] | None,
     typer.Option(
+        "--allow-root",
         help="Read slides in this folder and below; may be repeated. Without it none are read"
         " until a client adds a folder.",
         metavar="DIR",
@@ -29,6 +36,7 @@ AllowRoot = Annotated[
 IdleMinutes = Annotated[
     float | None,
     typer.Option(
+        "--idle-minutes",
         min=0.01,
         help="End after so many minutes without requests and jobs.",
         metavar="MINUTES",
