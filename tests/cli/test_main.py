@@ -76,7 +76,9 @@ def test_examples_can_be_typed(name: str) -> None:
         COMMANDS[name].make_context(name, words[len(path) :])
 
 
-@pytest.mark.parametrize("typed", [("rin",), ("run", "--devise", "cpu"), ("info",), ("models", "x")])
+@pytest.mark.parametrize(
+    "typed", [("rin",), ("run", "--devise", "cpu"), ("info",), ("models", "x")]
+)
 def test_a_mistyped_command_or_option_is_one_line(typed: tuple[str, ...], wsi: Cli) -> None:
     answer = wsi(*typed)
     assert answer.code == 2

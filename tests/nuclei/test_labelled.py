@@ -60,6 +60,28 @@ def test_a_fourth_column_is_the_radius(folder):
     assert math.isnan(tile.radius[1])
 
 
+def test_decimal_commas_stand_between_semicolons(folder):
+    assert label(folder, "3,5; 7,25; 1\n").points.tolist() == [[3.5, 7.25]]
+
+
+def test_a_point_may_lie_on_the_edge_of_the_picture(folder):
+    assert label(folder, "64.0 0.25 1\n63 63 0\n").points.tolist() == [[64.0, 0.25], [63.5, 63.5]]
+
+
+def test_exchanged_coordinates_are_told(folder):
+    wide = np.full((32, 64, 3), 230, np.uint8)
+    (folder / "images" / "a.png").write_bytes(cv2.imencode(".png", wide)[1])
+    with pytest.raises(DataError, match=r"a\.txt:1: x 3, y 50 .* 64 x 32 px; if y stands first"):
+        label(folder, "3 50 1\n")
+    tile = label(folder, "3 50 1\n", labels=LabelSpec(columns="yx"))
+    assert tile.points.tolist() == [[50.5, 3.5]]
+
+
+def test_shares_of_the_picture_are_no_pixels(folder):
+    with pytest.raises(DataError, match=r"a\.txt: all coordinates lie between 0 and 1.* 64 and 64"):
+        label(folder, "0.25 0.5 1\n0.75 0.125 0\n")
+
+
 def test_an_empty_file_is_a_tile_without_nuclei(folder):
     tile = label(folder, "")
     assert tile.points.shape == (0, 2)
@@ -76,6 +98,13 @@ def test_an_empty_file_is_a_tile_without_nuclei(folder):
         ("3 inf 1", "is not two coordinates"),
         ("3 7 4", "class 4 is not one of 0, 1, 2"),
         ("3 7 0.7", "class 0.7 is not one of 0, 1, 2"),
+        ("3,5 7,2 1", "'3,5 7,2 1' is not two coordinates, a class and perhaps a radius, parted"),
+        ("3,5 1 0", "'3,5 1 0' is not two coordinates"),  # 3.5, 1 or 3, 5 with class 1 and radius 0
+        ("3 7 1 0", "radius 0 is not above 0"),
+        ("3 7 1 -2", "radius -2 is not above 0"),
+        ("64 7 1", r"x 64, y 7 lies beyond the picture of 64 x 64 px; expected pixels of this pic"),
+        ("3 -1 1", "x 3, y -1 lies beyond the picture"),
+        ("3 64.1 1", r"x 3, y 64\.1 lies beyond the picture"),
     ],
 )
 def test_a_bad_line_is_named(folder, line, message):
@@ -123,9 +152,19 @@ def test_without_a_table_every_tile_is_its_own_run(folder):
 @pytest.mark.parametrize(
     ("table", "error", "message"),
     [
-        ("name,id_run\na,1\n", DataError, "no column 'id'"),
+        ("name,id_run\na,1\n", DataError, r"no column 'id' \(its columns: name, id_run\)"),
+        ("id,mpp\na,0.5\n", DataError, "no column 'id_run' .*expected id,id_run,mpp"),
+        ("id,run,mpp\na,1,0.5\n", DataError, "no column 'id_run' .*rename 'run' to 'id_run'"),
+        ("", DataError, r"no column 'id' \(its columns: none\)"),
+        ("id,id_run\na,1\nbö,1\nc,2\n\na,2\n", DataError, r"csv:6: tile 'a' stands on line 2 too"),
+        ("id,id_run\na,1\nbö,\nc,2\n", DataError, r"csv:3: no id_run; give one, the same"),
+        ("id,id_run\na,1\n,1\nc,2\n", DataError, r"csv:3: no id; give one"),
         ("id,id_run,mpp\na,1,0.5\nc,2,0.5\n", DataError, "no line for tile bö"),
-        ("id,id_run,mpp\na,1,half\nbö,1,0.5\nc,2,0.5\n", DataError, "'half' of tile a is not a n"),
+        (
+            "id,id_run,mpp\na,1,half\nbö,1,0.5\nc,2,0.5\n",
+            DataError,
+            r"csv:2: mpp 'half' is not a number",
+        ),
         ("id,id_run,mpp\na,1,50\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "50.0 um is not within"),
         ("id,id_run,mpp\na,1,nan\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "nan um is not within"),
         ("id,id_run,mpp\na,1\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "give --mpp"),
@@ -135,6 +174,40 @@ def test_a_wrong_table_is_refused(folder, table, error, message):
     (folder / "tiles.csv").write_text(table, encoding="utf-8")
     with pytest.raises(error, match=message):
         load_tiles(folder, XY)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "id, id_run, mpp\na, 1, 0.25\nbö, 1, 0.25\nc, 2, 0.25\n",
+        "\ufeffID;ID_run;mpp\r\na;1;0,25\r\nbö;1;0,25\r\nc;2;0,25\r\n",
+        "mpp\tid\tid_run\tnote\n0.25\ta.png\t1\tx\n0.25\tbö.PNG\t1\n0.25\tc\t2\n",
+        'id,id_run,mpp\na,1,"0,25"\nbö,1,0.25\nc,2,0.25\n;;\n'.replace(";;", ",,"),
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(folder, table):
+    (folder / "tiles.csv").write_text(table, encoding="utf-8")
+    tiles = load_tiles(folder, XY)
+    assert [(tile.id, tile.run, tile.mpp) for tile in tiles] == [
+        ("a", "1", 0.25),
+        ("bö", "1", 0.25),
+        ("c", "2", 0.25),
+    ]
+
+
+def test_one_picture_in_two_runs_is_refused(folder):
+    shutil.copy(folder / "images" / "a.png", folder / "images" / "c.png")
+    with pytest.raises(DataError, match=r"c\.png: the same picture as a\.png, but in run 2 inst"):
+        load_tiles(folder, XY)
+    shutil.copy(folder / "images" / "a.png", folder / "images" / "bö.png")
+    (folder / "images" / "c.png").unlink()
+    assert len(load_tiles(folder, XY)) == 2
+
+
+def test_ids_are_the_same_in_both_forms_of_unicode(folder):
+    for part, ending in (("images", ".png"), ("labels", ".txt")):
+        (folder / part / f"bö{ending}").rename(folder / part / f"bo\u0308{ending}")
+    assert [tile.id for tile in load_tiles(folder, XY)] == ["a", "bö", "c"]
 
 
 def test_text_in_another_encoding_is_refused(folder):

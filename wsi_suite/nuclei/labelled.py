@@ -8,39 +8,30 @@ may share a slide and stay together in every split) and ``mpp``.
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import math
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-from wsi_suite.config import Section
 from wsi_suite.errors import DataError, PixelSizeError, did_you_mean
+from wsi_suite.nuclei.label_files import (
+    IMAGE_SUFFIXES,
+    LabelSpec,
+    TileRow,
+    check_mpp,
+    read_labels,
+    read_tile_table,
+    tile_id,
+)
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-
-
-class LabelSpec(Section):
-    """How label files are read."""
-
-    columns: Literal["xy", "yx"] = Field("xy", description="order of the two coordinates")
-    classes: dict[int, str] = Field(
-        {0: "Stroma", 1: "Epithelium", 2: "Stroma"},
-        min_length=1,
-        description="class of each label value",
-    )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes, each once, in the order of their first label value."""
-        return tuple(dict.fromkeys(self.classes[value] for value in sorted(self.classes)))
+__all__ = ["LabelSpec", "LabelledTile", "TilePixels", "load_tiles", "read_rgb", "tiles_of_runs"]
 
 
 @dataclass(frozen=True)
@@ -134,25 +125,38 @@ def load_tiles(folder: Path, labels: LabelSpec, *, mpp: float | None = None) -> 
         if not (folder / part).is_dir():
             raise DataError(f"{folder}: no folder '{part}' in it; expected images/ and labels/")
     images = _list_images(folder / "images")
-    table = _read_table(folder / "tiles.csv")
-    tiles = []
-    for image in images:
-        row = table.get(image.stem, {})
-        if table and not row:
-            raise DataError(f"{folder / 'tiles.csv'}: no line for tile {image.stem}; add its run")
-        points, label, radius = _read_labels(folder / "labels" / f"{image.stem}.txt", labels)
-        tiles.append(
-            LabelledTile(
-                id=image.stem,
-                run=row.get("id_run") or image.stem,
-                image=image,
-                mpp=_pixel_size(row.get("mpp"), mpp, image),
-                points=points,
-                label=label,
-                radius=radius,
-            )
-        )
+    table = read_tile_table(folder / "tiles.csv")
+    tiles = [_tile(image, folder, labels, table=table, mpp=mpp) for image in images]
+    _refuse_leaks(tiles)
     return tiles
+
+
+def _tile(
+    image: Path,
+    folder: Path,
+    spec: LabelSpec,
+    *,
+    table: Mapping[str, TileRow] | None,
+    mpp: float | None,
+) -> LabelledTile:
+    name = tile_id(image.name)
+    row = table.get(name) if table is not None else None
+    if table is not None and row is None:
+        hint = did_you_mean(name, table) or "; add its run"
+        raise DataError(f"{folder / 'tiles.csv'}: no line for tile {name}{hint}")
+    stated = row.mpp if row and row.mpp is not None else mpp
+    if stated is None:
+        raise PixelSizeError(f"{image}: no pixel size in tiles.csv; give --mpp")
+    nuclei = read_labels(folder / "labels" / f"{image.stem}.txt", spec, size=picture_size(image))
+    return LabelledTile(
+        id=name,
+        run=row.run if row else name,
+        image=image,
+        mpp=check_mpp(stated, image),
+        points=nuclei.points,
+        label=nuclei.label,
+        radius=nuclei.radius,
+    )
 
 
 def tiles_of_runs(tiles: list[LabelledTile], runs: Collection[str]) -> list[LabelledTile]:
@@ -178,88 +182,44 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of an image file, from its header."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or 'not an image that can be read'}") from None
+
+
 def _list_images(folder: Path) -> list[Path]:
     """Return the images of a folder by name; of one name there may be one only."""
     images = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
     if not images:
-        raise DataError(f"{folder}: holds no images ({', '.join(_SUFFIXES)})")
-    for one, other in pairwise(sorted(images, key=lambda path: path.stem)):
-        if one.stem == other.stem:
+        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    for one, other in pairwise(sorted(images, key=lambda path: tile_id(path.name))):
+        if tile_id(one.name) == tile_id(other.name):
             raise DataError(f"{other}: {one.name} has the same id; keep one of them")
     return images
 
 
-def _read_table(path: Path) -> dict[str, dict[str, str]]:
-    if not path.exists():
-        return {}
-    rows = list(csv.DictReader(_read_text(path).splitlines()))
-    if rows and "id" not in rows[0]:
-        raise DataError(f"{path}: no column 'id'; expected id,id_run,mpp")
-    return {row["id"]: row for row in rows}
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-
-
-def _pixel_size(stated: str | None, given: float | None, image: Path) -> float:
-    try:
-        value = float(stated) if stated else given
-    except ValueError:
-        raise DataError(
-            f"{image.parents[1] / 'tiles.csv'}: mpp '{stated}' of tile {image.stem} is not a number"
-        ) from None
-    if value is None:
-        raise PixelSizeError(f"{image}: no pixel size in tiles.csv; give --mpp")
-    if not 0.05 <= value <= 10:
-        raise PixelSizeError(f"{image}: pixel size {value} um is not within 0.05 - 10")
-    return value
-
-
-def _read_labels(
-    path: Path, labels: LabelSpec
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """Return points, class indices and radii of a label file."""
-    if not path.exists():
-        raise DataError(f"{path}: missing; a tile without nuclei has an empty label file")
-    index = {value: labels.names.index(name) for value, name in labels.classes.items()}
-    points, label, radius = [], [], []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        fields = line.replace(",", " ").split()
-        if not fields:
-            continue
-        numbers = _numbers(fields)
-        if len(numbers) not in (3, 4):
-            raise DataError(
-                f"{path}:{number}: '{line}' is not two coordinates, a class and perhaps a radius"
-            )
-        first, second, value, *rest = numbers
-        if value not in index:
-            known = ", ".join(map(str, sorted(index)))
-            raise DataError(f"{path}:{number}: class {fields[2]} is not one of {known}")
-        x, y = (first, second) if labels.columns == "xy" else (second, first)
-        centre = 0.5 if x.is_integer() and y.is_integer() else 0.0
-        points.append((x + centre, y + centre))
-        label.append(index[int(value)])
-        radius.append(rest[0] if rest else math.nan)
-    return (
-        np.array(points, np.float64).reshape(-1, 2),
-        np.array(label, np.uint8),
-        np.array(radius, np.float64),
-    )
-
-
-def _numbers(fields: list[str]) -> list[float]:
-    """Return the finite numbers that `fields` hold; empty where one is none."""
-    try:
-        numbers = [float(field) for field in fields]
-    except ValueError:
-        return []
-    return numbers if all(map(math.isfinite, numbers)) else []
+def _refuse_leaks(tiles: Sequence[LabelledTile]) -> None:
+    """Refuse one picture in two runs: a split by run would test on what was trained on."""
+    by_size = defaultdict(list)
+    for tile in tiles:
+        by_size[tile.image.stat().st_size].append(tile)
+    for alike in by_size.values():
+        seen: dict[bytes, LabelledTile] = {}
+        for tile in alike if len({tile.run for tile in alike}) > 1 else ():
+            digest = hashlib.sha256(tile.image.read_bytes()).digest()
+            first = seen.setdefault(digest, tile)
+            if first.run != tile.run:
+                raise DataError(
+                    f"{tile.image}: the same picture as {first.image.name}, but in run {tile.run}"
+                    f" instead of {first.run}; keep one of them, or give both the same id_run"
+                )
