@@ -174,7 +174,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         code = app(arguments, prog_name="wsi-suite", standalone_mode=False) or 0
     except _click_errors.NoArgsIsHelpError as error:
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
     except _click_errors.UsageError as error:
         program = error.ctx.command_path if error.ctx else "wsi-suite"
         message = error.format_message()
