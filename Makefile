@@ -3,7 +3,15 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
+
+# Which versions of the libraries: tested (constraints.txt), newest, or lowest that pyproject.toml
+# admits. To change them, run "make clean" first.
+VERSIONS ?= tested
+CHOOSE_tested := --constraint constraints.txt
+CHOOSE_newest := --upgrade --override .ci/newest.txt
+CHOOSE_lowest := --resolution lowest-direct
+INSTALL = $(UV) pip install --python $(BIN)/python $(or $(CHOOSE_$(VERSIONS)),\
+	$(error VERSIONS=$(VERSIONS): expected tested, newest or lowest))
 
 # The first Python that starts, is supported and can make environments (a shim may do none of it).
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -15,7 +23,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-install: $(VENV)/.dev  ## Install everything for development into .venv (PYTHON=... to choose one)
+install: $(VENV)/.dev  ## Install everything for development into .venv (PYTHON=..., VERSIONS=...)
 
 demo: $(VENV)/.package  ## Score a synthetic slide with the bundled model, end to end
 	$(BIN)/wsi-suite demo

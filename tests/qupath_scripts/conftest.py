@@ -39,7 +39,7 @@ def _fetch() -> str:
             _missing(f"no {program}: QuPath's scripts cannot be compiled")
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
     told = subprocess.run(
-        ["mvn", "-B", "-ntp", "-f", HERE / "pom.xml", goal],
+        [shutil.which("mvn"), "-B", "-ntp", "-f", HERE / "pom.xml", goal],
         capture_output=True,
         text=True,
         check=False,
