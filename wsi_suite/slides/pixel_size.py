@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from pathlib import Path
 
 from wsi_suite.errors import PixelSizeError
@@ -10,6 +13,61 @@ MPP_LIMITS = (0.05, 10.0)
 """A pixel size outside is a mistake, um."""
 
 _ANISOTROPY_LIMIT = 0.02
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+# Symbols as OME-XML writes them; after NFKC both signs for micro are the Greek letter.
+_SYMBOLS_UM = {
+    "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "\N{GREEK SMALL LETTER MU}m": 1.0, "um": 1.0,
+    "nm": 1e-3, "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}": 1e-4, "pm": 1e-6,
+    "in": 25_400.0, '"': 25_400.0, "thou": 25.4,
+}  # fmt: skip
+# Words, in lower case and singular, as ImageJ and OME-Zarr write them.
+_WORDS_UM = {
+    "meter": 1e6, "decimeter": 1e5, "centimeter": 1e4, "millimeter": 1e3, "micrometer": 1.0,
+    "micron": 1.0, "nanometer": 1e-3, "angstrom": 1e-4, "picometer": 1e-6, "inch": 25_400.0,
+}  # fmt: skip
+
+
+def number_in(text: str | None) -> float | None:
+    """Return the number that a text holds, or ``None`` if it holds none.
+
+    The decimal sign is a point or a comma. Infinity and NaN are no numbers.
+
+    Examples
+    --------
+    >>> number_in("0,5000"), number_in("unknown")
+    (0.5, None)
+    """
+    if text is None or not _NUMBER.fullmatch(text.strip()):
+        return None
+    value = float(text.strip().replace(",", "."))
+    return value if math.isfinite(value) else None
+
+
+def unit_um(unit: str | None) -> float | None:
+    """Return how many um a unit of length has, or ``None`` if it is not one.
+
+    Examples
+    --------
+    >>> unit_um("mm"), unit_um("microns"), unit_um("pixel")
+    (1000.0, 1.0, None)
+    """
+    if unit is None:
+        return None
+    # ImageJ writes what is not ASCII as an escape.
+    plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), unit.strip())
+    plain = unicodedata.normalize("NFKC", plain)
+    word = plain.lower().replace("metre", "meter")
+    word = "inch" if word == "inches" else word.removesuffix("s")
+    return _SYMBOLS_UM.get(plain, _WORDS_UM.get(word))
+
+
+def stated_size(x: float | None, y: float | None) -> tuple[float, float] | None:
+    """Return um per pixel along x and y, or ``None`` if one of them is no length."""
+    if x is None or y is None:
+        return None
+    return (x, y) if all(math.isfinite(size) and size > 0 for size in (x, y)) else None
 
 
 def settle_pixel_size(
