@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import cv2
@@ -107,3 +108,63 @@ def read_first_pixels(path):
 
     with open_slide(path) as slide:
         return slide.read_level(0, Box(0, 0, 300, 200))
+
+
+_TYPES = {"B": 1, "s": 2, "H": 3, "I": 4, "R": 5}
+
+
+def write_tiff(path, *directories, order="<"):
+    """Write a classic TIFF of directories as they are given, sensible or not.
+
+    Each is ``(tags, segments)``: tags by number as a type and its values (``R``: rationals, two
+    values each), and the bytes of the strips, or of the tiles if there is a tile width (322).
+    """
+    data = bytearray((b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 0))
+    link = 4
+    for tags, segments in directories:
+        offsets = []
+        for segment in segments:
+            offsets.append(len(data))
+            data += segment + bytes(len(segment) % 2)
+        where, counts = (324, 325) if 322 in tags else (273, 279)
+        sizes = [len(segment) for segment in segments]
+        entered = {**tags, where: ("I", offsets), counts: ("I", sizes)}
+        entries = b""
+        for number, (kind, given) in sorted(entered.items()):
+            values = given if isinstance(given, bytes | list | tuple) else [given]
+            form = f"{len(values)}{'I' if kind == 'R' else kind}"
+            packed = struct.pack(order + form, *([values] if kind == "s" else values))
+            count = len(values) // 2 if kind == "R" else len(values)
+            if len(packed) > 4:
+                data += bytes(len(data) % 2)
+                at = struct.pack(order + "I", len(data))
+                data += packed + bytes(len(packed) % 2)
+            else:
+                at = packed.ljust(4, b"\0")
+            entries += struct.pack(order + "HHI", number, _TYPES[kind], count) + at
+        struct.pack_into(order + "I", data, link, len(data))
+        data += struct.pack(order + "H", len(entries) // 12) + entries
+        link = len(data)
+        data += bytes(4)
+    path.write_bytes(data)
+    return path
+
+
+def ycbcr(rgb):
+    """The ``(H, W, 3)`` Y, Cb and Cr of a picture (ITU-R BT.601, full range)."""
+    red, green, blue = np.moveaxis(rgb.astype(float), -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    samples = np.stack([luma, 128 + (blue - luma) / 1.772, 128 + (red - luma) / 1.402], -1)
+    return np.clip(np.rint(samples), 0, 255).astype(np.uint8)
+
+
+def subsampled(samples, across, down):
+    """The data units of YCbCr samples whose chroma is shared by blocks (TIFF 6.0, section 21)."""
+    height, width = samples.shape[:2]
+    pad = ((0, -height % down), (0, -width % across), (0, 0))
+    padded = np.pad(samples, pad, mode="edge")
+    rows, columns = padded.shape[0] // down, padded.shape[1] // across
+    blocks = padded.reshape(rows, down, columns, across, 3).swapaxes(1, 2)
+    luma = blocks[..., 0].reshape(rows, columns, down * across)
+    chroma = np.rint(blocks[..., 1:].mean(axis=(2, 3))).astype(np.uint8)
+    return np.concatenate([luma, chroma], axis=-1).tobytes()

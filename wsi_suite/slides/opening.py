@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
-from wsi_suite.slides.fallback import TiaToolboxReader, image_reader, open_image
+from wsi_suite.slides.fallback import ImageReader, TiaToolboxReader, open_image
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
-from wsi_suite.slides.reader import Facts, Level, Pixels, Reader, level_scale, system_path
-from wsi_suite.slides.tiff_index import TiffIndex, TiledPage, index_tiff, is_tiff, read_untiled
+from wsi_suite.slides.reader import Facts, Reader, system_path
+from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
-from wsi_suite.slides.verify import is_same
+from wsi_suite.slides.verify import is_same, shows_the_same
 
 _PLAIN_VENDORS = ("aperio", "generic-tiff", "philips")
 """OpenSlide's vendors whose TIFF levels are grids of tiles without overlap."""
@@ -38,11 +38,11 @@ def open_reader(path: Path) -> Reader:
         return TiaToolboxReader(path)
     vendor = openslide_vendor(path)
     if vendor in _PLAIN_VENDORS:
-        return _open_plain_tiff(path)
+        return _open_plain_tiff(path, vendor)
     if vendor is not None:
         return OpenSlideReader(path)
     if is_tiff(path):
-        return _open_other_tiff(path, index_tiff(path))
+        return _open_other_tiff(path, _without_other_pictures(path, index_tiff(path)))
     image = open_image(path)
     if image is not None:
         return image
@@ -77,25 +77,28 @@ def _refuse_unreadable(path: Path) -> None:
         )
 
 
-def _open_plain_tiff(path: Path) -> Reader:
+def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     """Open a TIFF that OpenSlide knows: JPEG levels directly where both agree."""
-    index = index_tiff(path)
-    if index.vendor == "OME-TIFF":
-        # OpenSlide takes it for a plain TIFF: it misses the levels in sub-files and the pixel size.
+    index = _without_other_pictures(path, index_tiff(path))
+    is_generic = vendor == "generic-tiff"
+    if index.vendor == "OME-TIFF" or not (index.as_libtiff or not is_generic):
         return _open_other_tiff(path, index)
+    sizes = None if vendor == "philips" else {page.size for page in index.pages}
     try:
-        slide = OpenSlideReader(path)
+        slide = OpenSlideReader(path, sizes=sizes)
     except SlideError:
         # OpenSlide knows the file but not how its pixels are compressed, as with WebP.
         return _open_other_tiff(path, index)
-    slide.facts = _with_compressions(slide.facts, index)
+    if sizes and not (slide.sizes[0] == index.size and sizes <= set(slide.sizes)):
+        # The first picture is no scan, or levels lie in sub-files.
+        slide.close()
+        return _open_other_tiff(path, index)
+    slide.facts = _completed(slide.facts, index)
     pages = _direct_pages(slide.facts, index)
     if not pages:
         return slide
     try:
-        differing = _differing_level(
-            path, pages, theirs=slide.read_directly, exact=slide.is_exact, facts=slide.facts
-        )
+        differing = _differing_level(path, pages, slide)
     except SlideError:
         slide.close()
         raise
@@ -110,25 +113,50 @@ def _open_plain_tiff(path: Path) -> Reader:
 
 
 def _differing_level(
-    path: Path,
-    pages: Mapping[int, TiledPage],
-    *,
-    theirs: Callable[[int, Box], Pixels],
-    exact: Callable[[int], bool],
-    facts: Facts,
+    path: Path, pages: Mapping[int, TiffPage], slide: OpenSlideReader
 ) -> int | None:
-    """Return the first level whose direct decode differs from what `theirs` reads."""
-    with closing(TiffTilesReader(path, name=JPEG_TILES, facts=facts, pages=pages)) as ours:
+    """Return the first level whose direct decode differs from what OpenSlide reads."""
+    direct = TiffTilesReader(path, name=JPEG_TILES, facts=slide.facts, pages=pages)
+    with closing(direct):
         for level, page in pages.items():
-            read = partial(ours.read, level)
-            if not is_same(page, ours=read, theirs=partial(theirs, level), exact=exact(level)):
+            ours, theirs = partial(direct.read, level), partial(slide.read_directly, level)
+            if not is_same(page, ours=ours, theirs=theirs, exact=slide.is_exact(level)):
                 return level
     return None
 
 
-def _with_compressions(facts: Facts, index: TiffIndex) -> Facts:
-    """Complete what OpenSlide tells of the levels and of what it leaves out."""
-    pages = {(page.width, page.height): page for page in index.pages}
+def _without_other_pictures(path: Path, index: TiffIndex) -> TiffIndex:
+    """Leave out the levels of a plain TIFF or OME-TIFF that show something else.
+
+    Scanners' own formats say what a level is; elsewhere an overview may have the slide's shape.
+    """
+    if index.vendor == "Aperio" or len(index.pages) == 1:
+        return index
+    facts = _facts(index)
+    kept: list[int] = [0]
+    left: list[str] = []
+    with closing(_tiles_reader(path, index, facts)) as reader:
+        for number, page in enumerate(index.pages[1:], start=1):
+            fine = kept[-1]
+            is_copy = shows_the_same(
+                page,
+                index.pages[fine],
+                read_coarse=partial(reader.read, number),
+                read_fine=partial(reader.read, fine),
+            )
+            if is_copy:
+                kept.append(number)
+            else:
+                left.append(f"picture of {page.width} x {page.height} px")
+    if left:
+        note = f"left out: {', '.join(left)} (the slide's shape, but not what it shows)"
+        index = replace(index, notes=(*index.notes, note))
+    return replace(index, pages=tuple(index.pages[number] for number in kept))
+
+
+def _completed(facts: Facts, index: TiffIndex) -> Facts:
+    """Complete what OpenSlide tells of the levels, of the pixel size and of what it leaves out."""
+    pages = {page.size: page for page in index.pages}
     levels = [
         replace(level, compression=pages[size].compression)
         if (size := (level.width, level.height)) in pages
@@ -136,17 +164,20 @@ def _with_compressions(facts: Facts, index: TiffIndex) -> Facts:
         for level in facts.levels
     ]
     return replace(
-        facts, levels=tuple(levels), notes=tuple(dict.fromkeys(facts.notes + index.notes))
+        facts,
+        levels=tuple(levels),
+        mpp=index.mpp if facts.vendor == "generic-tiff" else facts.mpp,
+        notes=tuple(dict.fromkeys(facts.notes + index.notes)),
     )
 
 
-def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiledPage]:
+def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiffPage]:
     """Return the pages, by level, whose tiles can stand for what OpenSlide reads."""
-    by_size = {(page.width, page.height): page for page in index.pages}
+    by_size = {page.size: page for page in index.pages}
     pages = {}
     for number, level in enumerate(facts.levels):
         page = by_size.get((level.width, level.height))
-        if page is None or page.compression != "JPEG" or page.decode is page.reference:
+        if page is None or not page.is_plain_jpeg:
             continue
         # Where a smaller level of Aperio's lacks a tile, OpenSlide makes it from the larger ones.
         if number > 0 and facts.vendor == "aperio" and min(page.counts) == 0:
@@ -156,42 +187,41 @@ def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiledPage]:
 
 
 def _open_other_tiff(path: Path, index: TiffIndex) -> Reader:
-    """Open a TIFF that OpenSlide refuses."""
-    if not index.pages:
-        return _open_untiled(path, index)
-    facts = Facts(
-        vendor=index.vendor,
-        levels=tuple(_level(page, index.size) for page in index.pages),
-        mpp=index.mpp,
-        notes=index.notes,
-    )
-    pages = dict(enumerate(index.pages))
-    references = {level: replace(page, decode=page.reference) for level, page in pages.items()}
-    tifffile = TiffTilesReader(path, name="tifffile", facts=facts, pages=references)
-    with closing(tifffile):
-        differing = _differing_level(
-            path, pages, theirs=tifffile.read, exact=lambda level: True, facts=facts
-        )
-    if differing is not None:
-        note = f"direct decode of level {differing} differs: decoded by tifffile"
-        facts, pages = replace(facts, notes=(*facts.notes, note)), references
-    direct = all(page.decode is not page.reference for page in pages.values())
-    name = JPEG_TILES if direct else "tifffile"
-    return TiffTilesReader(path, name=name, facts=facts, pages=pages)
+    """Open a TIFF that OpenSlide refuses, or reads in another way than its tags say."""
+    facts = _facts(index)
+    if not index.pages[0].is_tiled:
+        return _open_untiled(path, index, facts)
+    reader = _tiles_reader(path, index, facts)
+    try:
+        reader.read(0, Box(0, 0, 1, 1))  # what cannot be decoded is refused here
+    except SlideError:
+        reader.close()
+        raise
+    return reader
 
 
-def _open_untiled(path: Path, index: TiffIndex) -> Reader:
+def _open_untiled(path: Path, index: TiffIndex, facts: Facts) -> Reader:
     width, height = index.size
     if width * height > _UNTILED_MAX_PX:
         raise SlideError(
-            f"{path}: {width} x {height} px without interleaved tiles, too large for memory;"
-            " convert it to a tiled, pyramidal TIFF"
+            f"{path}: {width} x {height} px without tiles, too large for memory; convert it to a"
+            " tiled, pyramidal TIFF"
         )
-    return image_reader(
-        read_untiled(path), name="tifffile", vendor=index.vendor, mpp=index.mpp, notes=index.notes
+    with closing(_tiles_reader(path, index, facts)) as reader:
+        pixels = reader.read(0, facts.levels[0].box)
+    return ImageReader(pixels, name=reader.name, facts=facts)
+
+
+def _facts(index: TiffIndex) -> Facts:
+    return Facts(
+        vendor=index.vendor,
+        levels=tuple(page.level(index.size) for page in index.pages),
+        mpp=index.mpp,
+        notes=index.notes,
     )
 
 
-def _level(page: TiledPage, size0: tuple[int, int]) -> Level:
-    size = (page.width, page.height)
-    return Level(*size, level_scale(size0, size), tile=page.tile, compression=page.compression)
+def _tiles_reader(path: Path, index: TiffIndex, facts: Facts) -> TiffTilesReader:
+    are_jpeg = all(page.is_tiled and page.is_plain_jpeg for page in index.pages)
+    name = JPEG_TILES if are_jpeg else "tifffile"
+    return TiffTilesReader(path, name=name, facts=facts, pages=dict(enumerate(index.pages)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import openslide
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
+from wsi_suite.slides.pixel_size import number_in, stated_size
 from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, flatten, level_scale, system_path
 
 _BLOCK_PX = 512
@@ -34,6 +35,14 @@ class OpenSlideReader:
     more on a handle of its own, which replaces the old one where it succeeds: one damaged place
     does not spoil the rest of the slide.
 
+    Parameters
+    ----------
+    path
+        The file.
+    sizes
+        ``(width, height)`` of the levels to offer; ``None``: of all. OpenSlide takes any tiled
+        picture that calls itself reduced for a level of a plain TIFF.
+
     Raises
     ------
     SlideError
@@ -42,7 +51,7 @@ class OpenSlideReader:
 
     name = "openslide"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sizes: Collection[tuple[int, int]] | None = None) -> None:
         self._path = path
         self._handle = _open(path)
         properties = self._handle.properties
@@ -52,8 +61,11 @@ class OpenSlideReader:
         ):
             raise SlideError(f"{path}: a fluorescence slide; expected a brightfield RGB one")
         self._corner, size = _bounds(properties, self._handle.dimensions)
-        self.facts = _facts(self._handle, size)
-        self._downsamples: tuple[float, ...] = self._handle.level_downsamples
+        self.sizes: tuple[tuple[int, int], ...] = self._handle.level_dimensions
+        self._numbers = [n for n, of in enumerate(self.sizes) if sizes is None or of in sizes]
+        levels = _levels(self._handle, size)
+        self.facts = _facts(self._handle, tuple(levels[n] for n in self._numbers))
+        self._downsamples = [self._handle.level_downsamples[n] for n in self._numbers]
         cache = TileCache()
         self._mosaics = [
             Mosaic(level, (_BLOCK_PX, _BLOCK_PX), partial(self._block, level), cache)
@@ -80,7 +92,7 @@ class OpenSlideReader:
         downsample = self._downsamples[level]
         x = self._corner[0] + round(box.x * downsample)
         y = self._corner[1] + round(box.y * downsample)
-        region = ((x, y), level, (box.width, box.height))
+        region = ((x, y), self._numbers[level], (box.width, box.height))
         try:
             image = self._handle.read_region(*region)
         except openslide.OpenSlideError:
@@ -133,17 +145,16 @@ def _bounds(
     return (x, y), (width, height)
 
 
-def _facts(handle: openslide.OpenSlide, size: tuple[int, int]) -> Facts:
+def _facts(handle: openslide.OpenSlide, levels: tuple[Level, ...]) -> Facts:
     properties = handle.properties
     vendor = properties.get("openslide.vendor", "unknown")
-    mpp = [properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
-    power = properties.get("openslide.objective-power")
+    mpp = [number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"]
     colour = properties.get("openslide.background-color")
     return Facts(
         vendor=vendor,
-        levels=_levels(handle, size),
-        mpp=(float(mpp[0]), float(mpp[1])) if mpp[0] and mpp[1] else None,
-        objective_power=float(power) if power else None,
+        levels=levels,
+        mpp=stated_size(*mpp),
+        objective_power=number_in(properties.get("openslide.objective-power")),
         background=_rgb(colour) if colour else WHITE,
         notes=("ICC profile not applied",) if "openslide.icc-size" in properties else (),
     )
@@ -170,6 +181,9 @@ def _levels(handle: openslide.OpenSlide, size: tuple[int, int]) -> tuple[Level, 
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    """Return the colour written as ``FFFFFF``."""
-    red, green, blue = bytes.fromhex(colour)
+    """Return the colour written as ``FFFFFF``; white if it cannot be read."""
+    try:
+        red, green, blue = bytes.fromhex(colour)
+    except ValueError:
+        return WHITE
     return red, green, blue

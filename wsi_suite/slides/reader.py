@@ -17,6 +17,9 @@ Pixels = npt.NDArray[np.uint8]
 
 WHITE = (255, 255, 255)
 
+ORIENTATION_NOTE = "orientation tag not applied: pixels are taken as stored"
+"""Of pictures that say they are turned: QuPath's frame is that of the stored pixels."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -115,6 +118,29 @@ def level_scale(size0: tuple[int, int], size: tuple[int, int]) -> Scale:
     return Scale(x, y)
 
 
+def is_smaller_copy(size0: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Return whether one factor, but for rounding, makes the second size of the first.
+
+    A picture of another shape shows another part of the slide than level 0 does.
+
+    Parameters
+    ----------
+    size0, size
+        ``(width, height)`` of level 0 and of what may be a smaller level.
+
+    Examples
+    --------
+    >>> is_smaller_copy((1500, 1201), (375, 300)), is_smaller_copy((1500, 1200), (260, 100))
+    (True, False)
+    """
+    pairs = list(zip(size0, size, strict=True))
+    if not all(1 <= part < whole for whole, part in pairs):
+        return False
+    least = max(whole / (part + 1) for whole, part in pairs)
+    most = min(whole / (part - 1) if part > 1 else float("inf") for whole, part in pairs)
+    return least < most
+
+
 def flatten(
     rgba: Pixels, *, background: tuple[int, int, int] = WHITE, premultiplied: bool = False
 ) -> Pixels:
@@ -122,7 +148,8 @@ def flatten(
     alpha = rgba[..., 3:].astype(np.float32) / 255
     colour = rgba[..., :3] * (1 if premultiplied else alpha)
     laid = colour + np.array(background, np.float32) * (1 - alpha)
-    return np.asarray(laid + 0.5, np.uint8)
+    # A premultiplied colour that exceeds its alpha is a rounding error of the writer's.
+    return np.asarray(np.minimum(laid + 0.5, 255), np.uint8)
 
 
 def system_path(path: Path) -> str:

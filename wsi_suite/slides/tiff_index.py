@@ -1,71 +1,107 @@
-"""Where a TIFF file keeps its tiles, and how they are coded, through tifffile."""
+"""Where a TIFF file keeps the pixels of its slide, through tifffile."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
-import imagecodecs
-import numpy as np
 import tifffile
+from tifffile import COMPRESSION, ORIENTATION
 
 from wsi_suite.errors import SlideError
-from wsi_suite.slides.reader import Pixels, flatten, system_path
+from wsi_suite.geometry import Box
+from wsi_suite.slides.reader import ORIENTATION_NOTE, Level, level_scale, system_path
+from wsi_suite.slides.stated_size import tiff_mpp
+from wsi_suite.slides.tiff_decode import (
+    Decode,
+    alpha_of,
+    contradicting_colours,
+    decoder_of,
+    is_jpeg_decoder,
+    segment_size,
+    segments_per_tile,
+    why_not_rgb,
+)
+from wsi_suite.slides.tiff_pictures import Pictures, in_words, sort_pictures
 
 _COMPRESSIONS = {
-    "NONE": "none",
-    "APERIO_JP2000_RGB": "JPEG 2000",
-    "APERIO_JP2000_YCBC": "JPEG 2000",
-    "JPEG2000": "JPEG 2000",
-    "ADOBE_DEFLATE": "deflate",
-    "DEFLATE": "deflate",
+    COMPRESSION.NONE: "none",
+    COMPRESSION.APERIO_JP2000_RGB: "JPEG 2000",
+    COMPRESSION.APERIO_JP2000_YCBC: "JPEG 2000",
+    COMPRESSION.JPEG2000: "JPEG 2000",
+    COMPRESSION.ADOBE_DEFLATE: "deflate",
+    COMPRESSION.DEFLATE: "deflate",
 }
-_YCBCR = tifffile.PHOTOMETRIC.YCBCR
-_RGB = (tifffile.PHOTOMETRIC.RGB, _YCBCR)
-_ASSOCIATED = tifffile.EXTRASAMPLE.ASSOCALPHA
 _ICC_TAG = 34675
-_MICROMETRES = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6}
 
 
 @dataclass(frozen=True)
-class TiledPage:
-    """One level: where its tiles lie in the file and how one of them is decoded.
+class TiffPage:
+    """One level: where its tiles or strips lie in the file and how one of them is decoded.
 
     Attributes
     ----------
     width, height
         Size in pixels.
     tile
-        ``(width, height)`` of its tiles.
+        ``(width, height)`` of its tiles; of strips, as wide as the page.
+    is_tiled
+        Whether these are tiles.
     compression
         Its name for the user.
     offsets, counts
-        First byte and number of bytes of each tile, row by row. A count of 0: not stored.
+        First byte and number of bytes of each segment, row by row; where the samples lie apart
+        all segments of the first sample come first. A count of 0: not stored.
+    per_tile
+        Segments of a tile: 1, or the number of samples where they lie apart.
     decode
-        Returns the pixels of a tile from its bytes and its index.
-    reference
-        The same by tifffile's own decoder, to compare with.
+        Makes the pixels of a tile from the bytes of its segments and its index.
     """
 
     width: int
     height: int
     tile: tuple[int, int]
+    is_tiled: bool
     compression: str
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
-    decode: Callable[[bytes, int], Pixels]
-    reference: Callable[[bytes, int], Pixels]
+    per_tile: int
+    decode: Decode
 
     @property
     def columns(self) -> int:
         """Tiles in a row."""
         return -(-self.width // self.tile[0])
+
+    @property
+    def rows(self) -> int:
+        """Tiles in a column."""
+        return -(-self.height // self.tile[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` in pixels."""
+        return self.width, self.height
+
+    @property
+    def is_plain_jpeg(self) -> bool:
+        """Whether each tile is a JPEG picture of three colours."""
+        return is_jpeg_decoder(self.decode)
+
+    def is_stored(self, box: Box) -> bool:
+        """Return whether the file has all tiles that a box of the page touches."""
+        width, height = self.tile
+        rows = range(box.y // height, -(-box.bottom // height))
+        columns = range(box.x // width, -(-box.right // width))
+        return all(self.counts[row * self.columns + column] for row in rows for column in columns)
+
+    def level(self, size0: tuple[int, int]) -> Level:
+        """Return this page as a level of a slide whose level 0 has `size0` pixels."""
+        tile = self.tile if self.is_tiled else None
+        scale = level_scale(size0, self.size)
+        return Level(*self.size, scale, tile=tile, compression=self.compression)
 
 
 @dataclass(frozen=True)
@@ -74,24 +110,29 @@ class TiffIndex:
 
     Attributes
     ----------
-    size
-        ``(width, height)`` of the first image.
     pages
-        Its tiled levels, finest first; empty where the image has no tiles, or its colours lie
-        apart.
+        The slide and, where it is tiled, its smaller levels; finest first.
     vendor
         Kind of file: ``OME-TIFF``, ``Aperio`` or ``TIFF``.
     mpp
         um per level-0 pixel as the file states it, or ``None``.
     notes
         What of the file is left out or changed.
+    as_libtiff
+        Whether libtiff, and OpenSlide with it, makes the same RGB of the pixels: it takes an extra
+        sample of unknown meaning for transparency and turns the tiles by the orientation tag.
     """
 
-    size: tuple[int, int]
-    pages: tuple[TiledPage, ...]
+    pages: tuple[TiffPage, ...]
     vendor: str
     mpp: tuple[float, float] | None
     notes: tuple[str, ...]
+    as_libtiff: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of the slide."""
+        return self.pages[0].size
 
 
 def is_tiff(path: Path) -> bool:
@@ -101,44 +142,30 @@ def is_tiff(path: Path) -> bool:
 
 
 def index_tiff(path: Path) -> TiffIndex:
-    """Read the index of a TIFF file's first image and its smaller levels.
+    """Read where a TIFF file keeps its largest picture that is no overview, and its levels.
 
     Raises
     ------
     SlideError
-        The index is damaged, tiles lie beyond the end of the file, or the image is not 8-bit RGB.
+        The index is damaged, tiles lie beyond the end of the file, or the picture is not 8-bit RGB.
     """
     with _opened(path) as tif:
-        series = tif.series[0]
-        first = series.keyframe
-        _refuse_unless_rgb8(first, path)
-        interleaved = first.planarconfig == tifffile.PLANARCONFIG.CONTIG
-        pages = [first, *_smaller_pages(tif)] if first.is_tiled and interleaved else []
-        for page in pages or [first]:
+        pictures = sort_pictures(tif)
+        slide = pictures.slide.page
+        reason = why_not_rgb(slide)
+        if reason is not None:
+            raise SlideError(f"{path}: {reason}")
+        levels = pictures.levels if slide.is_tiled else ()
+        pages = [slide, *(level.page for level in levels)]
+        for page in pages:
             _refuse_truncated(page, path)
         return TiffIndex(
-            size=(first.imagewidth, first.imagelength),
-            pages=tuple(_tiled_page(page) for page in pages),
+            pages=tuple(map(_page, pages)),
             vendor=_vendor(tif),
-            mpp=_stated_mpp(tif),
-            notes=_notes(tif),
+            mpp=tiff_mpp(tif, slide),
+            notes=_notes(tif, pictures),
+            as_libtiff=_orientation(slide) == ORIENTATION.TOPLEFT and not _has_unknown(slide),
         )
-
-
-def read_untiled(path: Path) -> Pixels:
-    """Return all ``(H, W, 3)`` pixels of the first image of a TIFF file.
-
-    Raises
-    ------
-    SlideError
-        The pixels cannot be decoded.
-    """
-    with _opened(path) as tif:
-        page = tif.series[0].keyframe
-        pixels = np.asarray(page.asarray(), np.uint8)
-        if page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-            pixels = np.moveaxis(pixels, 0, -1)
-        return _opaque(pixels, page)
 
 
 @contextmanager
@@ -156,20 +183,6 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         ) from None
 
 
-def _refuse_unless_rgb8(page: tifffile.TiffPage, path: Path) -> None:
-    if page.dtype != np.uint8:
-        raise SlideError(
-            f"{path}: {page.bitspersample} bits per channel ({page.dtype}); expected an 8-bit RGB"
-            " slide, convert it first"
-        )
-    if page.samplesperpixel < 3 or page.photometric not in _RGB:
-        name = getattr(page.photometric, "name", page.photometric)
-        raise SlideError(
-            f"{path}: {page.samplesperpixel} channel(s), {name}: greyscale or fluorescence;"
-            " expected a brightfield RGB slide"
-        )
-
-
 def _refuse_truncated(page: tifffile.TiffPage, path: Path) -> None:
     size = page.parent.filehandle.size
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
@@ -178,66 +191,18 @@ def _refuse_truncated(page: tifffile.TiffPage, path: Path) -> None:
         raise SlideError(f"{path}: truncated, {size:,} of at least {end:,} bytes; copy it anew")
 
 
-def _smaller_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """Return the tiled pages that show the first image smaller, whichever way the file says so."""
-    first = tif.series[0].keyframe
-    found = [level.keyframe for level in tif.series[0].levels[1:]]
-    found += [page for page in map(_whole_page, tif.pages[1:]) if page.is_reduced]
-    levels: dict[tuple[int, int], tifffile.TiffPage] = {}
-    for page in found:
-        size = (page.imagewidth, page.imagelength)
-        alike = page.is_tiled and page.samplesperpixel == first.samplesperpixel
-        if alike and page.dtype == first.dtype and size < (first.imagewidth, first.imagelength):
-            levels.setdefault(size, page)
-    return [levels[size] for size in sorted(levels, reverse=True)]
-
-
-def _whole_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:
-    return page.aspage()
-
-
-def _tiled_page(page: tifffile.TiffPage) -> TiledPage:
-    name = getattr(page.compression, "name", str(page.compression))
-    reference = partial(_decode, page=page, decoder=page.decode)
-    coded = "YCBCR" if page.photometric == _YCBCR else None if page.is_jfif else "RGB"
-    jpeg = partial(_decode_jpeg, tables=page.jpegtables, colorspace=coded)
-    return TiledPage(
+def _page(page: tifffile.TiffPage) -> TiffPage:
+    compression = COMPRESSION(page.compression)
+    return TiffPage(
         width=page.imagewidth,
         height=page.imagelength,
-        tile=(page.tilewidth, page.tilelength),
-        compression=_COMPRESSIONS.get(name, name),
+        tile=segment_size(page),
+        is_tiled=page.is_tiled,
+        compression=_COMPRESSIONS.get(compression, compression.name),
         offsets=tuple(page.dataoffsets),
         counts=tuple(page.databytecounts),
-        decode=jpeg if name == "JPEG" and page.samplesperpixel == 3 else reference,
-        reference=reference,
-    )
-
-
-def _decode_jpeg(
-    data: bytes, index: int, *, tables: bytes | None, colorspace: str | None
-) -> Pixels:
-    # libjpeg fills up what is missing with grey and only warns: look for the end marker.
-    if data.rfind(b"\xff\xd9") < 0:
-        raise ValueError(f"JPEG tile {index} ends early")
-    pixels: Pixels = imagecodecs.jpeg8_decode(
-        data, tables=tables, colorspace=colorspace, outcolorspace="RGB"
-    )
-    return pixels
-
-
-def _decode(
-    data: bytes, index: int, *, page: tifffile.TiffPage, decoder: Callable[..., Any]
-) -> Pixels:
-    tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
-    segment, _, _ = decoder(data, index, **tables)
-    return _opaque(segment[0], page)
-
-
-def _opaque(pixels: Pixels, page: tifffile.TiffPage) -> Pixels:
-    if page.samplesperpixel == 3:
-        return np.ascontiguousarray(pixels)
-    return flatten(
-        np.ascontiguousarray(pixels[..., :4]), premultiplied=page.extrasamples[0] == _ASSOCIATED
+        per_tile=segments_per_tile(page),
+        decode=decoder_of(page),
     )
 
 
@@ -245,45 +210,40 @@ def _vendor(tif: tifffile.TiffFile) -> str:
     return "OME-TIFF" if tif.is_ome else "Aperio" if tif.is_svs else "TIFF"
 
 
-def _notes(tif: tifffile.TiffFile) -> tuple[str, ...]:
-    series = tif.series[0]
-    first = series.keyframe
-    images, planes = len(tif.series), math.prod(series.shape) // math.prod(first.shape)
+def _notes(tif: tifffile.TiffFile, pictures: Pictures) -> tuple[str, ...]:
+    slide = pictures.slide
     notes = []
-    if tif.is_ome and images > 1:
-        notes.append(f"first of {images} images in the file")
-    if planes > 1:
-        notes.append(f"first of {planes} planes of the image")
-    if first.samplesperpixel > 3:
+    if slide.overview:
+        notes.append(f"the file calls its only picture {slide.overview}")
+    others = pictures.others
+    if tif.is_svs or tif.is_philips:  # their thumbnail, label and macro are known to all
+        others = tuple(picture for picture in others if picture.page.is_tiled)
+    if others:
+        notes.append(f"left out: {in_words(others)}")
+    if slide.planes > 1:
+        notes.append(f"first of {slide.planes} planes of the image")
+    if alpha_of(slide.page) is not None:
         notes.append("transparency laid on white")
-    if _ICC_TAG in first.tags:
+    if _has_unknown(slide.page):
+        notes.append("channels beyond red, green and blue left out")
+    marked = contradicting_colours(slide.page)
+    if marked is not None and not (marked == "YCBCR" and tif.is_ome):
+        said, marked = ("RGB", "YCbCr") if marked == "YCBCR" else ("YCbCr", "RGB")
+        notes.append(f"the file says {said}, its JPEG data {marked}: read as {said}")
+    if _orientation(slide.page) != ORIENTATION.TOPLEFT:
+        notes.append(ORIENTATION_NOTE)
+    if _ICC_TAG in slide.page.tags:
         notes.append("ICC profile not applied")
     return tuple(notes)
 
 
-def _stated_mpp(tif: tifffile.TiffFile) -> tuple[float, float] | None:
-    if tif.is_ome:
-        return _ome_mpp(tif.ome_metadata or "")
-    page = tif.series[0].keyframe
-    if tif.is_svs:
-        stated = tifffile.tifffile.svs_description_metadata(page.description).get("MPP")
-        return (float(stated), float(stated)) if stated else None
-    if page.resolutionunit <= tifffile.RESUNIT.NONE:
-        return None
-    per_um = page.get_resolution(tifffile.RESUNIT.MICROMETER)
-    return (1 / per_um[0], 1 / per_um[1]) if min(per_um) > 0 else None
+def _orientation(page: tifffile.TiffPage) -> int:
+    """Return how the page says it is turned; what it cannot say is not turned."""
+    stored = page.tags.valueof("Orientation")
+    return stored if stored in tuple(ORIENTATION) else ORIENTATION.TOPLEFT
 
 
-def _ome_mpp(xml: str) -> tuple[float, float] | None:
-    """Return the first image's PhysicalSizeX and Y in um, the unit where none stands (OME 2016)."""
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    if pixels is None:
-        return None
-    sizes = []
-    for axis in "XY":
-        size = pixels.get(f"PhysicalSize{axis}")
-        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if size is None or unit is None:
-            return None
-        sizes.append(float(size) * unit)
-    return sizes[0], sizes[1]
+def _has_unknown(page: tifffile.TiffPage) -> bool:
+    """Return whether there are samples that are neither colour nor transparency."""
+    known = 3 if alpha_of(page) is None else 4
+    return bool(page.samplesperpixel > known)

@@ -1,4 +1,4 @@
-"""Reading tiled TIFF levels by decoding their tiles directly, past OpenSlide's compositing."""
+"""Reading TIFF levels by decoding their tiles or strips directly, past OpenSlide's compositing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
-from wsi_suite.slides.tiff_index import TiledPage
+from wsi_suite.slides.tiff_index import TiffPage
 
 
 class TiffTilesReader:
@@ -40,7 +40,7 @@ class TiffTilesReader:
         *,
         name: str,
         facts: Facts,
-        pages: Mapping[int, TiledPage],
+        pages: Mapping[int, TiffPage],
         other: Reader | None = None,
     ) -> None:
         self.name = name
@@ -68,17 +68,19 @@ class TiffTilesReader:
         if self._other is not None:
             self._other.close()
 
-    def _tile(self, page: TiledPage, column: int, row: int) -> Pixels:
+    def _tile(self, page: TiffPage, column: int, row: int) -> Pixels:
         width, height = page.tile
         index = row * page.columns + column
-        if page.counts[index] == 0:
+        parts = range(index, len(page.counts), len(page.counts) // page.per_tile)
+        if any(page.counts[part] == 0 for part in parts):
             return np.full((height, width, 3), self.facts.background, np.uint8)
         try:
-            data = self._file.read(page.offsets[index], page.counts[index])
+            data = [self._file.read(page.offsets[part], page.counts[part]) for part in parts]
             tile = page.decode(data, index)
         except Exception as error:  # each codec has an error of its own
+            kind = "tile" if page.is_tiled else "strip"
             raise SlideError(
-                f"{self._path}: tile {index} of the level of {page.width} x {page.height} px"
+                f"{self._path}: {kind} {index} of the level of {page.width} x {page.height} px"
                 f" cannot be decoded ({error}); the file is damaged or truncated, copy it anew"
             ) from None
         if tile.shape == (height, width, 3):

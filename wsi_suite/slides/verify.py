@@ -1,4 +1,4 @@
-"""Comparing the direct decode of a level with a reader that is known to be right."""
+"""Comparing the pixels of a level with another reader's, and with those of a finer level."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import Pixels
-from wsi_suite.slides.tiff_index import TiledPage
+from wsi_suite.slides.tiff_index import TiffPage
 
 _PROBE_PX = 256
+
+_PATCH_PX = 48
+_FINE_PATCH_PX = 768
+_GRID = 3
+_COLOUR_LIMIT = 20.0
+"""How far the mean colours of a patch of 48 px may differ between two levels: compression,
+sharpening, decimation and a shift by a few pixels stay far below, another picture does not."""
 
 Read = Callable[[Box], Pixels]
 
 
-def is_same(page: TiledPage, *, ours: Read, theirs: Read, exact: bool) -> bool:
+def is_same(page: TiffPage, *, ours: Read, theirs: Read, exact: bool) -> bool:
     """Return whether two ways to read a level agree on the tiles most likely to differ.
 
     These are the first tile, the last one (which the level's edges cut), the one of most bytes
@@ -44,6 +52,51 @@ def is_same(page: TiledPage, *, ours: Read, theirs: Read, exact: bool) -> bool:
     return True
 
 
+def shows_the_same(coarse: TiffPage, fine: TiffPage, *, read_coarse: Read, read_fine: Read) -> bool:
+    """Return whether a level shows the same picture as a finer one, by the colours of patches.
+
+    Patches on tiles that are not stored, or cannot be decoded, say nothing.
+
+    Parameters
+    ----------
+    coarse, fine
+        The levels.
+    read_coarse, read_fine
+        Read a box of them.
+    """
+    x, y = fine.width / coarse.width, fine.height / coarse.height
+    side = max(4, min(_PATCH_PX, int(_FINE_PATCH_PX / max(x, y))))
+    # Means of few pixels are noisy where a level was made by leaving out pixels.
+    limit = _COLOUR_LIMIT * max(1.0, 24 / side)
+    for box in _patches(coarse, side):
+        left, top = round(box.x * x), round(box.y * y)
+        right, bottom = round(box.right * x), round(box.bottom * y)
+        large = Box(left, top, max(1, right - left), max(1, bottom - top))
+        if not (coarse.is_stored(box) and fine.is_stored(large)):
+            continue
+        try:
+            difference = read_coarse(box).mean((0, 1)) - read_fine(large).mean((0, 1))
+        except SlideError:
+            continue
+        if np.abs(difference).max() > limit:
+            return False
+    return True
+
+
+def _patches(page: TiffPage, side: int) -> list[Box]:
+    """Return squares on a grid over a level, and one in the tile that has the most structure."""
+    whole = Box(0, 0, page.width, page.height)
+    row, column = divmod(int(np.argmax(page.counts[: page.rows * page.columns])), page.columns)
+    middles = [
+        (page.width * (2 * n + 1) // (2 * _GRID), page.height * (2 * m + 1) // (2 * _GRID))
+        for n in range(_GRID)
+        for m in range(_GRID)
+    ]
+    middles.append((int((column + 0.5) * page.tile[0]), int((row + 0.5) * page.tile[1])))
+    squares = [Box(x - side // 2, y - side // 2, side, side).intersect(whole) for x, y in middles]
+    return [square for square in squares if square.area]
+
+
 def _is_near(box: Box, *, ours: Read, theirs: Read) -> bool:
     around = box.expand(1)
     neighbours, found = ours(around), theirs(box)
@@ -54,7 +107,7 @@ def _is_near(box: Box, *, ours: Read, theirs: Read) -> bool:
     return bool(((found >= low) & (found <= high)).all())
 
 
-def _probes(page: TiledPage) -> list[Box]:
+def _probes(page: TiffPage) -> list[Box]:
     """Return a box of at most 256 x 256 px in each tile to look at."""
     counts = np.array(page.counts)
     indices = [0, len(counts) - 1, int(counts.argmax()), int(counts.argmin())]

@@ -1,0 +1,248 @@
+"""From the bytes of a TIFF's tile or strip to RGB, as libtiff's RGBA interface makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
+
+from wsi_suite.slides.reader import Pixels, flatten
+from wsi_suite.slides.ycbcr import YCbCr, ycbcr_of
+
+Decode = Callable[[Sequence[bytes], int], Pixels]
+"""Makes ``(H, W, 3)`` pixels from the bytes of a tile or strip and its index.
+
+There is one item of bytes, or one for each sample of a picture whose samples lie apart.
+"""
+
+_JPEG_2000 = (
+    COMPRESSION.JPEG2000,
+    COMPRESSION.APERIO_JP2000_YCBC,
+    COMPRESSION.APERIO_JP2000_RGB,
+)
+_GIVES_RGB = (COMPRESSION.JPEG, COMPRESSION.WEBP)
+"""Codecs that return RGB where the samples lie together, whatever they store."""
+_JPEG_HEAD_BYTES = 4096
+_APP0, _APP14, _START_OF_SCAN = 0xE0, 0xEE, 0xDA
+_ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
+
+
+def why_not_rgb(page: tifffile.TiffPage) -> str | None:
+    """Return why a page cannot be read as 8-bit RGB, or ``None`` if it can."""
+    if page.dtype != np.uint8 or page.bitspersample != 8:
+        return (
+            f"{page.bitspersample} bits per channel ({page.dtype}); expected an 8-bit RGB slide,"
+            " convert it first"
+        )
+    photometric, samples = photometric_of(page), page.samplesperpixel
+    name = getattr(photometric, "name", photometric)
+    if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
+        return (
+            f"{samples} channel(s), {name}: greyscale or fluorescence; expected a brightfield RGB"
+            " slide"
+        )
+    if photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
+        return f"photometric interpretation {name}; expected RGB or YCbCr, convert it first"
+    if samples - len(page.extrasamples) < 3:
+        return (
+            f"{name} with {samples} channels, {len(page.extrasamples)} of them no colours;"
+            " expected three colours, convert it first"
+        )
+    return _why_not_decoded(page, is_ycbcr=photometric == PHOTOMETRIC.YCBCR)
+
+
+def _why_not_decoded(page: tifffile.TiffPage, *, is_ycbcr: bool) -> str | None:
+    compression = getattr(page.compression, "name", page.compression)
+    known = page.compression == COMPRESSION.NONE or page.compression in tifffile.TIFF.DECOMPRESSORS
+    if not known or page.compression == COMPRESSION.OJPEG:
+        return f"compression {compression}; expected one that can be read, convert it first"
+    if not is_ycbcr:
+        return None
+    lacking = ""
+    if page.samplesperpixel > 3:
+        lacking = f"with {page.samplesperpixel} channels"
+    elif not _is_ycbcr_coded(page):
+        return None
+    elif ycbcr_of(page) is None:
+        lacking = "with coefficients that cannot be read"
+    elif _subsampling(page) != (1, 1) and not _is_interleaved(page):
+        lacking = "with subsampled channels that lie apart"
+    elif _subsampling(page) != (1, 1) and page.predictor != 1:
+        lacking = f"with subsampled channels and predictor {page.predictor}"
+    elif page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS and not (
+        page.compression in _JPEG_2000 or page.compression == COMPRESSION.JPEG
+    ):
+        lacking = f"in compression {compression}"
+    return f"YCbCr {lacking}; expected what can be converted to RGB" if lacking else None
+
+
+def photometric_of(page: tifffile.TiffPage) -> int:
+    """Return the page's photometric interpretation; without the tag three samples are RGB."""
+    if "PhotometricInterpretation" not in page.tags and page.samplesperpixel >= 3:
+        return PHOTOMETRIC.RGB
+    return int(page.photometric)
+
+
+def alpha_of(page: tifffile.TiffPage) -> int | None:
+    """Return which sample is the transparency, ``None`` if there is none."""
+    kinds = list(page.extrasamples)
+    first = page.samplesperpixel - len(kinds)
+    return next((first + n for n, kind in enumerate(kinds) if kind in _ALPHA), None)
+
+
+def segments_per_tile(page: tifffile.TiffPage) -> int:
+    """Return how many segments of the file make one tile: one for each sample that lies apart."""
+    return 1 if _is_interleaved(page) else int(page.samplesperpixel)
+
+
+def contradicting_colours(page: tifffile.TiffPage) -> str | None:
+    """Return what a page's JPEG data are marked as, where its tag says the other of RGB and YCbCr.
+
+    The tag is believed, as libtiff and OpenSlide do; in an OME-TIFF a mark of YCbCr is, because
+    Bio-Formats has written RGB over YCbCr.
+    """
+    if not _is_colour_jpeg(page):
+        return None
+    marked = _marked_colours(page)
+    return None if marked in (None, PHOTOMETRIC(photometric_of(page)).name) else marked
+
+
+def _marked_colours(page: tifffile.TiffPage) -> str | None:
+    """Return ``YCBCR`` or ``RGB`` as a JFIF or an Adobe marker of the first segment says."""
+    stored = zip(page.dataoffsets, page.databytecounts, strict=True)
+    offset = next((offset for offset, count in stored if count), 0)
+    page.parent.filehandle.seek(offset)
+    data, at = page.parent.filehandle.read(_JPEG_HEAD_BYTES), 2
+    while data[at : at + 1] == b"\xff" and len(data) > at + 15 and data[at + 1] != _START_OF_SCAN:
+        if data[at + 1] == _APP0 and data[at + 4 : at + 9] == b"JFIF\0":
+            return "YCBCR"
+        if data[at + 1] == _APP14 and data[at + 4 : at + 9] == b"Adobe":
+            return "YCBCR" if data[at + 15] == 1 else "RGB"
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def decoder_of(page: tifffile.TiffPage) -> Decode:
+    """Return what decodes a page's tiles or strips, of a page that can be read as RGB."""
+    if _is_colour_jpeg(page):
+        is_ycbcr = photometric_of(page) == PHOTOMETRIC.YCBCR or (
+            page.parent.is_ome and contradicting_colours(page) == "YCBCR"
+        )
+        return partial(_decode_jpeg, tables=page.jpegtables, colours="YCBCR" if is_ycbcr else "RGB")
+    ycbcr = ycbcr_of(page) if _is_ycbcr_coded(page) else None
+    read = _samples_reader(page)
+    return partial(_decode, read=read, ycbcr=ycbcr, page=page, alpha=alpha_of(page))
+
+
+def is_jpeg_decoder(decode: Decode) -> bool:
+    """Return whether a decoder takes JPEG pictures of three colours."""
+    return isinstance(decode, partial) and decode.func is _decode_jpeg
+
+
+def _decode_jpeg(
+    data: Sequence[bytes], index: int, *, tables: bytes | None, colours: str
+) -> Pixels:
+    # libjpeg fills up what is missing with grey and only warns: look for the end marker.
+    if data[0].rfind(b"\xff\xd9") < 0:
+        raise ValueError(f"JPEG tile {index} ends early")
+    pixels: Pixels = imagecodecs.jpeg8_decode(
+        data[0], tables=tables, colorspace=colours, outcolorspace="RGB"
+    )
+    return pixels
+
+
+def _decode(
+    data: Sequence[bytes],
+    index: int,
+    *,
+    read: Callable[[bytes, int], Pixels],
+    ycbcr: YCbCr | None,
+    page: tifffile.TiffPage,
+    alpha: int | None,
+) -> Pixels:
+    samples = np.concatenate([read(part, index) for part in data], axis=-1)
+    if ycbcr is not None:
+        return ycbcr.to_rgb(samples)
+    if alpha is None or samples.shape[-1] == 3:  # WebP leaves out an alpha that is 255 throughout
+        return np.ascontiguousarray(samples[..., :3])
+    is_premultiplied = EXTRASAMPLE.ASSOCALPHA in page.extrasamples
+    return flatten(samples[..., [0, 1, 2, alpha]], premultiplied=is_premultiplied)
+
+
+def _samples_reader(page: tifffile.TiffPage) -> Callable[[bytes, int], Pixels]:
+    """Return what decodes one segment to ``(H, W, samples)``, without a change of colours."""
+    if page.compression in _JPEG_2000:
+        return lambda data, _: np.atleast_3d(imagecodecs.jpeg2k_decode(data))
+    if _is_ycbcr_coded(page) and _subsampling(page) != (1, 1):
+        return partial(_read_subsampled, page=page)
+    return partial(_read_plain, page=page, decode=page.decode)
+
+
+def _read_plain(
+    data: bytes, index: int, *, page: tifffile.TiffPage, decode: Callable[..., Any]
+) -> Pixels:
+    tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
+    segment, _, _ = decode(data, index, **tables)
+    pixels: Pixels = segment[0]
+    return pixels
+
+
+def _read_subsampled(data: bytes, index: int, *, page: tifffile.TiffPage) -> Pixels:
+    """Return the samples of YCbCr data units, chroma repeated over its block as libtiff does.
+
+    A unit has the luma of a block of h x v pixels, then one Cb and one Cr (TIFF 6.0, section 21).
+    """
+    raw: Any = imagecodecs.bitorder_decode(data) if page.fillorder == 2 else data
+    if page.compression != COMPRESSION.NONE:
+        raw = tifffile.TIFF.DECOMPRESSORS[page.compression](raw)
+    across, down = _subsampling(page)
+    width, height = segment_size(page)
+    if not page.is_tiled:
+        height = min(height, page.imagelength - index * height)
+    columns, rows = -(-width // across), -(-height // down)
+    unit = across * down + 2
+    units = np.frombuffer(raw, np.uint8, rows * columns * unit).reshape(rows, columns, unit)
+    blocks = units[..., :-2].reshape(rows, columns, down, across).swapaxes(1, 2)
+    luma = blocks.reshape(rows * down, columns * across, 1)
+    chroma = units[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
+    return np.concatenate([luma, chroma], axis=-1)[:height, :width]
+
+
+def segment_size(page: tifffile.TiffPage) -> tuple[int, int]:
+    """Return ``(width, height)`` of a page's tiles, or of its strips."""
+    if page.is_tiled:
+        return int(page.tilewidth), int(page.tilelength)
+    return int(page.imagewidth), int(min(page.rowsperstrip, page.imagelength))
+
+
+def _is_interleaved(page: tifffile.TiffPage) -> bool:
+    return page.planarconfig == PLANARCONFIG.CONTIG or page.samplesperpixel == 1
+
+
+def _is_colour_jpeg(page: tifffile.TiffPage) -> bool:
+    is_jpeg = page.compression == COMPRESSION.JPEG
+    return is_jpeg and page.samplesperpixel == 3 and _is_interleaved(page)
+
+
+def _is_ycbcr_coded(page: tifffile.TiffPage) -> bool:
+    """Return whether what the codec returns is YCbCr."""
+    if page.compression in _JPEG_2000:
+        if page.compression == COMPRESSION.JPEG2000:
+            return photometric_of(page) == PHOTOMETRIC.YCBCR
+        return page.compression == COMPRESSION.APERIO_JP2000_YCBC
+    if page.compression in _GIVES_RGB and _is_interleaved(page):
+        return False
+    return photometric_of(page) == PHOTOMETRIC.YCBCR
+
+
+def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
+    """Return the pixels that share a chroma sample along x and y; 2 x 2 where no tag says it."""
+    if page.compression in _JPEG_2000:
+        return 1, 1  # the codec says it itself
+    across, down = page.subsampling or (2, 2)
+    return int(across), int(down)
