@@ -4,9 +4,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from wsi_suite.errors import DataError, PixelSizeError
 from wsi_suite.nuclei.labelled import LabelSpec, load_tiles, read_rgb, tiles_of_runs
+from wsi_suite.slides.slide import open_slide
 
 XY = LabelSpec()
 YX = LabelSpec(columns="yx", classes={1: "Lymphocyte", 2: "Tumour", 3: "Stroma"})
@@ -260,14 +262,26 @@ def test_images_are_read_as_rgb(tmp_path):
     assert read_rgb(path).tolist() == [[[200, 0, 0]] * 3] * 2
 
 
-@pytest.mark.parametrize("content", [b"", b"no image"])
-def test_what_is_no_image_is_refused(tmp_path, content):
-    path = tmp_path / "broken.png"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.png: not an image"):
-        read_rgb(path)
-    with pytest.raises(DataError, match=r"absent\.png: cannot be read"):
-        read_rgb(tmp_path / "absent.png")
+def test_what_is_no_image_is_refused(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    for name, reason in {"empty": "empty", "broken": "not a slide", "absent": "no such"}.items():
+        with pytest.raises(DataError, match=rf"{name}\.png: .*{reason}"):
+            read_rgb(tmp_path / f"{name}.png")
+
+
+def test_a_tile_has_the_pixels_that_a_run_on_its_image_reads(tmp_path):
+    rgb = np.full((40, 80, 3), 230, np.uint8)
+    rgb[5:15, 60:70] = (60, 40, 120)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for name in ("t.jpg", "t.png", "t.tif"):
+        path = tmp_path / name
+        Image.fromarray(rgb).save(path, exif=exif, quality=95)
+        with open_slide(path, mpp=0.5) as slide:
+            assert any("orientation" in note for note in slide.notes)
+            assert np.array_equal(read_rgb(path), slide.read_level(0, slide.levels[0].box))
+        assert np.abs(read_rgb(path) - rgb.astype(float)).mean() < 3
 
 
 def test_tiles_of_runs(folder):

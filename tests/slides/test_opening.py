@@ -1,3 +1,4 @@
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -209,10 +210,31 @@ def test_what_is_not_8_bit_rgb_is_refused(tmp_path, data, options, reason):
 
 
 def test_an_image_that_is_not_8_bit_rgb_is_refused(tmp_path):
-    for name, image in {"grey.png": GREY, "deep.png": GREY.astype(np.uint16)}.items():
-        Image.fromarray(image).save(tmp_path / name)
-        with pytest.raises(SlideError, match="of mode"):
+    Image.fromarray(GREY).save(tmp_path / "grey.png")
+    Image.fromarray(GREY).save(tmp_path / "grey.jpg")
+    Image.fromarray(DEEP[..., 0]).save(tmp_path / "deep_grey.png")
+    Image.fromarray(PICTURE).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(DEEP))
+    reasons = {"grey.png": "mode L", "grey.jpg": "mode L", "cmyk.jpg": "mode CMYK"}
+    reasons |= {"deep_grey.png": "16 bits", "deep.png": "16 bits"}
+    for name, reason in reasons.items():
+        with pytest.raises(SlideError, match=rf"{name}: .*{reason}"):
             open_slide(tmp_path / name, mpp=0.25)
+
+
+def test_palettes_and_transparent_colours_of_pictures_are_read(tmp_path):
+    few = Image.fromarray(PICTURE).quantize(64)
+    colours = np.asarray(few.convert("RGB"))
+    few.save(tmp_path / "few.png")
+    few.save(tmp_path / "few.bmp")
+    few.save(tmp_path / "clear.png", transparency=int(np.asarray(few)[0, 0]))
+    for name in ("few.png", "few.bmp"):
+        with open_slide(tmp_path / name, mpp=0.25) as slide:
+            assert np.array_equal(slide.read_level(0, slide.levels[0].box), colours)
+    clear = np.where((np.asarray(few) == np.asarray(few)[0, 0])[..., None], 255, colours)
+    with open_slide(tmp_path / "clear.png", mpp=0.25) as slide:
+        assert "transparency laid on white" in slide.notes
+        assert np.array_equal(slide.read_level(0, slide.levels[0].box), clear)
 
 
 def test_what_is_no_slide_is_refused_in_one_line_that_names_it(tmp_path):

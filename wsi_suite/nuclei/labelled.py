@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.errors import DataError, PixelSizeError, did_you_mean
+from wsi_suite.errors import DataError, PixelSizeError, SlideError, did_you_mean
 from wsi_suite.nuclei.label_files import (
     IMAGE_SUFFIXES,
     LabelSpec,
@@ -170,16 +170,19 @@ def tiles_of_runs(tiles: list[LabelledTile], runs: Collection[str]) -> list[Labe
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an image file as ``(H, W, 3)`` RGB."""
-    # Through memory: cv2.imread cannot open paths with umlauts on Windows.
+    """Return the ``(H, W, 3)`` RGB of an image file, the very pixels that a run on it reads.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or not 8-bit RGB.
+    """
+    from wsi_suite.slides.opening import read_picture
+
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise DataError(f"{path}: not an image that can be read")
-    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+        return read_picture(path)
+    except SlideError as error:
+        raise DataError(str(error)) from None
 
 
 def picture_size(path: Path) -> tuple[int, int]:

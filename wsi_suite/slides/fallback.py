@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
-from wsi_suite.slides.reader import Facts, Level, Pixels, flatten, level_scale, system_path
+from wsi_suite.slides.reader import (
+    ORIENTATION_NOTE,
+    Facts,
+    Level,
+    Pixels,
+    flatten,
+    level_scale,
+    system_path,
+)
 
 _BLOCK_PX = 1024
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP")
 _VENDORS = {"DICOMWSIReader": "DICOM", "NGFFWSIReader": "OME-Zarr"}
-_RGB_MODES = {"RGB": (), "RGBA": ("transparency laid on white",)}
+_MODES = ("RGB", "RGBA", "P")
 
 
 class ImageReader:
@@ -62,13 +70,17 @@ def open_image(path: Path) -> ImageReader | None:
         ) from None
     with image:
         kind = image.format or "image"
-        if image.mode not in _RGB_MODES:
+        # Pillow makes 8 bits of 16 without a word; only the raw mode of a PNG tells.
+        is_deep = ";16B" in str([part.args for part in image.tile])
+        if image.mode not in _MODES or is_deep:
+            stored = "16 bits per channel" if is_deep else f"mode {image.mode}"
             raise SlideError(
-                f"{path}: {kind} of mode {image.mode}; expected a brightfield image of 8-bit RGB"
+                f"{path}: {kind} of {stored}; expected a brightfield image of 8-bit RGB, convert"
+                " it first"
             )
-        notes = _RGB_MODES[image.mode]
         try:
-            pixels = np.array(image, np.uint8)
+            pixels = np.array(image.convert("RGBA" if _has_alpha(image) else "RGB"), np.uint8)
+            notes = _image_notes(image)
         except (OSError, SyntaxError, ValueError) as error:
             raise SlideError(
                 f"{path}: cannot be decoded ({error}); the file is damaged or truncated, copy it"
@@ -76,6 +88,21 @@ def open_image(path: Path) -> ImageReader | None:
             ) from None
     rgb = flatten(pixels) if pixels.shape[2] == 4 else pixels
     return image_reader(rgb, name="pillow", vendor=kind, notes=notes)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode == "RGBA" or "transparency" in image.info
+
+
+def _image_notes(image: Image.Image) -> tuple[str, ...]:
+    notes = []
+    if _has_alpha(image):
+        notes.append("transparency laid on white")
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        notes.append(ORIENTATION_NOTE)
+    if "icc_profile" in image.info:
+        notes.append("ICC profile not applied")
+    return tuple(notes)
 
 
 def image_reader(

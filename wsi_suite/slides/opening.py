@@ -12,7 +12,7 @@ from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.fallback import ImageReader, TiaToolboxReader, open_image
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
-from wsi_suite.slides.reader import Facts, Reader, system_path
+from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
 from wsi_suite.slides.verify import is_same, shows_the_same
@@ -52,6 +52,18 @@ def open_reader(path: Path) -> Reader:
         f"{path}: not a slide; expected a format of OpenSlide's, a TIFF, DICOM, OME-Zarr, PNG or"
         " JPEG (a damaged header looks the same: copy the file anew)"
     )
+
+
+def read_picture(path: Path) -> Pixels:
+    """Return all ``(H, W, 3)`` pixels of a slide file that fits into memory, as stored.
+
+    Raises
+    ------
+    SlideError
+        As in :func:`open_reader`.
+    """
+    with closing(open_reader(path)) as reader:
+        return reader.read(0, reader.facts.levels[0].box)
 
 
 def _refuse_unreadable(path: Path) -> None:
