@@ -13,6 +13,7 @@ from wsi_suite.files import file_names
         (["Region 1", "Tumör ER+ (2.5 mm²)"], ["Region 1", "Tumör ER+ _2.5 mm²_"]),
         (["../../etc", "a/b\\c:d", "x\ny"], ["_.._etc", "a_b_c_d", "x_y"]),
         (["A", "a", "A", "A 2"], ["A", "a 2", "A 3", "A 2 2"]),
+        (["con", "Aux.v1", "COM1 ", "contra"], ["con_", "Aux_.v1", "COM1_", "contra"]),
         (["", " . ", "x" * 200], ["_", "_ 2", "x" * 60]),
     ],
 )

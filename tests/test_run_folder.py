@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,6 +48,65 @@ def test_slides_of_one_name_get_folders_of_their_own_in_any_order(tmp_path: Path
     wanted = {"x/a.svs": "a-first0", "y/a.svs": "a-second", "z/b.svs": "b", "A.tif": "A-4th000"}
     for order in itertools.permutations(slides):
         assert chosen(tmp_path, *order) == [wanted[path] for path, _ in order]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("summary.csv.tif", "summary.csv-first0"),
+        ("Summary.CSV.tif", "Summary.CSV-first0"),
+        ("summary.csv.partial.svs", "summary.csv.partial-first0"),
+        ("..svs", "_-first0"),
+        (".ome.tif", "_-first0"),
+        ("...svs", "_-first0"),
+        (".hidden.svs", "hidden-first0"),
+        ("con.svs", "con_-first0"),
+        ("NUL.v2.svs", "NUL_.v2-first0"),
+        ("com1 .svs", "com1_-first0"),
+        ("lpt².svs", "lpt²_-first0"),
+        ("a .svs", "a-first0"),
+        ("a..svs", "a-first0"),
+        ("a:b?.svs", "a_b_-first0"),
+        ("a\nb.svs", "a_b-first0"),
+        ("a\udcffb.svs", "a_b-first0"),
+        ("ä" * 124 + ".svs", "ä" * 100 + "-first0"),
+        ("x.zarr/0", "x"),
+        ("case 1/000001.dcm", "case 1"),
+        ("case 1/1.2.840.113619", "case 1"),
+        ("case 1/3f2504e0-4f89-11d3-9a0c-0305e82c3301.dcm", "case 1"),
+        ("case 1/12345.svs", "12345"),
+        ("contrast.svs", "contrast"),
+        ("summary.svs", "summary"),
+    ],
+)
+def test_every_system_takes_the_folder_and_the_suite_does_not_use_it(
+    tmp_path: Path, name: str, folder: str
+) -> None:
+    assert chosen(tmp_path, (name, "first")) == [folder]
+    claim(tmp_path / folder, identity("first"))
+    assert chosen(tmp_path, (name, "first")) == [folder]  # the same on a rerun
+    assert chosen(tmp_path, (name, "second")) != [folder]
+
+
+def test_names_that_some_system_takes_for_one_get_the_hash(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Präparat.svs") for form in ("NFC", "NFD"))
+    slides = [
+        (composed, "first"),
+        (decomposed, "second"),
+        ("STRASSE.svs", "3"),
+        ("straße.tif", "4"),
+    ]
+    for order in itertools.permutations(slides):
+        names = chosen(tmp_path, *order)
+        assert all(name.endswith(("-first0", "-second", "-300000", "-400000")) for name in names)
+
+
+def test_a_folder_stays_when_a_slide_of_its_name_comes_later(tmp_path: Path) -> None:
+    (earlier,) = chosen(tmp_path, ("A.svs", "first"))
+    assert earlier == "A"
+    claim(tmp_path / earlier, identity("first"))
+    assert chosen(tmp_path, ("a.svs", "second")) == ["a-second"]
+    assert chosen(tmp_path, ("a.svs", "second"), ("A.svs", "first")) == ["a-second", "A"]
 
 
 def test_copies_under_other_names_do_not_disturb(tmp_path: Path) -> None:

@@ -16,16 +16,15 @@ def slides(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("b.svs", "a.NDPI", "notes.txt", ".hidden.svs", "c[1].tif"):
         (folder / name).touch()
-    for name in ("d.ome.zarr", "dicom", "more"):
+    for name in ("d.ome.zarr", "more"):
         (folder / name).mkdir()
-    (folder / "dicom" / "1.dcm").touch()
     (folder / "more" / "e.svs").touch()
     return folder
 
 
 def test_folder_gives_its_slides_sorted(slides: Path) -> None:
     names = [path.name for path in expand_slides([slides])]
-    assert names == ["a.NDPI", "b.svs", "c[1].tif", "d.ome.zarr", "dicom"]
+    assert names == ["a.NDPI", "b.svs", "c[1].tif", "d.ome.zarr"]
 
 
 def test_file_is_taken_whatever_its_ending(slides: Path) -> None:
@@ -45,7 +44,7 @@ def test_patterns_reach_into_folders(slides: Path) -> None:
 def test_each_slide_comes_once_in_the_order_given(slides: Path) -> None:
     found = expand_slides([slides / "more", slides / "b.svs", slides])
     assert [path.name for path in found[:2]] == ["e.svs", "b.svs"]
-    assert len(found) == len(set(found)) == 6
+    assert len(found) == len(set(found)) == 5
 
 
 @pytest.mark.parametrize(
@@ -60,6 +59,33 @@ def test_nothing_there(slides: Path, source: str, message: str) -> None:
     (slides / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         expand_slides([slides / source])
+
+
+@pytest.mark.parametrize("name", ["b.svs", "d.ome.zarr"])
+def test_here_is_called_by_its_name(
+    slides: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slides / "d.ome.zarr" / ".zgroup").touch()
+    monkeypatch.chdir(slides / name if name.endswith("zarr") else slides)
+    found = expand_slides([Path() if name.endswith("zarr") else name])
+    assert [path.name for path in found] == [name]
+
+
+def test_what_is_left_out_of_a_folder_is_told_in_one_line(slides: Path) -> None:
+    for name in ("x.czi", "y.CZI", "z.vsi", "a.json", "b.xml"):
+        (slides / name).touch()
+    told: list[str] = []
+    assert len(expand_slides([slides], tell=told.append)) == 4
+    (line,) = told
+    assert line == (
+        f"{slides}: left out: 2 .czi, 1 .vsi, 1 in folder 'more', which is not searched"
+    )
+    expand_slides([slides / "b.svs"], tell=told.append)
+    assert len(told) == 1
+    (slides / "only").mkdir()
+    (slides / "only" / "x.czi").touch()
+    with pytest.raises(InputError, match=r"holds no slides .*left out: 1 \.czi"):
+        expand_slides([slides / "only"])
 
 
 def test_no_slide_at_all() -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wsi_suite.errors import OutputError
+
+_NAME_MAX_BYTES = 200  # systems take 255; some room for endings
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
+    f"{device}{number}" for device in ("com", "lpt") for number in "0123456789¹²³"
+}
+"""Names of devices on Windows, with any ending."""
 
 
 @contextmanager
@@ -53,11 +61,28 @@ def file_names(titles: Iterable[str]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for title in titles:
-        plain = re.sub(r"[^\w .+-]", "_", title)[:60].strip(" .") or "_"
+        plain = portable_name(re.sub(r"[^\w .+-]", "_", title)[:60])
         name, number = plain, 1
-        while name.casefold() in taken:  # some systems take A and a for the same
+        while name_key(name) in taken:
             number += 1
             name = f"{plain} {number}"
-        taken.add(name.casefold())
+        taken.add(name_key(name))
         names.append(name)
     return names
+
+
+def portable_name(name: str) -> str:
+    """Return a name of a file or folder that every system takes: `name` itself where it is one.
+
+    What Windows forbids becomes ``_``, dots and blanks at the ends go, as does what makes it
+    longer than 200 bytes.
+    """
+    allowed = _FORBIDDEN.sub("_", name).encode()[:_NAME_MAX_BYTES].decode(errors="ignore")
+    plain = allowed.strip(" .") or "_"
+    first, dot, rest = plain.partition(".")
+    return f"{first}_{dot}{rest}" if first.rstrip().casefold() in _DEVICES else plain
+
+
+def name_key(name: str) -> str:
+    """Return what two names share that some system takes for the same, as ``A`` and ``a``."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -8,6 +8,7 @@ left alone (``<stem>-<hash6>`` is used instead); the same slide with other setti
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wsi_suite.errors import OutputConflictError, OutputError
-from wsi_suite.files import whole_file
+from wsi_suite.files import name_key, portable_name, whole_file
+from wsi_suite.slides.dicom import may_be_dicom
 from wsi_suite.slides.identity import SlideIdentity, slide_stem
 from wsi_suite.slides.store_layout import partial_folder, writing
 
@@ -36,6 +38,12 @@ DISCARDED = "discarded"
 """State of a folder whose results are being thrown away: nothing in it may be used."""
 
 _LOCK_NAME = "lock"
+
+_OUR_NAMES = re.compile(r"summary.*\.csv.*")
+"""What the suite itself writes beside the folders of slides."""
+
+_NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+"""A number, a UID or a UUID."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +73,27 @@ class Fingerprint:
 def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) -> dict[Path, Path]:
     """Choose a results folder for each slide, the same whatever their order.
 
-    ``<stem>`` where that is free or the slide's own, ``<stem>-<hash6>`` where it belongs to another
-    slide or where slides of one name come together.
+    ``<stem>`` where that is free or the slide's own. ``<stem>-<hash6>`` where it belongs to another
+    slide, where slides of one name come together, where the suite itself uses the name, and where
+    some system would refuse it.
     """
     identities = list(identities)
-    different = {(slide_stem(path).casefold(), identity.content) for path, identity in identities}
-    stems = Counter(stem for stem, _ in different)
+    stems = {path: _stem(path) for path, _ in identities}
+    names = {path: portable_name(stem) for path, stem in stems.items()}
+    different = {(name_key(names[path]), identity.content) for path, identity in identities}
+    slides_of = Counter(key for key, _ in different)
+    there = Counter(name_key(path.name) for path in out.iterdir()) if out.is_dir() else Counter()
     folders = {}
     for path, identity in identities:
-        stem = slide_stem(path)
-        plain, hashed = out / stem, out / f"{stem}-{identity.sha256[:6]}"
-        alone = stems[stem.casefold()] == 1
+        name = names[path]
+        key = name_key(name)
+        plain, hashed = out / name, out / f"{name}-{identity.sha256[:6]}"
+        others = there[key] - plain.exists()  # as 'a' beside 'A'
+        alone = slides_of[key] == 1 and not others
         owns_plain = _owner(plain) == identity.content or (alone and _is_free(plain))
-        folders[path] = plain if owns_plain and _owner(hashed) != identity.content else hashed
+        usable = name == stems[path] and _OUR_NAMES.fullmatch(key) is None
+        takes_plain = usable and owns_plain and _owner(hashed) != identity.content
+        folders[path] = plain if takes_plain else hashed
     return folders
 
 
@@ -235,6 +251,16 @@ def differences(
         elif old != new:
             found.append(f"{prefix}{key}: {_short(old)}, now {_short(new)}")
     return found
+
+
+def _stem(path: Path) -> str:
+    """Return what a slide's folder is called after: a file's stem, or the folder it lies in.
+
+    DICOM files and the images in an OME-Zarr folder are often called by a number alone.
+    """
+    if may_be_dicom(path) and _NUMBER.fullmatch(path.stem):
+        return slide_stem(path.absolute().parent)
+    return slide_stem(path)
 
 
 def _owner(folder: Path) -> tuple[int, str] | None:

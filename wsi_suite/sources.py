@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from wsi_suite.errors import InputError, RegionError, did_you_mean
+from wsi_suite.errors import InputError, RegionError, SlideError, did_you_mean
+from wsi_suite.slides.dicom import read_instance, slide_file
 from wsi_suite.slides.identity import slide_stem
-
-SLIDE_SUFFIXES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".ndpi",
-    ".vms",
-    ".vmu",
-    ".scn",
-    ".mrxs",
-    ".bif",
-    ".svslide",
-    ".dcm",
-    ".jp2",
-    ".zarr",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".qptiff",
-)
+from wsi_suite.slides.listing import SLIDE_SUFFIXES, is_zarr, slides_in
 
 
-def expand_slides(sources: Iterable[str | Path]) -> list[Path]:
+def expand_slides(
+    sources: Iterable[str | Path], *, tell: Callable[[str], None] | None = None
+) -> list[Path]:
     """Return the slides that files, folders and patterns name, each once, sorted in a folder.
 
-    A file is taken whatever its ending; of a folder the files with a slide's ending, not those of
-    folders inside it. A folder of DICOM files is one slide, as is one of OME-Zarr.
+    A file is taken whatever its ending. Of a folder the files with a slide's ending are taken, and
+    OME-Zarr folders; folders inside it are not searched, but for DICOM. The files of one DICOM
+    series in a folder are one slide, and one of them stands for it.
+
+    Parameters
+    ----------
+    sources
+        Files, folders and patterns.
+    tell
+        Gets a line on what is left out of a folder.
 
     Raises
     ------
@@ -43,7 +35,7 @@ def expand_slides(sources: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for source in sources:
-        for path in _expand(Path(source)):
+        for path in _expand(Path(source), tell=tell):
             found[path] = None
     if not found:
         raise InputError("no slide given; name files, folders or patterns such as 'slides/*.svs'")
@@ -51,8 +43,13 @@ def expand_slides(sources: Iterable[str | Path]) -> list[Path]:
 
 
 def is_folder_slide(path: Path) -> bool:
-    """Return whether a folder is one slide: OME-Zarr, or DICOM files."""
-    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(path.glob("*.dcm")))
+    """Return whether a folder is one slide: OME-Zarr, or the files of one DICOM series."""
+    if is_zarr(path):
+        return True
+    try:
+        return path.is_dir() and slide_file(path).exists()
+    except (OSError, SlideError):
+        return False
 
 
 def roi_file_of(name: str, rois: Path | None, *, several: bool) -> Path | None:
@@ -86,27 +83,50 @@ def roi_file_of(name: str, rois: Path | None, *, several: bool) -> Path | None:
     return rois
 
 
-def _expand(source: Path) -> list[Path]:
-    if source.is_file() or is_folder_slide(source):
-        return [source]
+def _expand(source: Path, *, tell: Callable[[str], None] | None) -> list[Path]:
+    if source.is_file() or is_zarr(source):
+        return [_standing_for(source)]
     if source.is_dir():
-        inside = sorted(path for path in source.iterdir() if _is_slide(path))
-        if not inside:
-            raise InputError(
-                f"{source}: holds no slides (looked for {', '.join(SLIDE_SUFFIXES[:6])}, ...)"
-            )
-        return inside
+        return _slides_in(source, tell=tell)
     if set(str(source)) & set("*?["):
         matching = sorted(Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207
-        matching = [path for path in matching if path.is_file() or is_folder_slide(path)]
-        if not matching:
+        slides = [slide for path in matching for slide in _matched(path)]
+        if not slides:
             raise InputError(f"{source}: matches no file")
-        return matching
+        return slides
     beside = [path.name for path in source.parent.iterdir()] if source.parent.is_dir() else []
     raise InputError(f"{source}: no such file or folder{did_you_mean(source.name, beside)}")
 
 
-def _is_slide(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return is_folder_slide(path) or (path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES)
+def _slides_in(folder: Path, *, tell: Callable[[str], None] | None) -> list[Path]:
+    listing = slides_in(folder)
+    left_out = ", ".join(f"{count} {what}" for what, count in sorted(listing.left_out.items()))
+    if not listing.slides:
+        also = f"; left out: {left_out}" if left_out else ""
+        raise InputError(
+            f"{folder}: holds no slides (looked for {', '.join(SLIDE_SUFFIXES[:6])}, ...{also})"
+        )
+    if left_out and tell is not None:
+        tell(f"{folder}: left out: {left_out}")
+    return list(listing.slides)
+
+
+def _matched(path: Path) -> list[Path]:
+    """Return the slides that a pattern's match is: a file, or a folder that holds one slide."""
+    if path.is_file() or is_folder_slide(path):
+        return [_standing_for(path)]
+    return []
+
+
+def _standing_for(path: Path) -> Path:
+    """Return the file that stands for a DICOM slide; another path as it is.
+
+    What is no slide is kept, so that it is refused for itself.
+    """
+    if path.name in ("", ".."):  # the slide's name is needed, not how one gets there
+        path = path.resolve()
+    try:
+        is_dicom = not is_zarr(path) and (path.is_dir() or read_instance(path) is not None)
+        return slide_file(path) if is_dicom else path
+    except (OSError, SlideError):
+        return path

@@ -10,6 +10,7 @@ import pytest
 
 from wsi_suite.errors import InputError
 from wsi_suite.service.roots import Roots
+from wsi_suite.slides.dicom import Instance
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
 
@@ -138,3 +139,18 @@ def test_the_number_of_folders_is_bounded(slides: Path, monkeypatch: pytest.Monk
     roots = Roots([slides])
     with pytest.raises(InputError, match="1 folders are allowed already"):
         roots.add(slides.parent)
+
+
+@posix
+def test_what_lies_beside_a_dicom_file_may_not_lead_elsewhere(
+    slides: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OpenSlide looks for the other files of the series in the whole folder.
+    dicom = slides / "more" / "a.dcm"
+    dicom.write_bytes(b"header")
+    instance = Instance(sop_class="", series="1.2", kind="VOLUME")
+    monkeypatch.setattr("wsi_suite.service.roots.read_instance", lambda _: instance)
+    roots = Roots([slides])
+    assert roots.find(str(dicom)) == dicom.resolve()
+    (slides / "more" / "b").symlink_to(slides.parent / "secret.svs")
+    assert roots.find(str(dicom)) is None

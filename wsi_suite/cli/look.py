@@ -69,12 +69,12 @@ def demo(
 
 def info(*, slides: Slides, mpp: Mpp = None, as_json: Json = False, debug: Debug = False) -> None:
     """Show a slide's levels, pixel size, vendor, and which reader is used."""
-    from wsi_suite.cli.terminal import print_json, show_error
+    from wsi_suite.cli.terminal import note, print_json, show_error
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.slides.slide import open_slide
     from wsi_suite.sources import expand_slides
 
-    paths = expand_slides(slides)
+    paths = expand_slides(slides, tell=note)
     described: list[dict[str, Any]] = []
     failed: list[WsiSuiteError] = []
     for path in paths:

@@ -117,6 +117,7 @@ def run(
     into it at the end, as 'wsi-suite push' does.
     """
     from wsi_suite.cli.projects import run_project
+    from wsi_suite.cli.terminal import note
     from wsi_suite.errors import ConfigError, InputError
     from wsi_suite.sources import expand_slides
 
@@ -152,7 +153,7 @@ def run(
     if out is None:
         raise InputError("Missing option '--out'. See 'wsi-suite run --help'.")
     outcomes = _batch(
-        expand_slides(slides),
+        expand_slides(slides, tell=note),
         out=out,
         settings=settings,
         stage="run",
@@ -181,6 +182,7 @@ def tile(
 
     The first half of [bold]run[/bold]; 'wsi-suite detect' does the second, without the slides.
     """
+    from wsi_suite.cli.terminal import note
     from wsi_suite.sources import expand_slides
 
     settings = settings_from(
@@ -192,7 +194,7 @@ def tile(
         run__scheduler=scheduler,
     )
     outcomes = _batch(
-        expand_slides(slides),
+        expand_slides(slides, tell=note),
         out=out,
         settings=settings,
         stage="tile",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
 from wsi_suite.errors import InputError
+from wsi_suite.slides.dicom import read_instance
 from wsi_suite.sources import is_folder_slide
 
 MAX_FOLDERS = 1000
@@ -65,7 +66,8 @@ class Roots:
         """Return the resolved path of a slide that may be read, else ``None``.
 
         A slide is a regular file, or a folder (OME-Zarr, DICOM) without links that lead out of the
-        allowed folders; the folder beside an ``.mrxs`` file is looked at like that, too.
+        allowed folders; the folder beside an ``.mrxs`` file, and what lies beside a DICOM file, is
+        looked at like that, too.
         """
         path = _resolved(slide)
         if path is None or not self._hold(path):
@@ -73,8 +75,7 @@ class Roots:
         try:
             if not (path.is_file() or is_folder_slide(path)):
                 return None
-            beside = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path
-            inside = [beside, *beside.rglob("*")] if beside.is_dir() else []
+            inside = list(_read_with(path))
             linked = [entry for entry in inside if entry.is_symlink()]
         except OSError:
             return None
@@ -82,6 +83,17 @@ class Roots:
 
     def _hold(self, path: Path | None) -> bool:
         return path is not None and any(path.is_relative_to(folder) for folder in self.folders)
+
+
+def _read_with(path: Path) -> Iterator[Path]:
+    """Yield what a reader of a slide may open besides its path."""
+    if path.is_file() and read_instance(path) is not None:
+        yield from path.parent.iterdir()
+        return
+    beside = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path
+    if beside.is_dir():
+        yield beside
+        yield from beside.rglob("*")
 
 
 def _resolved(path: str | Path) -> Path | None:

@@ -1,19 +1,15 @@
-"""Readers for what neither OpenSlide nor tifffile opens: plain images, DICOM, OME-Zarr."""
+"""Reading plain images, which neither OpenSlide nor tifffile opens."""
 
 from __future__ import annotations
 
-import threading
 import warnings
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
-from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.reader import (
     ORIENTATION_NOTE,
     Facts,
@@ -24,9 +20,7 @@ from wsi_suite.slides.reader import (
     system_path,
 )
 
-_BLOCK_PX = 1024
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP")
-_VENDORS = {"DICOMWSIReader": "DICOM", "NGFFWSIReader": "OME-Zarr"}
 _MODES = ("RGB", "RGBA", "P")
 
 
@@ -118,77 +112,3 @@ def image_reader(
     level = Level(width, height, level_scale((width, height), (width, height)))
     facts = Facts(vendor=vendor, levels=(level,), mpp=mpp, notes=notes)
     return ImageReader(pixels, name=name, facts=facts)
-
-
-class TiaToolboxReader:
-    """A slide through one of TIAToolbox's readers: DICOM or OME-Zarr 0.4.
-
-    Raises
-    ------
-    SlideError
-        TIAToolbox cannot open it, or it is not 8-bit RGB.
-    """
-
-    name = "tiatoolbox"
-
-    def __init__(self, path: Path) -> None:
-        from tiatoolbox.wsicore.wsireader import WSIReader
-
-        self._path = path
-        self._lock = threading.Lock()  # its readers make no promise to threads
-        try:
-            self._reader = WSIReader.open(Path(system_path(path)))
-            info = self._reader.info
-            # Of OME-Zarr it lists more levels than it can read.
-            listed = info.level_dimensions[: len(info.level_downsamples)]
-        except Exception as error:  # a different one for each format
-            raise _refusal(path, error) from None
-        sizes = [(int(width), int(height)) for width, height in listed]
-        # The objective power that it gives may be its own guess from the pixel size: left out.
-        self.facts = Facts(
-            vendor=_VENDORS.get(type(self._reader).__name__, "unknown"),
-            levels=tuple(Level(*size, level_scale(sizes[0], size)) for size in sizes),
-            mpp=None if info.mpp is None else (float(info.mpp[0]), float(info.mpp[1])),
-        )
-        cache = TileCache()
-        self._mosaics = [
-            Mosaic(level, (_BLOCK_PX, _BLOCK_PX), partial(self._block, level), cache)
-            for level in range(len(sizes))
-        ]
-        self.read(0, Box(0, 0, 1, 1))  # what is not 8-bit RGB is refused here
-
-    def read(self, level: int, box: Box) -> Pixels:
-        """Return the ``(H, W, 3)`` pixels of `box`, which lies inside the level."""
-        return self._mosaics[level].read(box)
-
-    def close(self) -> None:
-        """Let TIAToolbox close its files when nobody uses them any more."""
-
-    def _block(self, level: int, column: int, row: int) -> Pixels:
-        """Return one block; the same reads whatever the box, so that parts equal the whole."""
-        scale = self.facts.levels[level].scale
-        x, y = column * _BLOCK_PX, row * _BLOCK_PX
-        try:
-            with self._lock:
-                pixels: Any = self._reader.read_rect(
-                    location=(round(x * scale.x), round(y * scale.y)),
-                    size=(_BLOCK_PX, _BLOCK_PX),
-                    resolution=level,
-                    units="level",
-                    pad_mode="constant",
-                    pad_constant_values=255,
-                )
-        except Exception as error:
-            raise _refusal(self._path, error) from None
-        if pixels.dtype != np.uint8 or pixels.shape[-1] != 3:
-            kind = f"pixels of {pixels.dtype} in {pixels.shape[-1]} channel(s)"
-            raise _refusal(self._path, ValueError(kind))
-        return np.ascontiguousarray(pixels)
-
-
-def _refusal(path: Path, error: Exception) -> SlideError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return SlideError(
-        f"{path}: cannot be read as a slide ({reason}); expected 8-bit RGB in a format of"
-        " OpenSlide's, OME-TIFF, DICOM, OME-Zarr 0.4, PNG or JPEG"
-    )

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_suite.errors import SlideError
+from wsi_suite.slides.dicom import read_instance, series_of, slide_file
+from wsi_suite.slides.listing import is_zarr
 
 _MEGABYTE = 2**20
+_LOOKED_INTO = 32  # files of a folder
+_OF_DESKTOPS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class SlideIdentity:
         Time of the last change, whole seconds since 1970.
     sha256
         Of the file's first and last megabyte; of a slide of several files also of their names and
-        sizes.
+        sizes, and of a folder the ends of some of its files.
     """
 
     name: str
@@ -44,15 +48,15 @@ class SlideIdentity:
         """
         digest, size, modified = hashlib.sha256(), 0, 0
         try:
-            files = _files_of(path)
+            path, files = files_of(path)
+            looked_into = _looked_into(path, files)
             for file in files:
                 stat = file.stat()
                 size, modified = size + stat.st_size, max(modified, int(stat.st_mtime))
                 if len(files) > 1:
-                    digest.update(
-                        f"{file.relative_to(path.parent).as_posix()} {stat.st_size}\n".encode()
-                    )
-                if path in (file, file.parent):
+                    name = file.relative_to(path.parent).as_posix()
+                    digest.update(f"{name} {stat.st_size}\n".encode(errors="surrogateescape"))
+                if file in looked_into:
                     digest.update(_ends(file, size=stat.st_size))
         except OSError as error:
             raise SlideError(
@@ -72,13 +76,41 @@ def slide_stem(path: Path) -> str:
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
-def _files_of(path: Path) -> list[Path]:
-    """Return the files that a slide is made of."""
-    if path.is_dir():  # OME-Zarr, DICOM
-        return sorted(file for file in path.rglob("*") if file.is_file())
+def files_of(path: Path) -> tuple[Path, list[Path]]:
+    """Return the file or folder that stands for a slide, and all files it is made of.
+
+    Raises
+    ------
+    OSError
+        A folder cannot be read.
+    SlideError
+        A DICOM file or folder holds no slide, or several.
+    """
+    if is_zarr(path):
+        files = (file for file in path.rglob("*") if file.is_file())
+        return path, sorted(file for file in files if file.name not in _OF_DESKTOPS)
+    if path.is_dir() or read_instance(path) is not None:
+        path = slide_file(path)
+        series = series_of(path)
+        assert series is not None
+        return path, list(series.files)
     if path.suffix.lower() == ".mrxs" and path.with_suffix("").is_dir():
-        return [path, *sorted(file for file in path.with_suffix("").iterdir() if file.is_file())]
-    return [path]
+        beside = (file for file in path.with_suffix("").iterdir() if file.is_file())
+        return path, [path, *sorted(beside)]
+    return path, [path]
+
+
+def _looked_into(path: Path, files: list[Path]) -> set[Path]:
+    """Return the files whose first and last megabyte are part of the identity.
+
+    Of a folder those at its top, which describe it, and some of the others: chunks that are not
+    compressed have the same sizes in all slides.
+    """
+    if not path.is_dir():
+        return {path}
+    inside = [file for file in files if file.parent != path]
+    step = max(1, len(inside) // _LOOKED_INTO)
+    return {file for file in files if file.parent == path} | set(inside[::step])
 
 
 def _ends(file: Path, *, size: int) -> bytes:

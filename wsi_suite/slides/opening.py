@@ -10,7 +10,10 @@ from pathlib import Path
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
-from wsi_suite.slides.fallback import ImageReader, TiaToolboxReader, open_image
+from wsi_suite.slides.dicom import read_instance, slide_file
+from wsi_suite.slides.fallback import ImageReader, open_image
+from wsi_suite.slides.listing import is_zarr
+from wsi_suite.slides.ome_zarr import OmeZarrReader
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
 from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
@@ -34,8 +37,10 @@ def open_reader(path: Path) -> Reader:
         The file is missing, damaged, no slide, or not brightfield 8-bit RGB.
     """
     _refuse_unreadable(path)
-    if path.is_dir():
-        return TiaToolboxReader(path)
+    if is_zarr(path):
+        return OmeZarrReader(path)
+    if path.is_dir() or read_instance(path) is not None:
+        return OpenSlideReader(slide_file(path))
     vendor = openslide_vendor(path)
     if vendor in _PLAIN_VENDORS:
         return _open_plain_tiff(path, vendor)
@@ -46,8 +51,8 @@ def open_reader(path: Path) -> Reader:
     image = open_image(path)
     if image is not None:
         return image
-    if path.suffix.lower() == ".dcm":
-        return TiaToolboxReader(path)
+    if path.suffix.lower() in (".zip", ".ozx"):
+        raise SlideError(f"{path}: a zipped folder; unzip it and give the OME-Zarr folder in it")
     raise SlideError(
         f"{path}: not a slide; expected a format of OpenSlide's, a TIFF, DICOM, OME-Zarr, PNG or"
         " JPEG (a damaged header looks the same: copy the file anew)"
@@ -67,12 +72,9 @@ def read_picture(path: Path) -> Pixels:
 
 
 def _refuse_unreadable(path: Path) -> None:
-    """Raise SlideError for what is missing, empty, a plain folder or only half of a slide."""
+    """Raise SlideError for what is missing, empty or only half of a slide."""
     file = Path(system_path(path))
     if file.is_dir():
-        marks = (".zattrs", ".zgroup", "zarr.json", "*.dcm")
-        if not any(next(file.glob(mark), None) for mark in marks):
-            raise SlideError(f"{path}: a folder; expected a slide file, DICOM or OME-Zarr")
         return
     try:
         with file.open("rb") as opened:

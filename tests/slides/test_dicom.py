@@ -1,0 +1,97 @@
+"""Which DICOM files make one slide."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import CT, write_instance, write_slide
+from slide_files import picture
+
+from wsi_suite.errors import SlideError
+from wsi_suite.slides.dicom import group_series, read_instance, slide_file
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.slide import open_slide
+
+PICTURE = picture(700, 500)
+
+
+def test_a_slide_is_opened_by_each_of_its_files_and_by_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    files = write_slide(folder, "A", PICTURE)
+    for path in (*files, folder):
+        with open_slide(path) as slide:
+            assert (slide.reader, slide.vendor, slide.mpp) == ("openslide", "dicom", (0.5, 0.5))
+            assert [(level.width, level.height) for level in slide.levels] == [
+                (700, 500),
+                (175, 125),
+            ]
+            read = slide.read_level(0, slide.levels[0].box)
+            assert np.abs(read.astype(int) - PICTURE).mean() < 12  # JPEG
+            assert "Secret" not in str(slide.describe())
+        assert slide_file(path) == files[0]
+
+
+def test_files_without_an_ending_are_a_slide(tmp_path: Path) -> None:
+    files = write_slide(tmp_path / "one", "A", PICTURE, ending="")
+    assert slide_file(tmp_path / "one") == files[0]
+    with open_slide(files[1]) as slide:
+        assert slide.width == 700
+
+
+def test_the_files_of_a_folder_are_grouped_by_series(tmp_path: Path) -> None:
+    first = write_slide(tmp_path, "A", PICTURE)
+    second = write_slide(tmp_path, "B", PICTURE[:400])
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    series = group_series(tmp_path.iterdir())
+    assert [one.slide for one in series] == [first[0], second[0]]
+    assert [set(one.files) for one in series] == [set(first), set(second)]
+    with pytest.raises(SlideError, match=r"2 DICOM slides; give a file of one of them, as A_0"):
+        open_slide(tmp_path)
+
+
+def test_identity_is_that_of_the_series(tmp_path: Path) -> None:
+    files = write_slide(tmp_path / "one", "A", PICTURE)
+    whole = SlideIdentity.of(tmp_path / "one")
+    assert (whole.name, whole.size) == ("A_0.dcm", sum(file.stat().st_size for file in files))
+    assert all(SlideIdentity.of(file) == whole for file in files)
+    write_slide(tmp_path / "one", "B", PICTURE[:400])  # another slide beside it
+    assert SlideIdentity.of(files[1]) == whole
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    assert SlideIdentity.of(tmp_path / "copy" / "A_1.dcm").content == whole.content
+    files[1].unlink()
+    assert SlideIdentity.of(files[0]).content != whole.content
+
+
+def test_a_label_alone_is_no_slide(tmp_path: Path) -> None:
+    label = write_instance(tmp_path / "l.dcm", PICTURE[:256, :256], series="1.2.9", kind="LABEL")
+    with pytest.raises(SlideError, match=r"l\.dcm: a DICOM label without its slide"):
+        open_slide(label)
+
+
+def test_another_kind_of_dicom_is_named(tmp_path: Path) -> None:
+    ct = write_instance(tmp_path / "ct.dcm", PICTURE, series="1.2.9", sop_class=CT)
+    with pytest.raises(SlideError, match=r"ct\.dcm: DICOM of another kind \(CT Image Storage\)"):
+        open_slide(ct)
+    with pytest.raises(SlideError, match="a folder without a DICOM slide"):
+        open_slide(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"plain text", bytes(128) + b"DICM", bytes(128) + b"DICM" + bytes(100)]
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "slide.dcm"
+    path.write_bytes(content)
+    assert read_instance(path) is None
+    with pytest.raises(SlideError, match=r"slide\.dcm"):
+        open_slide(path)
+
+
+def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+    path = write_instance(tmp_path / "a.dcm", PICTURE, series="1.2.3.4")
+    assert read_instance(path).series == "1.2.3.4"  # type: ignore[union-attr]
+    write_instance(path, PICTURE[:300], series="1.2.3.5")
+    assert read_instance(path).series == "1.2.3.5"  # type: ignore[union-attr]

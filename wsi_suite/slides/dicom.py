@@ -1,0 +1,165 @@
+"""DICOM slides: which files of a folder make one slide.
+
+A slide is a series; its levels, label and overview are instances, a file each. OpenSlide opens
+it by any of its files and finds the others beside that one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from wsi_suite.errors import SlideError
+from wsi_suite.slides.reader import system_path
+
+_SUFFIXES = (".dcm", ".dicom")
+_WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""SOP class of VL Whole Slide Microscopy Image Storage, DICOM PS3.4 B.5."""
+
+_LAST_TAG = 0x0020000E  # SeriesInstanceUID; what is needed stands before it
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What the header of a DICOM file says.
+
+    Attributes
+    ----------
+    sop_class
+        Its kind, as a UID.
+    series
+        UID of its series.
+    kind
+        Third value of ImageType: ``VOLUME`` for a level, ``LABEL``, ``OVERVIEW``, ``THUMBNAIL``.
+    """
+
+    sop_class: str
+    series: str
+    kind: str
+
+    @property
+    def is_whole_slide(self) -> bool:
+        """Whether it is part of a slide."""
+        return self.sop_class == _WHOLE_SLIDE_IMAGE
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is a level of a slide, and no label, overview or thumbnail."""
+        return self.is_whole_slide and self.kind == "VOLUME"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The files of one series that lie in one folder.
+
+    Attributes
+    ----------
+    files
+        All of them, sorted.
+    slide
+        The file that stands for the slide: the first that is a level. ``None`` where none is.
+    """
+
+    files: tuple[Path, ...]
+    slide: Path | None
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Return whether a file has an ending that DICOM files have: ``.dcm``, none, or numbers."""
+    suffix = path.suffix.lower()
+    return suffix in _SUFFIXES or re.fullmatch(r"(\.\d+)?", suffix) is not None
+
+
+def read_instance(path: Path) -> Instance | None:
+    """Return what a DICOM file says of itself; ``None`` where it is none, or damaged."""
+    try:
+        file = Path(system_path(path))
+        stat = file.stat()
+        return _read_instance(file, stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        return None
+
+
+def group_series(files: Iterable[Path]) -> list[Series]:
+    """Group those of the files that belong to slides by their series."""
+    series: dict[str, list[Path]] = {}
+    levels: dict[str, Path] = {}
+    for file in sorted(files):
+        instance = read_instance(file)
+        if instance is None or not instance.is_whole_slide:
+            continue
+        series.setdefault(instance.series, []).append(file)
+        if instance.is_level:
+            levels.setdefault(instance.series, file)
+    return [Series(tuple(members), levels.get(uid)) for uid, members in series.items()]
+
+
+def series_of(path: Path) -> Series | None:
+    """Return the series that a file belongs to; ``None`` where it is not part of a slide."""
+    instance = read_instance(path)
+    if instance is None or not instance.is_whole_slide:
+        return None
+    beside = (one for one in path.parent.iterdir() if may_be_dicom(one) and one.is_file())
+    return next(one for one in group_series({path, *beside}) if path in one.files)
+
+
+def slide_file(path: Path) -> Path:
+    """Return the file that stands for the slide which a DICOM file or folder holds.
+
+    Raises
+    ------
+    SlideError
+        It holds no whole-slide image, or several.
+    """
+    if path.is_dir():
+        found = [one.slide for one in group_series(_files_in(path)) if one.slide is not None]
+        if len(found) == 1:
+            return found[0]
+        named = ", ".join(file.name for file in found[:5])
+        raise SlideError(
+            f"{path}: {len(found)} DICOM slides; give a file of one of them, as {named}"
+            if found
+            else f"{path}: a folder without a DICOM slide; expected a slide file or OME-Zarr"
+        )
+    instance = read_instance(path)
+    if instance is None:
+        raise SlideError(f"{path}: not a DICOM file that can be read; copy it anew")
+    series = series_of(path)
+    if series is None:
+        from pydicom.uid import UID
+
+        raise SlideError(
+            f"{path}: DICOM of another kind ({UID(instance.sop_class).name}); expected a"
+            " whole-slide microscopy image"
+        )
+    if series.slide is None:
+        raise SlideError(
+            f"{path}: a DICOM {instance.kind.lower() or 'image'} without its slide; copy the other"
+            " files of the series beside it"
+        )
+    return series.slide
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if may_be_dicom(file) and file.is_file()]
+
+
+@lru_cache(maxsize=65_536)
+def _read_instance(file: Path, _size: int, _modified_ns: int) -> Instance | None:
+    from pydicom.filereader import read_partial
+
+    with file.open("rb") as opened:
+        if opened.read(132)[128:] != b"DICM":
+            return None
+        opened.seek(0)
+        try:
+            header = read_partial(opened, stop_when=lambda tag, _vr, _length: tag > _LAST_TAG)
+            kinds: Any = header.get("ImageType") or ()
+            kind = "" if isinstance(kinds, str) or len(kinds) < 3 else str(kinds[2])
+            return Instance(str(header.SOPClassUID), str(header.SeriesInstanceUID), kind.upper())
+        except Exception:  # damaged files make pydicom fail in many ways
+            return None
