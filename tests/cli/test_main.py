@@ -116,7 +116,7 @@ def test_models_are_listed(wsi: Cli) -> None:
 def test_what_goes_wrong_is_one_line(
     error: BaseException, code: int, said: str, wsi: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(paths: object) -> None:
+    def fail(paths: object, **_: object) -> None:
         raise error
 
     monkeypatch.setattr(sources, "expand_slides", fail)
