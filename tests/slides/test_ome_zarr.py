@@ -90,13 +90,13 @@ def series(path: Path, *sizes: int, names: tuple[str, ...] = (), listed: bool = 
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_the_largest_series_that_is_no_label_is_the_slide(tmp_path: Path, listed: bool) -> None:
-    names = ("macro image", "a.svs", "overlap", "a label")
+    names = ("macro image", "a.svs", "overlap", "a.svs [label]")
     path = series(tmp_path / "s.zarr", 500, 400, 300, 520, names=names, listed=listed)
     with open_slide(path) as slide:
         assert np.array_equal(whole(slide), PICTURE[:400, :400])
         (note,) = slide.notes
         assert "'a.svs'" in note
-        assert all(f"'{name}'" in note for name in ("macro image", "overlap", "a label"))
+        assert all(f"'{name}'" in note for name in ("macro image", "overlap", "a.svs [label]"))
     with open_slide(path / "2") as slide:
         assert slide.width == 300
 
@@ -105,6 +105,47 @@ def test_the_largest_series_that_is_no_label_is_the_slide(tmp_path: Path, listed
 def test_one_series_needs_no_note(tmp_path: Path, names: tuple[str, ...]) -> None:
     with open_slide(series(tmp_path / "s.zarr", 400, names=names)) as slide:
         assert (slide.width, slide.notes) == (400, ())
+
+
+def test_ome_xml_states_what_multiscales_do_not(tmp_path: Path) -> None:
+    path = series(tmp_path / "s.zarr", 100, 400, names=("label", "slide"))
+    xml = path / "OME" / "METADATA.ome.xml"
+    stated = xml.read_text().replace(
+        'Name="slide"/>',
+        'Name="slide"><Pixels PhysicalSizeX="250" PhysicalSizeXUnit="nm" PhysicalSizeY="0.25"/>'
+        "</Image>",
+    )
+    xml.write_text(stated)
+    with open_slide(path) as slide:
+        assert slide.mpp == (0.5, 0.5)  # what stands with the pixels comes first
+    write_image(zarr.open_group(path / "1"), PICTURE, units={}, overwrite=True)
+    with open_slide(path) as slide:
+        assert slide.mpp == (0.25, 0.25)
+    xml.write_text("<OME damaged")
+    with pytest.raises(PixelSizeError):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("compression", ["blosc-zstd", "zstd", "none"])
+def test_what_yaozarrs_writes(tmp_path: Path, compression: Any) -> None:
+    from yaozarrs import DimSpec, v05
+    from yaozarrs.write.v05 import write_bioformats2raw, write_image
+
+    dims = [
+        DimSpec(name="c", size=3, type="channel"),
+        DimSpec(name="y", scale=0.5, unit="micrometer", type="space", scale_factor=2),
+        DimSpec(name="x", scale=0.5, unit="micrometer", type="space", scale_factor=2),
+    ]
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(dims, name="he", n_levels=2)])
+    levels = [np.ascontiguousarray(PICTURE[::n, ::n].transpose(2, 0, 1)) for n in (1, 2)]
+    kind = {"writer": "zarr", "chunks": (1, 128, 128), "compression": compression}
+    write_image(tmp_path / "one.zarr", image, levels, **kind)
+    write_bioformats2raw(tmp_path / "many.zarr", {"0": (image, levels)}, **kind)
+    for path in ("one.zarr", "many.zarr", "many.zarr/0"):
+        with open_slide(tmp_path / path) as slide:
+            assert slide.mpp == (0.5, 0.5)
+            assert np.array_equal(whole(slide), PICTURE)
+            assert np.array_equal(whole(slide, 1), PICTURE[::2, ::2])
 
 
 def test_images_in_groups_without_a_layout_are_found(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ https://ngff.openmicroscopy.org/specifications/index.html
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +18,7 @@ from wsi_suite.errors import SlideError
 from wsi_suite.slides.listing import is_zarr
 from wsi_suite.slides.pixel_size import unit_um
 from wsi_suite.slides.reader import system_path
+from wsi_suite.slides.stated_size import physical_size
 
 _NOT_IMAGES = {
     "plate": "a plate of many wells; give the folder of one image, as plate.zarr/A/1/0",
@@ -26,7 +26,7 @@ _NOT_IMAGES = {
     "image-label": "an image of labels; expected a brightfield RGB slide",
     "labels": "images of labels; expected a brightfield RGB slide",
 }
-_BESIDE_THE_SCAN = re.compile(r"\b(label|macro|overview|thumbnail|preview)\b", re.IGNORECASE)
+_Described = tuple[str | None, tuple[float, float] | None]
 _RGB = ("FF0000", "00FF00", "0000FF")
 
 
@@ -40,15 +40,13 @@ class ImageGroup:
         Its Zarr group.
     title
         What its writer called it, else the path of its group.
+    mpp_in_xml
+        um per pixel along x and y as ``OME/METADATA.ome.xml`` states it.
     """
 
     group: zarr.Group
     title: str
-
-    @property
-    def is_beside_the_scan(self) -> bool:
-        """Whether it is called a label, a macro, an overview."""
-        return _BESIDE_THE_SCAN.search(self.title) is not None
+    mpp_in_xml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,11 @@ def image_groups(path: Path) -> list[ImageGroup]:
     for key, what in _NOT_IMAGES.items():
         if key in attributes:
             raise SlideError(f"{path}: {what}")
+    described = _images_in_xml(path)
     if "multiscales" in attributes:
-        return [_titled(root, path.name)]
-    found = _series(path, root) or _images_below(path, depth=2)
+        image = _titled(root, path.name)
+        return [replace(image, mpp_in_xml=described[0][1])] if len(described) == 1 else [image]
+    found = _series(root, described) or _images_below(path, depth=2)
     if not found:
         raise SlideError(
             f"{path}: holds no OME-Zarr image ('multiscales' in the attributes of a group); give"
@@ -186,7 +186,7 @@ def _titled(group: zarr.Group, name: str) -> ImageGroup:
     return ImageGroup(group, str(title) if title not in (None, "", "/") else name)
 
 
-def _series(path: Path, root: zarr.Group) -> list[ImageGroup]:
+def _series(root: zarr.Group, described: list[_Described]) -> list[ImageGroup]:
     """Return the series that bioformats2raw wrote: listed in the group OME, else 0, 1, ..."""
     if "bioformats2raw.layout" not in ome_attributes(root):
         return []
@@ -196,14 +196,13 @@ def _series(path: Path, root: zarr.Group) -> list[ImageGroup]:
         listed = []
         while _child(root, str(len(listed))) is not None:
             listed.append(str(len(listed)))
-    titles = _titles_in_xml(path)
+    described = described + [(None, None)] * len(listed)
     found = []
-    for number, name in enumerate(map(str, listed)):
+    for name, (title, mpp) in zip(map(str, listed), described, strict=False):
         group = _child(root, name)
-        if group is None or "multiscales" not in ome_attributes(group):
-            continue
-        title = titles[number] if number < len(titles) else None
-        found.append(ImageGroup(group, title) if title else _titled(group, name))
+        if group is not None and "multiscales" in ome_attributes(group):
+            image = _titled(group, name)
+            found.append(ImageGroup(group, title or image.title, mpp))
     return found
 
 
@@ -215,14 +214,18 @@ def _child(group: zarr.Group, name: str) -> zarr.Group | None:
     return child if isinstance(child, zarr.Group) else None
 
 
-def _titles_in_xml(path: Path) -> list[str | None]:
-    """Return the names of the images in ``OME/METADATA.ome.xml``, as far as it can be read."""
+def _images_in_xml(path: Path) -> list[_Described]:
+    """Return names and pixel sizes in ``OME/METADATA.ome.xml``, as far as it can be read."""
     file = Path(system_path(path)) / "OME" / "METADATA.ome.xml"
     try:
         images = ElementTree.parse(file).getroot().findall("{*}Image")
     except (OSError, ElementTree.ParseError, ValueError):
         return []
-    return [image.get("Name") for image in images]
+    found = []
+    for image in images:
+        pixels = image.find("{*}Pixels")
+        found.append((image.get("Name"), None if pixels is None else physical_size(pixels)))
+    return found
 
 
 def _images_below(folder: Path, *, depth: int) -> list[ImageGroup]:

@@ -13,7 +13,7 @@ from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.ngff import ImageGroup, channel_order, image_groups
 from wsi_suite.slides.ngff_pyramid import Pyramid, read_pyramid
-from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, level_scale
+from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, level_scale, overview_named
 
 _BLOCK_PX = 1024
 _CHUNK_MAX_PX = 200_000_000
@@ -42,7 +42,7 @@ class OmeZarrReader:
         self.facts = Facts(
             vendor="OME-Zarr",
             levels=tuple(_level(pyramid, number) for number in range(len(pyramid.levels))),
-            mpp=pyramid.mpp,
+            mpp=pyramid.mpp or image.mpp_in_xml,
             notes=notes + pyramid.notes,
         )
         blocks = [_block(path, level) for level in self.facts.levels]
@@ -90,7 +90,7 @@ class OmeZarrReader:
 
 def _choose(path: Path, images: list[ImageGroup]) -> tuple[ImageGroup, Pyramid, tuple[str, ...]]:
     """Return the largest image that is no label or overview, and a note that names the others."""
-    scans = [image for image in images if not image.is_beside_the_scan] or images
+    scans = [image for image in images if not overview_named(image.title)] or images
     pyramids = [read_pyramid(path, image.group) for image in scans]
     number = max(range(len(scans)), key=lambda one: pyramids[one].pixels)
     chosen = scans[number]

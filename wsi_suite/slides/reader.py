@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,12 @@ Pixels = npt.NDArray[np.uint8]
 """``(H, W, 3)`` uint8 RGB."""
 
 WHITE = (255, 255, 255)
+
+_OVERVIEW = re.compile(
+    r"(?:^|[\n=:>\"'|\[(])\s*(macro|label|overview|thumbnail|barcode|preview)(?![a-z])",
+    re.IGNORECASE,
+)
+"""A name of a picture that is no scan, at the start of a line, a value or a bracket."""
 
 ORIENTATION_NOTE = "orientation tag not applied: pixels are taken as stored"
 """Of pictures that say they are turned: QuPath's frame is that of the stored pixels."""
@@ -139,6 +146,12 @@ def is_smaller_copy(size0: tuple[int, int], size: tuple[int, int]) -> bool:
     least = max(whole / (part + 1) for whole, part in pairs)
     most = min(whole / (part - 1) if part > 1 else float("inf") for whole, part in pairs)
     return least < most
+
+
+def overview_named(name: str) -> str:
+    """Return what a picture is by its name if it is no scan, as ``label``; else an empty text."""
+    found = _OVERVIEW.search(name)
+    return found[1].lower() if found else ""
 
 
 def flatten(

@@ -66,14 +66,17 @@ def _imagej_units(description: str) -> tuple[float | None, float | None] | None:
 
 
 def _ome_mpp(xml: str, page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """Return PhysicalSizeX and Y of a page's image, in um where no unit stands (OME 2016)."""
+    """Return PhysicalSizeX and Y of a page's image."""
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return None
     pixels = _ome_pixels(root, page)
-    if pixels is None:
-        return None
+    return None if pixels is None else physical_size(pixels)
+
+
+def physical_size(pixels: ElementTree.Element) -> tuple[float, float] | None:
+    """Return PhysicalSizeX and Y of the element Pixels, in um where no unit stands (OME 2016)."""
     sizes = []
     for axis in "XY":
         size = number_in(pixels.get(f"PhysicalSize{axis}"))

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import tifffile
 
-from wsi_suite.slides.reader import is_smaller_copy
+from wsi_suite.slides.reader import is_smaller_copy, overview_named
 from wsi_suite.slides.tiff_decode import why_not_rgb
-
-_OVERVIEW = re.compile(
-    r"(?:^|[\n=:>\"'|])\s*(macro|label|overview|thumbnail|barcode|preview)(?![a-z])",
-    re.IGNORECASE,
-)
-"""A name of a picture that is no scan, at the start of a line or of a value."""
 
 _TOO_LONG = 1000
 """A longer description speaks of the whole file, as OME-XML does."""
@@ -104,11 +97,11 @@ def _pictures(tif: tifffile.TiffFile) -> Iterator[Picture]:
                 seen.update(page.offset for page in planes)
                 page = planes[0].aspage()
                 stacked = math.prod(series.shape) // math.prod(page.shape)
-                yield Picture(page, _overview_named(series.name), stacked)
+                yield Picture(page, overview_named(series.name), stacked)
                 yield from map(Picture, _sub_pages(page))
     for page in _pages(tif.pages):
         if page.offset not in seen and not page.is_mask:
-            yield Picture(page, _overview_named(_names(page)))
+            yield Picture(page, overview_named(_names(page)))
 
 
 def _pages(pages: Iterable[tifffile.TiffPage | tifffile.TiffFrame]) -> Iterator[tifffile.TiffPage]:
@@ -131,11 +124,6 @@ def _names(page: tifffile.TiffPage) -> str:
     name = page.tags.valueof("PageName", "")
     description = page.description if len(page.description) <= _TOO_LONG else ""
     return f"{name}\n{description}"
-
-
-def _overview_named(name: str) -> str:
-    found = _OVERVIEW.search(name)
-    return found[1].lower() if found else ""
 
 
 def _is_level(picture: Picture, slide: Picture, *, padded: bool) -> bool:
