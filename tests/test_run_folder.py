@@ -109,6 +109,14 @@ def test_a_folder_stays_when_a_slide_of_its_name_comes_later(tmp_path: Path) -> 
     assert chosen(tmp_path, ("a.svs", "second"), ("A.svs", "first")) == ["a-second", "A"]
 
 
+def test_a_dicom_folder_keeps_its_name_when_a_series_comes_to_it(tmp_path: Path) -> None:
+    (earlier,) = chosen(tmp_path, ("case 1/0001.dcm", "first"))
+    assert earlier == "case 1"
+    claim(tmp_path / earlier, identity("first"))
+    both = chosen(tmp_path, ("case 1/0001.dcm", "first"), ("case 1/0002.dcm", "second"))
+    assert both == ["case 1", "case 1-second"]
+
+
 def test_copies_under_other_names_do_not_disturb(tmp_path: Path) -> None:
     slides = [("a.svs", "one"), ("copy.svs", "one"), ("y/a.svs", "two")]
     for order in itertools.permutations(slides):

@@ -60,13 +60,15 @@ def write_instance(
     return path
 
 
-def write_slide(folder: Path, name: str, pixels: Pixels, *, ending: str = ".dcm") -> list[Path]:
+def write_slide(
+    folder: Path, name: str, pixels: Pixels, *, ending: str = ".dcm", mpp: float = 0.5
+) -> list[Path]:
     """Write a slide of two levels and a label as three files of one series."""
     folder.mkdir(parents=True, exist_ok=True)
     series = generate_uid()
     return [
-        write_instance(folder / f"{name}_0{ending}", pixels, series=series),
-        write_instance(folder / f"{name}_1{ending}", pixels[::4, ::4], series=series, mpp=2.0),
+        write_instance(folder / f"{name}_0{ending}", pixels, series=series, mpp=mpp),
+        write_instance(folder / f"{name}_1{ending}", pixels[::4, ::4], series=series, mpp=4 * mpp),
         write_instance(
             folder / f"{name}_00label{ending}", pixels[:TILE, :TILE], series=series, kind="LABEL"
         ),

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_files import CT, write_instance, write_slide
 from slide_files import picture
@@ -55,10 +56,11 @@ def test_the_files_of_a_folder_are_grouped_by_series(tmp_path: Path) -> None:
 def test_identity_is_that_of_the_series(tmp_path: Path) -> None:
     files = write_slide(tmp_path / "one", "A", PICTURE)
     whole = SlideIdentity.of(tmp_path / "one")
-    assert (whole.name, whole.size) == ("A_0.dcm", sum(file.stat().st_size for file in files))
-    assert all(SlideIdentity.of(file) == whole for file in files)
+    assert (whole.name, whole.size) == ("one", sum(file.stat().st_size for file in files))
+    assert SlideIdentity.of(files[1]).name == "A_1.dcm"
+    assert all(SlideIdentity.of(file).content == whole.content for file in files)
     write_slide(tmp_path / "one", "B", PICTURE[:400])  # another slide beside it
-    assert SlideIdentity.of(files[1]) == whole
+    assert SlideIdentity.of(files[1]).content == whole.content
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
     assert SlideIdentity.of(tmp_path / "copy" / "A_1.dcm").content == whole.content
     files[1].unlink()
@@ -69,6 +71,24 @@ def test_a_label_alone_is_no_slide(tmp_path: Path) -> None:
     label = write_instance(tmp_path / "l.dcm", PICTURE[:256, :256], series="1.2.9", kind="LABEL")
     with pytest.raises(SlideError, match=r"l\.dcm: a DICOM label without its slide"):
         open_slide(label)
+
+
+def test_a_level_of_another_shape_is_left_out(tmp_path: Path) -> None:
+    files = write_slide(tmp_path, "A", PICTURE)
+    series = pydicom.dcmread(files[0]).SeriesInstanceUID
+    write_instance(tmp_path / "other.dcm", PICTURE[:300, :300], series=series, mpp=1.0)
+    with open_slide(files[0]) as slide:
+        assert [level.scale.x for level in slide.levels] == [1, 4]
+        assert slide.notes == ("left out: picture of 300 x 300 px",)
+
+
+def test_greyscale_is_refused(tmp_path: Path) -> None:
+    path = write_instance(tmp_path / "grey.dcm", PICTURE, series="1.2.9")
+    grey = pydicom.dcmread(path)
+    grey.PhotometricInterpretation, grey.SamplesPerPixel = "MONOCHROME2", 1
+    grey.save_as(path)
+    with pytest.raises(SlideError, match=r"grey\.dcm.*SamplesPerPixel.*does not read"):
+        open_slide(path)
 
 
 def test_another_kind_of_dicom_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_identity_of_a_folder_sees_all_its_files(tmp_path: Path) -> None:
     assert SlideIdentity.of(tmp_path / "copy" / "s.zarr").content == before.content
     (zarr / "0" / "c").write_bytes(b"12345")
     assert SlideIdentity.of(zarr).content != before.content
+
+
+def test_chunks_of_one_size_are_told_apart(tmp_path: Path) -> None:
+    for name, value in (("a", 1), ("b", 2)):
+        folder = tmp_path / name / "s.zarr" / "0"
+        folder.mkdir(parents=True)
+        (folder.parent / "zarr.json").write_text("{}")
+        for chunk in range(100):
+            (folder / str(chunk)).write_bytes(bytes([value]) * 100)
+    (tmp_path / "a" / "s.zarr" / "0" / ".DS_Store").touch()  # no part of the slide
+    a, b = (SlideIdentity.of(tmp_path / name / "s.zarr") for name in "ab")
+    assert a.size == b.size
+    assert a.content != b.content
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad\xff.svs")
+    path.touch()
+    with pytest.raises(SlideError, match=r"bad\\udcff\.svs.*not written in UTF-8; rename it"):
+        SlideIdentity.of(path)
 
 
 def test_identity_of_mrxs_sees_its_folder(tmp_path: Path) -> None:

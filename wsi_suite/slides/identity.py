@@ -44,17 +44,18 @@ class SlideIdentity:
         Raises
         ------
         SlideError
-            It cannot be read.
+            It cannot be read, or its path is no text.
         """
+        _refuse_bytes(path)
         digest, size, modified = hashlib.sha256(), 0, 0
         try:
-            path, files = files_of(path)
-            looked_into = _looked_into(path, files)
+            main, files = files_of(path)
+            looked_into = _looked_into(main, files)
             for file in files:
                 stat = file.stat()
                 size, modified = size + stat.st_size, max(modified, int(stat.st_mtime))
                 if len(files) > 1:
-                    name = file.relative_to(path.parent).as_posix()
+                    name = file.relative_to(main.parent).as_posix()
                     digest.update(f"{name} {stat.st_size}\n".encode(errors="surrogateescape"))
                 if file in looked_into:
                     digest.update(_ends(file, size=stat.st_size))
@@ -98,6 +99,16 @@ def files_of(path: Path) -> tuple[Path, list[Path]]:
         beside = (file for file in path.with_suffix("").iterdir() if file.is_file())
         return path, [path, *sorted(beside)]
     return path, [path]
+
+
+def _refuse_bytes(path: Path) -> None:
+    """Raise SlideError for a path with bytes that are no text: no record could name it."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SlideError(
+            f"{str(path)!a}: its name or folder is not written in UTF-8; rename it"
+        ) from None
 
 
 def _looked_into(path: Path, files: list[Path]) -> set[Path]:

@@ -15,7 +15,7 @@ from wsi_suite.slides.fallback import ImageReader, open_image
 from wsi_suite.slides.listing import is_zarr
 from wsi_suite.slides.ome_zarr import OmeZarrReader
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
-from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
+from wsi_suite.slides.reader import Facts, Pixels, Reader, is_smaller_copy, system_path
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
 from wsi_suite.slides.verify import is_same, shows_the_same
@@ -40,7 +40,7 @@ def open_reader(path: Path) -> Reader:
     if is_zarr(path):
         return OmeZarrReader(path)
     if path.is_dir() or read_instance(path) is not None:
-        return OpenSlideReader(slide_file(path))
+        return _open_dicom(slide_file(path))
     vendor = openslide_vendor(path)
     if vendor in _PLAIN_VENDORS:
         return _open_plain_tiff(path, vendor)
@@ -89,6 +89,20 @@ def _refuse_unreadable(path: Path) -> None:
         raise SlideError(
             f"{path}: its folder '{path.stem}' is missing beside it; copy the folder too"
         )
+
+
+def _open_dicom(path: Path) -> Reader:
+    """Open a DICOM slide without what of its series has another shape."""
+    slide = OpenSlideReader(path)
+    first, *others = slide.sizes
+    left = [size for size in others if not is_smaller_copy(first, size)]
+    if not left:
+        return slide
+    slide.close()
+    slide = OpenSlideReader(path, sizes=set(slide.sizes) - set(left))
+    pictures = ", ".join(f"picture of {width} x {height} px" for width, height in left)
+    slide.facts = replace(slide.facts, notes=(*slide.facts.notes, f"left out: {pictures}"))
+    return slide
 
 
 def _open_plain_tiff(path: Path, vendor: str) -> Reader:

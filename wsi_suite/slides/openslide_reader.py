@@ -128,8 +128,8 @@ def _open(path: Path) -> openslide.OpenSlide:
         return openslide.OpenSlide(system_path(path))
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(
-            f"{path}: OpenSlide cannot open it ({error}); the file is damaged, truncated or"
-            " misses files beside it"
+            f"{path}: OpenSlide cannot open it ({error}); the file is damaged, of a kind that"
+            " OpenSlide does not read, or misses files beside it"
         ) from None
 
 
