@@ -109,6 +109,12 @@ def test_a_folder_stays_when_a_slide_of_its_name_comes_later(tmp_path: Path) -> 
     assert chosen(tmp_path, ("a.svs", "second"), ("A.svs", "first")) == ["a-second", "A"]
 
 
+def test_a_slide_called_like_the_folder_of_another(tmp_path: Path) -> None:
+    slides = [("x/a.svs", "first"), ("y/a.svs", "second"), ("a-first0.svs", "third")]
+    for order in itertools.permutations(slides):
+        assert sorted(chosen(tmp_path, *order)) == ["a-first0", "a-first0-third0", "a-second"]
+
+
 def test_a_dicom_folder_keeps_its_name_when_a_series_comes_to_it(tmp_path: Path) -> None:
     (earlier,) = chosen(tmp_path, ("case 1/0001.dcm", "first"))
     assert earlier == "case 1"

@@ -52,11 +52,13 @@ def test_each_slide_comes_once_in_the_order_given(slides: Path) -> None:
     [
         ("b.sv", r"b\.sv: no such file or folder \(did you mean 'b\.svs'\?\)"),
         ("*.mrxs", "matches no file"),
-        ("empty", "holds no slides"),
+        ("empty", r"holds no slides \(looked for [^;]*\)"),
+        ("nested", r"holds no slides .*; folders in it are not searched\)"),
     ],
 )
 def test_nothing_there(slides: Path, source: str, message: str) -> None:
     (slides / "empty").mkdir()
+    (slides / "nested" / "a" / "b").mkdir(parents=True)
     with pytest.raises(InputError, match=message):
         expand_slides([slides / source])
 

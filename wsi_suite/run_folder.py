@@ -82,14 +82,16 @@ def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) 
     names = {path: portable_name(stem) for path, stem in stems.items()}
     different = {(name_key(names[path]), identity.content) for path, identity in identities}
     slides_of = Counter(key for key, _ in different)
+    with_hash = {path: f"{names[path]}-{identity.sha256[:6]}" for path, identity in identities}
+    taken = {name_key(name) for name in with_hash.values()}
     there = Counter(name_key(path.name) for path in out.iterdir()) if out.is_dir() else Counter()
     folders = {}
     for path, identity in identities:
         name = names[path]
         key = name_key(name)
-        plain, hashed = out / name, out / f"{name}-{identity.sha256[:6]}"
+        plain, hashed = out / name, out / with_hash[path]
         others = there[key] - plain.exists()  # as 'a' beside 'A'
-        alone = slides_of[key] == 1 and not others
+        alone = slides_of[key] == 1 and not others and key not in taken
         owns_plain = _owner(plain) == identity.content or (alone and _is_free(plain))
         usable = name == stems[path] and _OUR_NAMES.fullmatch(key) is None
         takes_plain = usable and owns_plain and _owner(hashed) != identity.content

@@ -103,6 +103,8 @@ def _slides_in(folder: Path, *, tell: Callable[[str], None] | None) -> list[Path
     left_out = ", ".join(f"{count} {what}" for what, count in sorted(listing.left_out.items()))
     if not listing.slides:
         also = f"; left out: {left_out}" if left_out else ""
+        if any(path.is_dir() for path in folder.iterdir()):
+            also += "; folders in it are not searched"
         raise InputError(
             f"{folder}: holds no slides (looked for {', '.join(SLIDE_SUFFIXES[:6])}, ...{also})"
         )
