@@ -27,8 +27,16 @@ def write_instance(
     mpp: float = 0.5,
     kind: str = "VOLUME",
     sop_class: str = WHOLE_SLIDE,
+    photometric: str = "YBR_FULL_422",
+    coded: str = "YCBCR",
 ) -> Path:
-    """Write one file of a series: a level, a label, or something else by its SOP class."""
+    """Write one file of a series: a level, a label, or something else by its SOP class.
+
+    Parameters
+    ----------
+    photometric, coded
+        The colours that the header says, and those of its JPEG tiles.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -43,7 +51,7 @@ def write_instance(
     data.Rows = data.Columns = TILE
     data.TotalPixelMatrixColumns, data.TotalPixelMatrixRows = width, height
     data.SamplesPerPixel, data.PlanarConfiguration = 3, 0
-    data.PhotometricInterpretation = "YBR_FULL_422"
+    data.PhotometricInterpretation = photometric
     data.BitsAllocated = data.BitsStored = 8
     data.HighBit, data.PixelRepresentation = 7, 0
     measures = Dataset()
@@ -52,7 +60,7 @@ def write_instance(
     shared.PixelMeasuresSequence = Sequence([measures])
     data.SharedFunctionalGroupsSequence = Sequence([shared])
     data.DimensionOrganizationType = "TILED_FULL"
-    frames = _frames(pixels)
+    frames = _frames(pixels, coded=coded)
     data.NumberOfFrames = len(frames)
     data.PixelData = encapsulate(frames)
     data["PixelData"].is_undefined_length = True
@@ -75,7 +83,7 @@ def write_slide(
     ]
 
 
-def _frames(pixels: Pixels) -> list[bytes]:
+def _frames(pixels: Pixels, *, coded: str) -> list[bytes]:
     height, width = pixels.shape[:2]
     whole = np.pad(pixels, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
     return [
@@ -83,8 +91,8 @@ def _frames(pixels: Pixels) -> list[bytes]:
             np.ascontiguousarray(whole[y : y + TILE, x : x + TILE]),
             level=95,
             colorspace="RGB",
-            outcolorspace="YCBCR",
-            subsampling="422",
+            outcolorspace=coded,
+            subsampling="422" if coded == "YCBCR" else "444",
         )
         for y in range(0, whole.shape[0], TILE)
         for x in range(0, whole.shape[1], TILE)

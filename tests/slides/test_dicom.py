@@ -82,6 +82,22 @@ def test_a_level_of_another_shape_is_left_out(tmp_path: Path) -> None:
         assert slide.notes == ("left out: picture of 300 x 300 px",)
 
 
+@pytest.mark.parametrize("coded", ["RGB", "YCBCR"])
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
+def test_colours_are_those_of_the_tiles_or_refused(
+    tmp_path: Path, photometric: str, coded: str
+) -> None:
+    path = tmp_path / "a.dcm"
+    write_instance(path, PICTURE, series="1.2.9", photometric=photometric, coded=coded)
+    if (photometric == "RGB") == (coded == "RGB"):
+        with open_slide(path) as slide:
+            read = slide.read_level(0, slide.levels[0].box)
+        assert np.abs(read.astype(int) - PICTURE).mean() < 12
+    else:
+        with pytest.raises(SlideError, match=f"tiles are .*, but its header says {photometric}"):
+            open_slide(path)
+
+
 def test_greyscale_is_refused(tmp_path: Path) -> None:
     path = write_instance(tmp_path / "grey.dcm", PICTURE, series="1.2.9")
     grey = pydicom.dcmread(path)
