@@ -52,7 +52,7 @@ rows = range(int(count))
 start = time.perf_counter()
 with entry.hierarchy.no_autoflush():
     for row in rows:
-        ring = nuclei.points[row] + nuclei.outline[row][:, None] * rays
+        ring = nuclei.detected_points[row] + nuclei.outline[row][:, None] * rays
         values = {name: float(column[row]) for name, column in nuclei.measurements.items()}
         entry.hierarchy.add_detection(Polygon(ring), measurements=values)
 entry.save()

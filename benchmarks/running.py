@@ -59,8 +59,8 @@ def _synthetic(folder: Path, side: int) -> Path:
 def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> None:
     settings = load_settings(overrides=[f"detect.model={model}", f"run.device={device}"])
     detector = Detector(find_model(model), choose_compute(device))
-    facts = survey_slide(slide, settings, read_mpp=detector.spec.read_mpp)
-    grid = facts.grid(halo_px=detector.spec.halo_px)
+    facts = survey_slide(slide, settings, spec=detector.spec)
+    grid = facts.grid(align_px=detector.spec.network.align_px)
     cores = [tile.core for region in grid.regions for tile in region.tiles]
     chunk = grid.chunk_px
     pixels = int(facts.wanted.sum()) * chunk**2

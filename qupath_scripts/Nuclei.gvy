@@ -174,8 +174,9 @@ class Nuclei {
                 y0 = y1
             }
             area = Math.abs(twice) / 2d
-            x = first.getX() + (twice == 0d ? 0d : sumX / (3d * twice))
-            y = first.getY() + (twice == 0d ? 0d : sumY / (3d * twice))
+            // In single precision, as QuPath has it: both count a nucleus for the same regions.
+            x = (float) (first.getX() + (twice == 0d ? 0d : sumX / (3d * twice)))
+            y = (float) (first.getY() + (twice == 0d ? 0d : sumY / (3d * twice)))
         }
     }
 
@@ -217,9 +218,9 @@ class Nuclei {
         for (PathObject nucleus : nuclei) {
             if (markOf(nucleus, PUSHED) == null)
                 mark(nucleus, [(PUSHED): Shape.of(nucleus).toString()])
-            Shape shape = Shape.before(nucleus)
+            Shape shape = Shape.before(nucleus), exact = Shape.of(nucleus)
             compartments.add(shape.compartment)
-            if (inside.test(shape.x, shape.y)) {
+            if (inside.test(exact.x, exact.y)) {
                 within.add(nucleus)
                 shapes.add(shape)
             }

@@ -70,16 +70,6 @@ def test_nuclei_lie_in_wanted_chunks_of_the_region(planned: SlideRun) -> None:
     assert reach.contains(points).all()
 
 
-def test_windows_have_the_shape_that_the_device_takes(planned: SlideRun) -> None:
-    grid = planned.job.grid
-    core = Box(128, 128, 100, 70)  # at an edge of the slide
-    assert engine._window(core, grid, align=None) == Box(128, 128, 128, 128).expand(grid.halo_px)
-    wanted = np.zeros_like(grid.wanted)
-    wanted[2, 3] = True  # the chunk at x 192, y 128
-    cut = engine._window(core, replace(grid, wanted=wanted), align=4)
-    assert cut == Box(192, 128, 36, 64).expand(grid.halo_px)
-
-
 def test_full_batches_find_what_single_windows_find(planned: SlideRun) -> None:
     region = planned.grid.regions[0]
     assert planned.job.detect is not None

@@ -14,7 +14,12 @@ from shapely.geometry import MultiPolygon, box
 from wsi_suite import plan
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.geometry import Roi, Scale
+from wsi_suite.nuclei.weights import ModelSpec, find_model
 from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
+
+def bench_spec(bench: Bench) -> ModelSpec:
+    return find_model(bench.model).spec
+
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -24,7 +29,7 @@ def facts(bench: Bench) -> SlideFacts:
     with pytest.MonkeyPatch.context() as patch:
         for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
             patch.setattr(plan, name, side)
-        return survey_slide(bench.slide, bench.settings(), read_mpp=0.5)
+        return survey_slide(bench.slide, bench.settings(), spec=bench_spec(bench))
 
 
 def test_survey(facts: SlideFacts) -> None:
@@ -38,8 +43,9 @@ def test_survey(facts: SlideFacts) -> None:
 
 
 def test_grid_has_the_sides_of_the_survey(facts: SlideFacts) -> None:
-    grid = facts.grid(halo_px=32)
-    assert (grid.region_px, grid.tile_px, grid.chunk_px, grid.halo_px) == (256, 128, 64, 32)
+    grid = facts.grid(align_px=4)
+    sides = (grid.region_px, grid.tile_px, grid.chunk_px, grid.halo_px)
+    assert sides == (256, 128, 64, facts.halo_px)
     assert [(region.row, region.col) for region in grid.regions] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
@@ -48,7 +54,8 @@ def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path
     back = read_facts(tmp_path)
     for field in fields(SlideFacts):
         ours, theirs = getattr(facts, field.name), getattr(back, field.name)
-        assert np.array_equal(ours, theirs) if field.name == "wanted" else ours == theirs
+        is_array = field.name in ("wanted", "tissue_chunks")
+        assert np.array_equal(ours, theirs) if is_array else ours == theirs
     assert back is not None
     assert back.tissue_area_mm2 == facts.tissue_area_mm2
 
@@ -64,20 +71,31 @@ def test_missing_and_damaged_facts(facts: SlideFacts, tmp_path: Path) -> None:
             read_facts(tmp_path)
 
 
-def test_regions_replace_the_tissue_mask(bench: Bench) -> None:
-    roi = Roi("R", None, MultiPolygon([box(0, 0, 100, 100)]))
-    facts = survey_slide(bench.slide, bench.settings(), read_mpp=0.5, rois=[roi])
-    assert np.argwhere(facts.wanted).tolist() == [[0, 0]]
-    assert facts.tissue_area_mm2 > 0.01, "the tissue is known all the same"
+def test_nuclei_are_looked_for_in_tissue_near_regions(bench: Bench) -> None:
+    spec, settings = bench_spec(bench), bench.settings()
+    everywhere = survey_slide(bench.slide, settings, spec=spec)
+    middle = Roi("R", None, MultiPolygon([box(280, 280, 300, 300)]))
+    facts = survey_slide(bench.slide, settings, spec=spec, rois=[middle])
+    assert np.array_equal(facts.tissue_chunks, everywhere.tissue_chunks)
+    assert facts.wanted.sum() < everywhere.wanted.sum()
+    assert not (facts.wanted & ~facts.tissue_chunks).any()
+    assert facts.tissue_area_mm2 == everywhere.tissue_area_mm2
+
+
+def test_whole_slide_may_be_tissue(bench: Bench) -> None:
+    settings = bench.settings("tissue.whole_slide=true")
+    facts = survey_slide(bench.slide, settings, spec=bench_spec(bench))
+    assert facts.wanted.all()
+    assert facts.tissue.equals(box(0, 0, 600, 560)), "up to the edge, where the mask ends before it"
 
 
 def test_coarse_pixels_are_noted_and_too_coarse_ones_refused(bench: Bench) -> None:
-    facts = survey_slide(bench.slide, bench.settings("mpp=0.6"), read_mpp=0.5)
+    facts = survey_slide(bench.slide, bench.settings("mpp=0.6"), spec=bench_spec(bench))
     assert "0.6 um per pixel, coarser than the 0.5" in facts.notes[-1]
     with pytest.raises(PixelSizeError, match=r"0\.8 um per pixel is too coarse.*--mpp"):
-        survey_slide(bench.slide, bench.settings("mpp=0.8"), read_mpp=0.5)
+        survey_slide(bench.slide, bench.settings("mpp=0.8"), spec=bench_spec(bench))
 
 
 def test_unreadable_slide(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="no such file"):
-        survey_slide(tmp_path / "none.svs", bench.settings(), read_mpp=0.5)
+        survey_slide(tmp_path / "none.svs", bench.settings(), spec=bench_spec(bench))

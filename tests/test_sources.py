@@ -98,9 +98,42 @@ def test_no_slide_at_all() -> None:
 def test_regions_of_a_slide(tmp_path: Path) -> None:
     assert roi_file_of("a.svs", None, several=True) is None
     (tmp_path / "b.geojson.gz").touch()
-    assert roi_file_of("a.ome.tif", tmp_path, several=True) == tmp_path / "a.geojson"
     assert roi_file_of("b.svs", tmp_path, several=True) == tmp_path / "b.geojson.gz"
     file = tmp_path / "b.geojson.gz"
     assert roi_file_of("a.svs", file, several=False) == file
     with pytest.raises(RegionError, match="one file for several slides"):
         roi_file_of("a.svs", file, several=True)
+
+
+@pytest.mark.parametrize(
+    ("slide", "file"),
+    [
+        ("a.svs", "a.geojson"),
+        ("a.svs", "a.svs.geojson"),
+        ("a.svs", "a.svs.geojson.gz"),
+        ("a.svs", "a.zip"),
+        ("a.svs", "a.geojson.zip"),
+        ("a.svs", "a.json"),
+        ("a.svs", "a.svs/annotations.geojson"),
+        ("a.svs", "a/annotations.geojson"),
+        ("a.ome.tif", "a.geojson"),
+        ("a.ome.tif", "a.ome.geojson"),
+        ("a.ome.tif", "a.ome.tif.geojson"),
+        ("B12 größer.v2.tif", "B12 größer.v2.geojson"),
+        ("tumour (1).tif", "tumour _1_.tif/annotations.geojson"),
+    ],
+)
+def test_names_of_region_files(tmp_path: Path, slide: str, file: str) -> None:
+    with pytest.raises(RegionError, match=r"no regions for .*: expected .*\.geojson or .*\.geojson"):
+        roi_file_of(slide, tmp_path, several=True)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    (tmp_path / "other.geojson").touch()
+    assert roi_file_of(slide, tmp_path, several=True) == tmp_path / file
+
+
+def test_two_files_of_regions_for_one_slide_are_refused(tmp_path: Path) -> None:
+    for name in ("a.geojson", "a.svs.geojson"):
+        (tmp_path / name).touch()
+    with pytest.raises(RegionError, match=r"a\.geojson and a\.svs\.geojson are both for a\.svs"):
+        roi_file_of("a.svs", tmp_path, several=False)

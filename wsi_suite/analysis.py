@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import wsi_suite
 from wsi_suite.config import Settings
-from wsi_suite.engine import SEAM_PX, DetectJob, SlideJob
-from wsi_suite.errors import ConfigError, did_you_mean
+from wsi_suite.engine import DetectJob, SlideJob
+from wsi_suite.errors import ConfigError, OutputConflictError, did_you_mean
 from wsi_suite.geometry import Roi
-from wsi_suite.plan import SlideFacts
+from wsi_suite.plan import SlideFacts, needed_halo_px, outline_text
 from wsi_suite.run_folder import Fingerprint
 from wsi_suite.scoring.hscore import pooled_name
 from wsi_suite.slides.grid import TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.staining.deconvolution import StainVectors
-from wsi_suite.staining.measurement import halo_um
 
 if TYPE_CHECKING:
     from wsi_suite.nuclei.detector import Compute
@@ -84,9 +82,22 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
 
 
 def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, SlideJob]:
-    """Plan the regions of an analysis, and what they have in common: no tiles are stored."""
+    """Plan the regions of an analysis, and what they have in common: no tiles are stored.
+
+    Raises
+    ------
+    OutputConflictError
+        The slide was looked at for a smaller halo than this analysis needs.
+    """
     settings, model = analysis.settings, analysis.model
-    grid = facts.grid(halo_px=_halo_px(analysis, facts))
+    halo_px = needed_halo_px(model.spec, settings.measure, mpp=facts.working_mpp)
+    if halo_px > facts.halo_px:
+        raise OutputConflictError(
+            f"{analysis.slide}: its tiles reach {facts.halo_px} px beyond the tissue, but model "
+            f"'{model.spec.name}' with measure.max_radius_um = {settings.measure.max_radius_um:g} "
+            f"needs {halo_px}; make them again with these settings and --overwrite"
+        )
+    grid = facts.grid(align_px=model.spec.network.align_px)
     return grid, SlideJob(
         run=uuid.uuid4().hex,
         slide=analysis.slide.resolve(),
@@ -142,6 +153,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
         "score": settings.score.model_dump(mode="json"),
         "rois": None if analysis.rois is None else [_plain(roi) for roi in analysis.rois],
         "tissue_area_mm2": facts.tissue_area_mm2,
+        "tissue_wkt": outline_text(facts.tissue),
         "glass_dab_od": facts.glass_dab_od,
         "notes": list(facts.notes),
         "wsi_suite": wsi_suite.__version__,
@@ -166,14 +178,6 @@ def _detect_job(analysis: Analysis) -> DetectJob | None:
         stain=settings.stain,
         measure=settings.measure,
     )
-
-
-def _halo_px(analysis: Analysis, facts: SlideFacts) -> int:
-    """Return how much around a core is read: enough for the network and for measuring."""
-    spec = analysis.model.spec
-    measuring = math.ceil(halo_um(analysis.settings.measure) / min(facts.working_mpp)) + SEAM_PX
-    align = spec.network.align_px
-    return -(-max(spec.halo_px, measuring) // align) * align
 
 
 def _stains(settings: Settings) -> StainVectors:

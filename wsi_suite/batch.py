@@ -33,7 +33,7 @@ from wsi_suite.pipeline import (
 from wsi_suite.request import Refused, Request, Stage, ask_for_slides
 from wsi_suite.slides.grid import Region
 from wsi_suite.slides.store_layout import long_path, writing
-from wsi_suite.sources import roi_file_of
+from wsi_suite.sources import check_roi_source
 
 if TYPE_CHECKING:
     from distributed import Future, as_completed
@@ -164,7 +164,7 @@ def run_batch(
         load_network(model)  # damaged weights are refused before anything is begun
     settings = complete_settings(settings, model)
     several = len(slides) > 1
-    roi_file_of("", rois, several=several)  # refuses one file for several slides
+    check_roi_source(rois, several=several)
     progress = progress or NoProgress()
     device = "cpu" if stage == "tile" else settings.run.device
     with (

@@ -58,6 +58,9 @@ class TissueSettings(Section):
     min_area_um2: float = Field(5000.0, ge=0, description="smaller pieces are dropped as dust")
     margin_um: float = Field(16.0, ge=0, description="the mask is grown by this")
     exclude_pen: bool = Field(True, description="leave out strokes of a marker pen")
+    whole_slide: bool = Field(
+        False, description="take the whole slide for tissue, where stain is too pale to be found"
+    )
 
 
 class TileSettings(Section):

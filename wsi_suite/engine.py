@@ -20,7 +20,7 @@ import numpy.typing as npt
 from wsi_suite.config import MeasureSettings, StainSettings
 from wsi_suite.geometry import Box, Points, Scale
 from wsi_suite.nuclei.table import Nuclei, concatenate
-from wsi_suite.slides.grid import Region, Tile, TileGrid
+from wsi_suite.slides.grid import SEAM_PX, Region, Tile, TileGrid
 from wsi_suite.slides.slide import Raster
 from wsi_suite.slides.store import TileStore
 from wsi_suite.staining.deconvolution import StainVectors
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 Report = Callable[[int], None]
-
-SEAM_PX = 2
-"""How far beyond its core a tile keeps nuclei. Seen from two tiles, a nucleus on their border lies
-some hundredths of a pixel apart: each might leave it to the other. Twins go when tables are
-merged."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,7 @@ def process_region(
         ``None`` where none were wanted.
     """
     pools = pools_of(job.threads)
-    buffer = _RegionBuffer(job, region.box, pool=pools.read)
+    buffer = _RegionBuffer(job, region, pool=pools.read)
     found: list[Future[list[Nuclei]]] = []
     tasks: list[Future[Any]] = [*buffer.reads]
     try:
@@ -189,16 +184,13 @@ def _finish(tasks: Sequence[Future[Any]]) -> None:
 
 
 class _RegionBuffer:
-    """The pixels of a region and its halo while they are read; white where nothing is wanted."""
+    """The pixels of a region and its halo while they are read; white where no window reaches."""
 
-    def __init__(self, job: SlideJob, box: Box, *, pool: ThreadPoolExecutor) -> None:
-        self._frame = box.expand(job.grid.halo_px)
+    def __init__(self, job: SlideJob, region: Region, *, pool: ThreadPoolExecutor) -> None:
+        self._frame = region.box.expand(job.grid.halo_px)
         self._pixels: Pixels = np.full((self._frame.height, self._frame.width, 3), 255, np.uint8)
         source = _source(job)
-        self._parts = [
-            (part, pool.submit(self._fill, part, source))
-            for part in _wanted_parts(self._frame, job.grid)
-        ]
+        self._parts = [(part, pool.submit(self._fill, part, source)) for part in region.parts]
 
     @property
     def reads(self) -> list[Future[None]]:
@@ -228,18 +220,6 @@ def _source(job: SlideJob) -> Raster | TileStore:
     return open_store(job.store, run=job.run)
 
 
-def _wanted_parts(frame: Box, grid: TileGrid) -> list[Box]:
-    """Return what of each wanted chunk lies in a frame."""
-    side = grid.chunk_px
-    inside = frame.intersect(Box(0, 0, grid.width, grid.height))
-    top, left = inside.y // side, inside.x // side
-    wanted = grid.wanted[top : -(-inside.bottom // side), left : -(-inside.right // side)]
-    return [
-        Box((left + col) * side, (top + row) * side, side, side).intersect(inside)
-        for row, col in np.argwhere(wanted).tolist()
-    ]
-
-
 def _store(job: SlideJob, buffer: _RegionBuffer, region: Region) -> None:
     assert job.store is not None
     open_store(job.store, run=job.run).write_region(region, buffer.pixels(region.box))
@@ -257,13 +237,8 @@ def _detect(
     """Find and measure the nuclei of a batch of tiles."""
     assert job.detect is not None
     proceed()
-    batch = job.detect.compute.batch
-    align = detector.spec.network.align_px
-    windows = [_window(tile.core, job.grid, align=align if batch == 1 else None) for tile in tiles]
-    pixels = np.stack([buffer.pixels(window) for window in windows])
-    if len(windows) < batch:  # every pass has one shape
-        missing = batch - len(windows)
-        pixels = np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
+    windows = [tile.window for tile in tiles]
+    pixels = _stacked(windows, buffer, job.grid, batch=job.detect.compute.batch)
     with device_turn(job.detect.compute):
         found = detector.detect(pixels, min_score=job.detect.min_score)
     tables = []
@@ -273,22 +248,21 @@ def _detect(
     return tables
 
 
-def _window(core: Box, grid: TileGrid, *, align: int | None) -> Box:
-    """Return what the detector is shown for a core.
+def _stacked(
+    windows: Sequence[Box], buffer: _RegionBuffer, grid: TileGrid, *, batch: int
+) -> Pixels:
+    """Return the pixels of windows as one batch.
 
-    Parameters
-    ----------
-    align
-        Sides must be multiples of this, for a window alone in its batch: it is no larger than its
-        wanted chunks need. ``None``: a whole tile, as all of a batch have one shape.
+    A window alone has its own shape. Else every batch has one shape, that of a whole tile: what is
+    beyond a window is white.
     """
-    if align is None:
-        return Box(core.x, core.y, grid.tile_px, grid.tile_px).expand(grid.halo_px)
-    parts = _wanted_parts(core, grid)
-    x, y = min(part.x for part in parts), min(part.y for part in parts)
-    width = max(part.right for part in parts) - x
-    height = max(part.bottom for part in parts) - y
-    return Box(x, y, _up(width, align), _up(height, align)).expand(grid.halo_px)
+    if batch == 1:
+        return buffer.pixels(windows[0])[None]
+    side = grid.tile_px + 2 * grid.halo_px
+    stacked = np.full((batch, side, side, 3), 255, np.uint8)
+    for image, window in zip(stacked, windows, strict=False):
+        image[: window.height, : window.width] = buffer.pixels(window)
+    return stacked
 
 
 def _measure(
@@ -304,6 +278,7 @@ def _measure(
     assert job.detect is not None
     margin = math.ceil(halo_um(job.detect.measure) / min(job.mpp)) + SEAM_PX
     frame = core.expand(margin).intersect(window)
+    # Of a batch, a point may lie in the white beyond its window: it is left out here.
     points = peaks.points + np.array([window.x, window.y])
     near = np.flatnonzero(frame.contains(points))
     stain = job.detect.stain
@@ -336,7 +311,3 @@ def _owned(points: Points, core: Box, grid: TileGrid) -> npt.NDArray[np.bool_]:
     cols, rows = (points[owned] // grid.chunk_px).astype(int).T
     owned[owned] = grid.wanted[rows, cols]
     return owned
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

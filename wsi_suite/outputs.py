@@ -115,6 +115,8 @@ def summary_of(results: Results) -> dict[str, Any]:
             results.settings.score,
             mpp=facts.mpp,
             tissue_area_mm2=facts.tissue_area_mm2,
+            tissue=facts.tissue,
+            size_px0=(facts.width, facts.height),
             rois=results.rois,
             glass_dab_od=facts.glass_dab_od,
         ),

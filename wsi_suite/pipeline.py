@@ -133,7 +133,7 @@ def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
     """List what is still to do, as jobs for workers."""
     pending = []
     for region in run.grid.regions:
-        detects = run.detects and not run.records.has_nuclei(region)
+        detects = run.detects and bool(region.tiles) and not run.records.has_nuclei(region)
         stores = run.stores and not run.records.has_tiles(region)
         if detects or stores:
             reads_store = run.job.slide is None
@@ -198,9 +198,8 @@ def release_run(run: SlideRun) -> None:
 
 
 def _all_nuclei(run: SlideRun) -> Nuclei:
-    tables = [run.records.read_nuclei(region) for region in run.grid.regions]
-    spec, rois = run.request.model.spec, run.request.rois
-    return merge_nuclei(tables, spec=spec, facts=run.facts, rois=rois)
+    tables = [run.records.read_nuclei(region) for region in run.grid.regions if region.tiles]
+    return merge_nuclei(tables, run.request, facts=run.facts)
 
 
 def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any] | None:
@@ -228,7 +227,7 @@ def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
         facts = survey_slide(
             request.slide,
             request.settings,
-            read_mpp=request.model.spec.read_mpp,
+            spec=request.model.spec,
             rois=request.rois,
         )
     if request.rois is not None:
@@ -317,13 +316,11 @@ def _finished_store(run: SlideRun) -> TileStore | None:
 
 def _check_disk(run: SlideRun) -> None:
     """Refuse a run whose tiles would fill the disk."""
-    chunks = sum(
-        int(region.chunks.sum()) for job, region in pending_regions(run) if job.writes_tiles
-    )
+    pixels = sum(region.stored_px for job, region in pending_regions(run) if job.writes_tiles)
     parent = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     usage = shutil.disk_usage(parent)
-    needed = estimated_bytes(chunks, chunk_px=run.facts.chunk_px)
-    if chunks and usage.free - needed < _FREE_SHARE * usage.total:
+    needed = estimated_bytes(pixels)
+    if pixels and usage.free - needed < _FREE_SHARE * usage.total:
         remedy = "free some"
         if run.request.stage == "run":
             remedy += ", or give --no-keep-tiles"

@@ -10,14 +10,14 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.config import Settings, TissueSettings
+from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Roi, Scale
@@ -25,8 +25,10 @@ from wsi_suite.run_folder import SLIDE_FILE
 from wsi_suite.slides.grid import (
     CHUNK_PX,
     REGION_PX,
+    SEAM_PX,
     TILE_PX,
     TileGrid,
+    chunk_shape,
     chunks_in_rois,
     chunks_with_tissue,
     plan_grid,
@@ -35,9 +37,12 @@ from wsi_suite.slides.slide import Raster, Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
 from wsi_suite.staining.deconvolution import StainVectors
 from wsi_suite.staining.glass import glass_dab_od
+from wsi_suite.staining.measurement import halo_um
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
+
+    from wsi_suite.nuclei.weights import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +68,14 @@ class SlideFacts:
         Width and height in working pixels.
     region_px, tile_px, chunk_px
         Sides of regions, tiles and chunks: a run that goes on keeps what it was begun with.
+    halo_px
+        Real pixels about tissue that are shown to a detector, and stored with it.
     wanted
-        ``(rows, cols)``, whether a chunk is worked on.
+        ``(rows, cols)``, whether nuclei are looked for in a chunk.
+    tissue_chunks
+        ``(rows, cols)``, whether a chunk holds tissue.
     tissue
-        Its outline, level-0 pixels.
+        Its outline, level-0 pixels: nuclei count in it only.
     glass_dab_od
         DAB that empty glass seems to hold; ``None`` where there is no glass.
     reader, notes
@@ -82,7 +91,9 @@ class SlideFacts:
     region_px: int
     tile_px: int
     chunk_px: int
+    halo_px: int
     wanted: npt.NDArray[np.bool_]
+    tissue_chunks: npt.NDArray[np.bool_]
     tissue: MultiPolygon
     glass_dab_od: float | None
     reader: str
@@ -98,12 +109,14 @@ class SlideFacts:
         """Area of the tissue."""
         return float(self.tissue.area) * self.mpp[0] * self.mpp[1] / 1e6
 
-    def grid(self, *, halo_px: int) -> TileGrid:
-        """Plan regions and tiles."""
+    def grid(self, *, align_px: int) -> TileGrid:
+        """Plan regions and tiles, windows being multiples of `align_px`."""
         return plan_grid(
             *self.raster,
             wanted=self.wanted,
-            halo_px=halo_px,
+            tissue=self.tissue_chunks,
+            halo_px=self.halo_px,
+            align_px=align_px,
             tile_px=self.tile_px,
             region_px=self.region_px,
             chunk_px=self.chunk_px,
@@ -144,7 +157,9 @@ def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
             "brightfield slide"
         )
     tissue = find_tissue(slide, settings)
-    return Overview(thumbnail, tissue, tissue.outline())
+    if settings.whole_slide:
+        tissue = replace(tissue, mask=np.ones_like(tissue.mask))
+    return Overview(thumbnail, tissue, _to_the_edge(tissue, slide))
 
 
 def facts_of(
@@ -152,20 +167,28 @@ def facts_of(
     overview: Overview,
     settings: Settings,
     *,
-    read_mpp: float,
+    spec: ModelSpec,
     rois: Sequence[Roi] | None = None,
 ) -> SlideFacts:
     """Choose the chunks to work on, and put together what is known of a slide.
 
-    Inside regions of interest the tissue mask does not apply.
+    Nuclei are looked for where there is tissue and, if regions of interest are given, near these.
 
     Raises
     ------
     PixelSizeError
-        Its pixels are too coarse for `read_mpp`.
+        Its pixels are too coarse for the model.
     """
-    raster = slide.raster(read_mpp)
-    notes = slide.notes + _coarseness(slide.path, raster, read_mpp=read_mpp)
+    raster = slide.raster(spec.read_mpp)
+    notes = slide.notes + _coarseness(slide.path, raster, read_mpp=spec.read_mpp)
+    in_tissue = chunks_with_tissue(
+        overview.tissue,
+        width=raster.width,
+        height=raster.height,
+        scale=raster.scale,
+        chunk_px=CHUNK_PX,
+    )
+    near = _near_rois(raster, rois, settings=settings, spec=spec)
     facts = SlideFacts(
         name=slide.path.name,
         width=slide.width,
@@ -176,7 +199,9 @@ def facts_of(
         region_px=REGION_PX,
         tile_px=TILE_PX,
         chunk_px=CHUNK_PX,
-        wanted=_wanted_chunks(raster, overview.tissue, rois),
+        halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),
+        wanted=in_tissue & near,
+        tissue_chunks=in_tissue,
         tissue=overview.outline,
         glass_dab_od=_glass(overview, settings),
         reader=slide.reader,
@@ -186,13 +211,28 @@ def facts_of(
     return _from_plain(_to_plain(facts))
 
 
+def needed_halo_px(spec: ModelSpec, measure: MeasureSettings, *, mpp: tuple[float, float]) -> int:
+    """Return how many real pixels are needed about a core: for the network and for measuring.
+
+    Parameters
+    ----------
+    spec, measure
+        The model, and how stain is measured.
+    mpp
+        um per working pixel, x and y.
+    """
+    measuring = math.ceil(halo_um(measure) / min(mpp)) + SEAM_PX
+    align = spec.network.align_px
+    return -(-max(spec.halo_px, measuring) // align) * align
+
+
 def survey_slide(
-    path: Path, settings: Settings, *, read_mpp: float, rois: Sequence[Roi] | None = None
+    path: Path, settings: Settings, *, spec: ModelSpec, rois: Sequence[Roi] | None = None
 ) -> SlideFacts:
     """Open a slide, look at it and choose the chunks to work on; errors as the parts raise them."""
     with open_slide(path, mpp=settings.mpp) as slide:
         overview = look_at_slide(slide, settings.tissue)
-        facts = facts_of(slide, overview, settings, read_mpp=read_mpp, rois=rois)
+        facts = facts_of(slide, overview, settings, spec=spec, rois=rois)
     for note in facts.notes:
         log.info("%s: %s", path.name, note)
     return facts
@@ -224,10 +264,15 @@ def read_facts(folder: Path) -> SlideFacts | None:
         ) from None
 
 
-def _to_plain(facts: SlideFacts) -> dict[str, Any]:
-    """Return facts as JSON holds them."""
+def outline_text(tissue: MultiPolygon) -> str:
+    """Return the outline of tissue as WKT, to 0.1 px; facts that were read back keep every bit."""
     from shapely import to_wkt
 
+    return str(to_wkt(tissue, rounding_precision=1))
+
+
+def _to_plain(facts: SlideFacts) -> dict[str, Any]:
+    """Return facts as JSON holds them."""
     return {
         "name": facts.name,
         "width": facts.width,
@@ -238,12 +283,14 @@ def _to_plain(facts: SlideFacts) -> dict[str, Any]:
         "region_px": facts.region_px,
         "tile_px": facts.tile_px,
         "chunk_px": facts.chunk_px,
+        "halo_px": facts.halo_px,
         "tissue_area_mm2": facts.tissue_area_mm2,
         "glass_dab_od": facts.glass_dab_od,
         "reader": facts.reader,
         "notes": list(facts.notes),
-        "wanted_chunks": ["".join("#" if chunk else "." for chunk in row) for row in facts.wanted],
-        "tissue_outline_wkt": to_wkt(facts.tissue, rounding_precision=1),
+        "wanted_chunks": _drawn(facts.wanted),
+        "tissue_chunks": _drawn(facts.tissue_chunks),
+        "tissue_outline_wkt": outline_text(facts.tissue),
     }
 
 
@@ -260,7 +307,9 @@ def _from_plain(content: Mapping[str, Any]) -> SlideFacts:
         region_px=content["region_px"],
         tile_px=content["tile_px"],
         chunk_px=content["chunk_px"],
-        wanted=np.array([[c == "#" for c in row] for row in content["wanted_chunks"]], bool),
+        halo_px=content["halo_px"],
+        wanted=_chunks(content["wanted_chunks"]),
+        tissue_chunks=_chunks(content["tissue_chunks"]),
         tissue=from_wkt(content["tissue_outline_wkt"]),
         glass_dab_od=content["glass_dab_od"],
         reader=content["reader"],
@@ -268,15 +317,50 @@ def _from_plain(content: Mapping[str, Any]) -> SlideFacts:
     )
 
 
-def _wanted_chunks(
-    raster: Raster, tissue: TissueMask, rois: Sequence[Roi] | None
+def _drawn(chunks: npt.NDArray[np.bool_]) -> list[str]:
+    return ["".join("#" if chunk else "." for chunk in row) for row in chunks]
+
+
+def _chunks(drawn: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([[char == "#" for char in row] for row in drawn], bool)
+
+
+def _near_rois(
+    raster: Raster, rois: Sequence[Roi] | None, *, settings: Settings, spec: ModelSpec
 ) -> npt.NDArray[np.bool_]:
-    width, height, scale = raster.width, raster.height, raster.scale
+    """Return for each chunk whether its nuclei matter in regions of interest.
+
+    They do beyond the border, too: a nucleus is counted where its outline has its centre, which is
+    not where it was detected, and a stronger neighbour suppresses a weaker one.
+    """
     if rois is None:
-        return chunks_with_tissue(
-            tissue, width=width, height=height, scale=scale, chunk_px=CHUNK_PX
-        )
-    return chunks_in_rois(rois, width=width, height=height, scale=scale, chunk_px=CHUNK_PX)
+        return np.ones(chunk_shape(raster.width, raster.height, chunk_px=CHUNK_PX), bool)
+    margin_um = (
+        settings.measure.max_radius_um + 3 * spec.min_distance_um + SEAM_PX * max(raster.mpp)
+    )
+    return chunks_in_rois(
+        rois,
+        width=raster.width,
+        height=raster.height,
+        scale=raster.scale,
+        chunk_px=CHUNK_PX,
+        margin_px0=margin_um / min(raster.slide.mpp),
+    )
+
+
+def _to_the_edge(tissue: TissueMask, slide: Slide) -> MultiPolygon:
+    """Return the outline of tissue in level-0 pixels, up to the slide's edge.
+
+    The mask holds whole pixels only, and ends some micrometres before the slide does.
+    """
+    import shapely
+
+    rows, columns = tissue.mask.shape
+    end = np.array([columns * tissue.scale.x, rows * tissue.scale.y])
+    return shapely.transform(
+        tissue.outline(),
+        lambda points: np.where(points >= end - 1e-6, (slide.width, slide.height), points),
+    )
 
 
 def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:

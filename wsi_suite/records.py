@@ -10,25 +10,26 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from wsi_suite.engine import SEAM_PX
+from wsi_suite.analysis import Analysis
 from wsi_suite.errors import DataError, OutputError
 from wsi_suite.files import whole_file
-from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei, concatenate
 from wsi_suite.plan import SlideFacts
-from wsi_suite.scoring.regions import nuclei_in_rois
-from wsi_suite.slides.grid import Region
+from wsi_suite.qupath.objects import at_centroids
+from wsi_suite.scoring.regions import points_in_areas
+from wsi_suite.slides.grid import SEAM_PX, Region
 
 if TYPE_CHECKING:
-    from wsi_suite.nuclei.weights import ModelSpec
+    from shapely.geometry import MultiPolygon
 
 _NUCLEI, _TILES = ".parquet", ".tiles"
 
@@ -85,24 +86,24 @@ class Records:
         return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"
 
 
-def merge_nuclei(
-    tables: Sequence[Nuclei], *, spec: ModelSpec, facts: SlideFacts, rois: Iterable[Roi] | None
-) -> Nuclei:
-    """Join the nuclei of regions: each once, in the regions of interest, sorted by (y, x).
+def merge_nuclei(tables: Sequence[Nuclei], analysis: Analysis, *, facts: SlideFacts) -> Nuclei:
+    """Join the nuclei of regions: each once, in the tissue, sorted by (y, x).
+
+    A nucleus lies where QuPath has the centroid of its outline. It counts only if that place is in
+    the tissue, whose area densities divide by, and in a region of interest where there are some.
 
     Parameters
     ----------
     tables
-        Of regions, in a fixed order.
-    spec
-        The model: its classes, and how near two nuclei may lie.
+        Of regions, in a fixed order; x and y are the detected points.
+    analysis
+        Its model says how near two nuclei may lie.
     facts
         The slide.
-    rois
-        Regions of interest, or ``None``.
     """
     from wsi_suite.nuclei.detector import suppress_close
 
+    spec, measure = analysis.model.spec, analysis.settings.measure
     nuclei = concatenate(tables) if tables else Nuclei.empty(spec.classes)
     mpp = math.sqrt(facts.mpp[0] * facts.mpp[1])
     twins_px0 = SEAM_PX * math.sqrt(facts.scale.x * facts.scale.y)
@@ -114,10 +115,15 @@ def merge_nuclei(
         y=np.round(nuclei.y, 2),
         score=np.round(nuclei.score, 4),
     )
-    if rois is not None:
-        # Rounded points, as the table has them: a nucleus in it is in a region, whoever asks.
-        inside = np.zeros(len(nuclei), np.bool_)
-        for rows in nuclei_in_rois(nuclei.points, list(rois)):
-            inside[rows] = True
-        nuclei = nuclei.take(inside)
-    return nuclei.sorted()
+    nuclei = at_centroids(nuclei, radius_px0=measure.disc_radius_um / facts.mpp[0])
+    inside = _inside_any([facts.tissue], nuclei)
+    if analysis.rois is not None:
+        inside &= _inside_any([roi.area for roi in analysis.rois], nuclei)
+    return nuclei.take(inside).sorted()
+
+
+def _inside_any(areas: Sequence[MultiPolygon], nuclei: Nuclei) -> npt.NDArray[np.bool_]:
+    inside = np.zeros(len(nuclei), np.bool_)
+    for rows in points_in_areas(nuclei.points, areas):
+        inside[rows] = True
+    return inside

@@ -16,7 +16,7 @@ from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outcome import Outcome
 from wsi_suite.qupath.geojson import write_geojson
-from wsi_suite.qupath.objects import Shape, circle_radius_px0, origin_of
+from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, origin_of
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
 from wsi_suite.run_folder import TABLE_NAME
 from wsi_suite.scoring.intensity import grade_nuclei
@@ -26,7 +26,7 @@ from wsi_suite.sources import roi_file_of
 
 _NEEDED = {
     *("slide", "size_px0", "mpp", "model", "score", "measure", "wsi_suite"),
-    *("rois", "tissue_area_mm2", "glass_dab_od", "notes"),
+    *("rois", "tissue_area_mm2", "tissue_wkt", "glass_dab_od", "notes"),
 }
 _TOUCH_PX0 = 1.0  # regions drawn along each other's border share it within this
 
@@ -52,6 +52,8 @@ def rescore(
     DataError, RegionError, ConfigError
         The table, the regions or the settings cannot be used.
     """
+    from shapely import from_wkt
+
     nuclei, metadata = _read(result, outline=False)
     settings = _completed(settings, metadata)
     summary = {
@@ -63,6 +65,8 @@ def rescore(
             settings,
             mpp=(metadata["mpp"][0], metadata["mpp"][1]),
             tissue_area_mm2=metadata["tissue_area_mm2"],
+            tissue=from_wkt(metadata["tissue_wkt"]),
+            size_px0=(metadata["size_px0"][0], metadata["size_px0"][1]),
             rois=_rois(metadata, rois, several=several),
             glass_dab_od=metadata["glass_dab_od"],
         ),
@@ -108,7 +112,9 @@ def write_rescored(
     nuclei, metadata = _read(result, outline=True)
     grades = grade_nuclei(nuclei, _completed(settings, metadata).thresholds_od)
     regions = _rois(metadata, rois, several=several)
-    inside = nuclei_in_rois(nuclei.points, regions or [])
+    radius_px0 = circle_radius_px0(metadata)
+    counted = at_centroids(nuclei, shape=shape, radius_px0=radius_px0)
+    inside = nuclei_in_rois(counted.points, regions or [])
     if by_region:
         if regions is None:
             raise RegionError(f"{result}: the run has no regions to split by; give some with --roi")
@@ -125,7 +131,7 @@ def write_rescored(
             folder / name,
             grades=grades[rows],
             shape=shape,
-            radius_px0=circle_radius_px0(metadata),
+            radius_px0=radius_px0,
             origin=origin_of(metadata),
         )
     return written

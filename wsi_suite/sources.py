@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wsi_suite.errors import InputError, RegionError, SlideError, did_you_mean
+from wsi_suite.files import file_names
 from wsi_suite.slides.dicom import read_instance, slide_file
 from wsi_suite.slides.identity import slide_stem
 from wsi_suite.slides.listing import SLIDE_SUFFIXES, is_zarr, slides_in
+
+
+_ROI_ENDINGS = (".geojson", ".geojson.gz", ".geojson.zip", ".zip", ".json")
 
 
 def expand_slides(
@@ -53,34 +57,57 @@ def is_folder_slide(path: Path) -> bool:
 
 
 def roi_file_of(name: str, rois: Path | None, *, several: bool) -> Path | None:
-    """Return the file with the regions of interest of a slide; it need not exist.
+    """Return the file with the regions of interest of a slide.
 
     Parameters
     ----------
     name
         The slide's file name.
     rois
-        A GeoJSON file, or a folder of ``<stem>.geojson``.
+        A GeoJSON file, which need not exist, or a folder: of ``<stem>.geojson``, of
+        ``<file name>.geojson``, either of them packed (``.geojson.gz``, ``.zip``), or of folders
+        that ``wsi-suite pull`` left, ``<file name>/annotations.geojson``.
     several
         Whether there are other slides, so that one file cannot be meant.
 
     Raises
     ------
     RegionError
-        One file is given for several slides.
+        One file is given for several slides, or a folder holds none or several for this one.
     """
     if rois is None:
         return None
     if rois.is_dir():
-        plain = rois / f"{slide_stem(Path(name))}.geojson"
-        packed = plain.with_name(f"{plain.name}.gz")
-        return packed if packed.exists() and not plain.exists() else plain
-    if several:
+        return _roi_file_in(rois, name)
+    check_roi_source(rois, several=several)
+    return rois
+
+
+def check_roi_source(rois: Path | None, *, several: bool) -> None:
+    """Refuse one file of regions for several slides; see :func:`roi_file_of`."""
+    if several and rois is not None and not rois.is_dir():
         raise RegionError(
             f"--roi {rois}: one file for several slides; give a folder with <slide's stem>.geojson "
             "for each"
         )
-    return rois
+
+
+def _roi_file_in(folder: Path, name: str) -> Path:
+    """Return the only file in a folder that is named after a slide."""
+    stem = slide_stem(Path(name))
+    titles = dict.fromkeys((stem, name, Path(name).stem))
+    named = [f"{title}{ending}" for title in titles for ending in _ROI_ENDINGS]
+    pulled = [f"{title}/annotations.geojson" for title in file_names([stem])]
+    pulled += [f"{title}/annotations.geojson" for title in file_names([name])]
+    found = [path for path in (folder / one for one in named + pulled) if path.is_file()]
+    if not found:
+        raise RegionError(
+            f"--roi {folder}: no regions for {name}: expected {stem}.geojson or {name}.geojson"
+        )
+    if len(found) > 1:
+        both = " and ".join(path.relative_to(folder).as_posix() for path in found)
+        raise RegionError(f"--roi {folder}: {both} are both for {name}; keep one of them")
+    return found[0]
 
 
 def _expand(source: Path, *, tell: Callable[[str], None] | None) -> list[Path]:

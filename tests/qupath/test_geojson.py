@@ -19,7 +19,7 @@ from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 from wsi_suite.qupath import geojson
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.labels import UNTOUCHED, Labels, read_labels
-from wsi_suite.qupath.objects import INTENSITY_COLOURS, NAMESPACE, PUSHED, Shape
+from wsi_suite.qupath.objects import INTENSITY_COLOURS, NAMESPACE, PUSHED, Shape, at_centroids
 
 CLASSES = ("Stroma", "Epithelium")
 ODD_CLASSES = ("Stroma", "Tumour: edge", 'a, "b" µ')
@@ -90,13 +90,15 @@ def test_round_trip_within_the_rules(
     assert labels.class_names == tuple(ODD_CLASSES[label] for label in nuclei.label)
     np.testing.assert_array_equal(labels.grades, grades)
     assert (labels.states == UNTOUCHED).all()
+    counted = at_centroids(nuclei, shape=form, radius_px0=radius)
     for row, feature in enumerate(features):
         properties, drawn = feature["properties"], feature["geometry"]
         check_measured(properties["measurements"], nuclei.measurements['a "quoted" µ'][row])
         check_pushed(properties["metadata"][PUSHED], labels, row)
-        where = [nuclei.x[row], nuclei.y[row]]
-        if drawn["type"] == "Point" or drawn.get("isEllipse"):
-            assert labels.points[row].tolist() == pytest.approx(where, abs=0.0151)
+        # Here in double, in QuPath in single precision.
+        limit = 0.0051 if drawn["type"] == "Point" or drawn.get("isEllipse") else 0.05
+        where = counted.points[row]
+        assert np.abs(labels.points[row] - where).max() <= limit + np.spacing(np.float32(2e5))
 
 
 def check_measured(written: dict[str, float], expected: np.float32) -> None:
@@ -108,10 +110,10 @@ def check_measured(written: dict[str, float], expected: np.float32) -> None:
 
 def check_pushed(text: str, labels: Labels, row: int) -> None:
     x, y, area, compartment = text.split(",", 3)
-    assert [float(x), float(y)] == pytest.approx(labels.points[row].tolist(), abs=0.0051)
-    # A circle is read as a polygon of 128 vertices.
+    assert [float(x), float(y)] == pytest.approx(labels.points[row].tolist(), abs=0.07)
+    # A circle is read as a polygon of 128 vertices, and QuPath's vertices have single precision.
     seen = labels.shapes[row].area
-    assert float(area) == pytest.approx(seen, abs=0.0051 + 5e-4 * seen)
+    assert float(area) == pytest.approx(seen, abs=0.1 + 1e-3 * seen)
     assert compartment == labels.class_names[row]
 
 

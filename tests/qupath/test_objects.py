@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from shapely.geometry import Polygon
+from shapely import contains_xy
+from shapely.geometry import MultiPolygon, Point, Polygon
 
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
+from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import (
     ELLIPSE,
     NAMESPACE,
     POINT,
     POLYGON,
     Detections,
+    Shape,
+    at_centroids,
     circle_radius_px0,
     detections,
     is_ours,
     origin_of,
     pushed_texts,
 )
+from wsi_suite.scoring.regions import points_in_areas
 
 PROVENANCE = {
     "wsi_suite": "0.1.0",
@@ -62,12 +68,63 @@ def test_centroid_and_area_are_the_polygon_s(outline: np.ndarray, x: float) -> N
     made = detections(nuclei_with(outline, x=x))
     assert made.kind.tolist() == [POLYGON] * 3
     for ring, centroid, area in zip(made.rings, made.centroid, made.area_px0, strict=True):
-        expected = Polygon(ring)
-        assert expected.is_valid
+        assert Polygon(ring).is_valid
+        expected = Polygon(ring.astype(np.float32) - ring[0])  # as QuPath holds it
         assert area == pytest.approx(expected.area, abs=0.0051)
-        # The product of large coordinates costs shapely a few digits.
-        loss = 1e-4 / max(expected.area, 0.01)
-        assert np.abs(centroid - expected.centroid.coords[0]).max() <= 0.0051 + loss
+        exact = np.add(expected.centroid.coords[0], ring[0])
+        assert np.abs(centroid - exact).max() <= np.spacing(np.float32(2e5)) + 0.005 * (
+            expected.area < 0.1
+        )
+        assert (centroid == centroid.astype(np.float32)).all()
+
+
+def as_qupath_reads(geometry: dict[str, Any]) -> tuple[float, float]:
+    """Return the centroid that QuPath 0.6 gives a shape in a GeoJSON file.
+
+    Coordinates are rounded to 0.01 px and held in single precision; so is a polygon's centroid, and
+    that of an ellipse is the middle of its bounds.
+    """
+    positions = geometry["coordinates"]
+    if geometry["type"] == "Polygon":
+        positions = positions[0]
+    held = np.round(np.reshape(positions, (-1, 2)), 2).astype(np.float32).astype(float)
+    if geometry.get("isEllipse"):
+        held = np.stack([held.min(axis=0), held.max(axis=0)])
+    if geometry["type"] == "Point" or geometry.get("isEllipse"):
+        return tuple(held.mean(axis=0))
+    middle = np.add(Polygon(held - held[0]).centroid.coords[0], held[0])
+    return tuple(middle.astype(np.float32).astype(float))
+
+
+@pytest.mark.parametrize("shape", ["polygon", "ellipse", "point"])
+@pytest.mark.parametrize("corner", [0.0, 60_000.0, 190_000.0])
+@pytest.mark.parametrize("outlined", [True, False])
+def test_regions_count_the_nuclei_whose_shapes_qupath_counts(
+    tmp_path: Path, shape: Shape, corner: float, outlined: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    count = 4000
+    found = Nuclei(
+        x=np.round(rng.uniform(0, 400, count), 2) + corner,
+        y=np.round(rng.uniform(0, 400, count), 2) + corner,
+        score=np.ones(count, np.float32),
+        label=np.zeros(count, np.uint8),
+        classes=("Stroma",),
+        outline=rng.uniform(1, 12, (count, 16)).astype(np.float32) if outlined else None,
+    )
+    nuclei = at_centroids(found, radius_px0=4.0)  # as in the table of a run
+    np.testing.assert_array_equal(detections(nuclei).ids, detections(found).ids)
+    (file,) = write_geojson(nuclei, tmp_path / "n.geojson", shape=shape, radius_px0=4.0)
+    features = json.loads(file.read_text("utf-8"))["features"]
+    theirs = np.array([as_qupath_reads(feature["geometry"]) for feature in features])
+
+    counted = at_centroids(nuclei, shape=shape, radius_px0=4.0)
+    np.testing.assert_array_equal(counted.points, theirs)
+    if shape == "polygon":
+        np.testing.assert_array_equal(nuclei.points, theirs)
+    area = MultiPolygon([Point(corner + 200, corner + 200).buffer(140)])
+    (rows,) = points_in_areas(counted.points, [area])
+    assert rows.tolist() == np.flatnonzero(contains_xy(area, *theirs.T)).tolist()
 
 
 def test_kinds_of_shapes() -> None:

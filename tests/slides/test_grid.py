@@ -13,6 +13,7 @@ from shapely.geometry import box as rectangle
 from wsi_suite.errors import ConfigError
 from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.slides.grid import (
+    Tile,
     TileGrid,
     chunk_shape,
     chunks_in_rois,
@@ -37,7 +38,8 @@ def grids(draw) -> TileGrid:
     share = draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
     shape = chunk_shape(width, height, chunk_px=8)
     wanted = np.random.default_rng(seed).random(shape) < share
-    return plan_grid(width, height, wanted=wanted, halo_px=5, **SIZES)
+    tissue = wanted | (np.random.default_rng(seed + 1).random(shape) < share)
+    return plan_grid(width, height, wanted=wanted, tissue=tissue, halo_px=6, align_px=4, **SIZES)
 
 
 def owners(grid: TileGrid) -> np.ndarray:
@@ -70,10 +72,23 @@ def test_every_point_has_exactly_one_owner(grid, seed):
 def test_regions_and_tiles_hold_only_what_is_wanted(grid):
     plane = Box(0, 0, grid.width, grid.height)
     assert [(r.row, r.col) for r in grid.regions] == sorted((r.row, r.col) for r in grid.regions)
-    assert sum(r.chunks.sum() for r in grid.regions) == grid.wanted.sum()
+    covered = np.zeros((grid.height, grid.width), bool)
+    for window in (tile.window.intersect(plane) for r in grid.regions for tile in r.tiles):
+        covered[window.within(plane)] = True
     for region in grid.regions:
         assert region.box == Box(region.col * 64, region.row * 64, 64, 64).intersect(plane)
         assert region.chunks.shape == chunk_shape(region.box.width, region.box.height, chunk_px=8)
+        read = np.zeros_like(covered)
+        for part in region.parts:
+            assert not read[part.within(plane)].any(), "no pixel is read twice"
+            read[part.within(plane)] = True
+        frame = region.box.expand(grid.halo_px).intersect(plane).within(plane)
+        assert read[frame][covered[frame]].all(), "all that windows show is read"
+        assert region.stored_px == read[region.box.within(plane)].sum()
+        rows, cols = np.nonzero(read[region.box.within(plane)])
+        stored = np.zeros_like(region.chunks)
+        stored[rows // 8, cols // 8] = True
+        assert np.array_equal(region.chunks, stored)
         for tile in region.tiles:
             core = tile.core
             assert core.intersect(region.box) == core
@@ -82,19 +97,39 @@ def test_regions_and_tiles_hold_only_what_is_wanted(grid):
                 slice(core.x // 8, -(-core.right // 8)),
             )
             assert grid.wanted[rows, cols].any()
+            inner = tile.window.expand(-grid.halo_px)
+            assert inner.width % 4 == inner.height % 4 == 0
+            shown = grid.wanted[rows, cols].nonzero()
+            for y, x in zip(*shown, strict=True):
+                chunk = Box(core.x + int(x) * 8, core.y + int(y) * 8, 8, 8).intersect(core)
+                assert chunk.intersect(inner) == chunk
+
+
+@given(grids(), st.integers(0, 2**32 - 1))
+def test_windows_follow_from_tissue_whatever_is_wanted(grid, seed):
+    some = grid.wanted & (np.random.default_rng(seed).random(grid.wanted.shape) < 0.5)
+    options = {"tissue": grid.wanted, "halo_px": 6, "align_px": 4, **SIZES}
+    whole = plan_grid(grid.width, grid.height, wanted=grid.wanted, **options)
+    part = plan_grid(grid.width, grid.height, wanted=some, **options)
+    windows = {tile.core: tile.window for region in whole.regions for tile in region.tiles}
+    assert all(windows[t.core] == t.window for region in part.regions for t in region.tiles)
 
 
 def test_a_grid_by_hand():
     wanted = np.zeros((10, 13), dtype=bool)
     wanted[9, 12] = wanted[0, 8] = True
     grid = plan_grid(100, 75, wanted=wanted, halo_px=5, **SIZES)
-    first, last = grid.regions
+    ring, first, last = grid.regions
+    assert (ring.row, ring.col, ring.tiles) == (0, 0, ())
+    assert ring.parts == (Box(59, 0, 5, 8), Box(64, 0, 5, 8), Box(59, 8, 5, 5), Box(64, 8, 5, 5))
+    assert ring.chunks.sum() == 2
     assert (first.row, first.col, first.box) == (0, 1, Box(64, 0, 36, 64))
-    assert [tile.core for tile in first.tiles] == [Box(64, 0, 16, 16)]
+    assert first.tiles == (Tile(Box(64, 0, 16, 16), Box(59, -5, 18, 18)),)
+    assert first.parts[0] == Box(59, 0, 5, 8)
     assert (last.row, last.col, last.box) == (1, 1, Box(64, 64, 36, 11))
-    assert [tile.core for tile in last.tiles] == [Box(96, 64, 4, 11)]
-    assert last.tiles[0].window(grid.halo_px) == Box(91, 59, 14, 21)
-    assert last.chunks.tolist() == [[False] * 5, [False] * 4 + [True]]
+    # Of the core of 4 x 11 px at the corner the lower chunk is shown.
+    assert last.tiles == (Tile(Box(96, 64, 4, 11), Box(91, 67, 14, 13)),)
+    assert last.chunks.tolist() == [[False] * 3 + [True] * 2, [False] * 3 + [True] * 2]
 
 
 def test_a_grid_travels_to_workers():

@@ -1,7 +1,10 @@
 """Nuclei on disk: ``nuclei.parquet``, one row a nucleus.
 
 ======================  ============================================================
-``x``, ``y``            float64, centre in level-0 pixels of QuPath's frame
+``x``, ``y``            float64, level-0 pixels of QuPath's frame: where the nucleus counts, the
+                        centre of its outline as QuPath has it
+``detected_x``, ``_y``  float64, the point that the detector found; ids follow from it, and the
+                        rays of the outline start there
 ``score``               float32, the detector's confidence
 ``class``               dictionary string, the compartment
 ``intensity``           dictionary string: Negative, 1+, 2+, 3+; null: not measurable
@@ -32,6 +35,7 @@ from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, OUTLINE_RAYS, Nu
 
 _KEY = b"wsi_suite"
 _COLUMNS = ("x", "y", "score", "class", "intensity")
+_DETECTED = ("detected_x", "detected_y")
 _OUTLINE = "outline"
 
 
@@ -63,6 +67,7 @@ def write_nuclei(
     columns: dict[str, pa.Array] = {
         "x": pa.array(nuclei.x),
         "y": pa.array(nuclei.y),
+        **_detected_columns(nuclei),
         "score": pa.array(nuclei.score),
         "class": _dictionary(nuclei.label, nuclei.classes),
         "intensity": _dictionary(intensity, INTENSITIES),
@@ -99,7 +104,8 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
     table = _read_table(Path(path), outline=outline)
     metadata = json.loads(table.schema.metadata[_KEY])
     classes = tuple(metadata.pop("classes"))
-    names = [name for name in table.column_names if name not in (*_COLUMNS, _OUTLINE)]
+    known = (*_COLUMNS, *_DETECTED, _OUTLINE)
+    names = [name for name in table.column_names if name not in known]
     return Nuclei(
         x=table["x"].to_numpy(),
         y=table["y"].to_numpy(),
@@ -108,6 +114,7 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
         classes=classes,
         measurements={name: table[name].to_numpy() for name in names},
         outline=_outline(table),
+        detected=_detected(table),
     ), metadata
 
 
@@ -178,6 +185,19 @@ def _labels(column: pa.DictionaryArray, classes: tuple[str, ...]) -> npt.NDArray
     # The dictionary in the file may list the names in another order than the model does.
     position = [classes.index(name) for name in column.dictionary.to_pylist()]
     return np.asarray(np.array(position, np.uint8)[column.indices.to_numpy()])
+
+
+def _detected_columns(nuclei: Nuclei) -> dict[str, pa.Array]:
+    if nuclei.detected is None:
+        return {}
+    columns = np.ascontiguousarray(nuclei.detected.T)
+    return {name: pa.array(column) for name, column in zip(_DETECTED, columns, strict=True)}
+
+
+def _detected(table: pa.Table) -> npt.NDArray[np.float64] | None:
+    if not set(_DETECTED) <= set(table.column_names):
+        return None
+    return np.column_stack([table[name].to_numpy() for name in _DETECTED])
 
 
 def _outline(table: pa.Table) -> npt.NDArray[np.float32] | None:

@@ -27,7 +27,8 @@ class Nuclei:
     Attributes
     ----------
     x, y
-        ``(N,)`` float64, centres in level-0 pixels of QuPath's frame.
+        ``(N,)`` float64, level-0 pixels of QuPath's frame: where a nucleus counts, that is the
+        centre of its outline as QuPath has it; the detected point where that is not known yet.
     score
         ``(N,)`` float32, confidence of the detector in [0, 1].
     label
@@ -38,8 +39,11 @@ class Nuclei:
         ``(N,)`` float32 each, by QuPath's name of the measurement. NaN where nothing could be
         measured.
     outline
-        ``(N, 16)`` float32, distance from the centre to the border of the nucleus along each ray,
-        level-0 pixels; ``None`` where nuclei are points.
+        ``(N, 16)`` float32, distance from the detected point to the border of the nucleus along
+        each ray, level-0 pixels; ``None`` where nuclei are points.
+    detected
+        ``(N, 2)`` float64, the points that the detector found, level-0 pixels; ``None``: x and y
+        are these points.
     """
 
     x: npt.NDArray[np.float64]
@@ -49,6 +53,7 @@ class Nuclei:
     classes: tuple[str, ...]
     measurements: Mapping[str, FloatArray] = field(default_factory=dict)
     outline: FloatArray | None = None
+    detected: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -57,6 +62,11 @@ class Nuclei:
     def points(self) -> npt.NDArray[np.float64]:
         """``(N, 2)`` float64 centres, level-0 pixels."""
         return np.column_stack([self.x, self.y])
+
+    @property
+    def detected_points(self) -> npt.NDArray[np.float64]:
+        """``(N, 2)`` float64 points where the rays of the outlines start, level-0 pixels."""
+        return self.points if self.detected is None else self.detected
 
     def take(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> Nuclei:
         """Return the nuclei at `rows`: indices in their order, or a mask."""
@@ -68,6 +78,7 @@ class Nuclei:
             label=self.label[rows],
             measurements={name: values[rows] for name, values in self.measurements.items()},
             outline=None if self.outline is None else self.outline[rows],
+            detected=None if self.detected is None else self.detected[rows],
         )
 
     def sorted(self) -> Nuclei:
@@ -101,4 +112,7 @@ def concatenate(tables: Sequence[Nuclei]) -> Nuclei:
         outline=None
         if first.outline is None
         else np.concatenate([table.outline for table in filled if table.outline is not None]),
+        detected=None
+        if first.detected is None
+        else np.concatenate([table.detected for table in filled if table.detected is not None]),
     )

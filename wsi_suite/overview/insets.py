@@ -136,7 +136,7 @@ def _draw_nuclei(
     if nuclei.outline is not None:
         radii = np.where(np.isfinite(nuclei.outline), nuclei.outline, radii)
     closed = np.concatenate([radii, radii[:, :1]], axis=1)
-    rings = (nuclei.points[:, None] + closed[..., None] * rays - corner) * zoom
+    rings = (nuclei.detected_points[:, None] + closed[..., None] * rays - corner) * zoom
     for ring, grade, label in zip(rings.tolist(), shown, nuclei.label, strict=True):
         vertices = [tuple(vertex) for vertex in ring]
         broken = solid_class is not None and nuclei.classes[label] != solid_class

@@ -54,8 +54,9 @@ def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[
     columns = library.NucleiData.Columns()
     columns.setIds(array(jpype.JLong, made.ids.view(">i8").astype(np.int64)))
     columns.setKind(array(jpype.JByte, made.kind.astype(np.int8)))
-    columns.setPoints(array(jpype.JDouble, made.points))
-    columns.setBounds(array(jpype.JDouble, made.bounds))
+    # Single precision, as in QuPath's polygons and in what it reads from a file.
+    columns.setPoints(array(jpype.JDouble, made.points.astype(np.float32).astype(np.float64)))
+    columns.setBounds(array(jpype.JDouble, made.bounds.astype(np.float32).astype(np.float64)))
     columns.setRings(array(jpype.JDouble, made.rings))
     columns.setVertices(made.rings.shape[1])
     columns.setCentroid(array(jpype.JDouble, made.centroid))

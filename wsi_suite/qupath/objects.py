@@ -11,6 +11,10 @@ they made of ours:
 ============  =======================================================================
 
 QuPath shows metadata as columns of its measurement tables, but not where a key begins with ``_``.
+
+QuPath counts an object for a region where the centroid of its shape lies in it. It holds vertices
+in single precision, from a GeoJSON file after rounding to 0.01 px, and the centroid of a polygon,
+too. :func:`at_centroids` gives nuclei these very places, so that both count the same.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +61,8 @@ CLASS_COLOURS: tuple[Colour, ...] = (
 """Colours of compartments without an intensity, in turn."""
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
-"""A nucleus' id is ``uuid5(NAMESPACE, "x,y")``, x and y in level-0 pixels with two decimals."""
+"""A nucleus' id is ``uuid5(NAMESPACE, "x,y")`` of its detected point, level-0 pixels with two
+decimals."""
 
 # Rays of at least this length (level-0 px) keep their order of angles when vertices are rounded to
 # 0.01 px, and a polygon whose vertices go round its centre in order cannot cross itself.
@@ -79,18 +84,19 @@ class Detections:
     Attributes
     ----------
     ids
-        ``(N, 16)`` uint8, UUIDs from their most significant byte on. They follow from the
-        positions, so that QuPath knows a nucleus that comes again.
+        ``(N, 16)`` uint8, UUIDs from their most significant byte on. They follow from the detected
+        points, so that QuPath knows a nucleus that comes again.
     kind
         ``(N,)`` uint8: ``POINT``, ``ELLIPSE`` or ``POLYGON``.
     points
-        ``(N, 2)`` float64, the nuclei's centres, level-0 pixels.
+        ``(N, 2)`` float64, where a nucleus is drawn as a point, level-0 pixels.
     bounds
         ``(E, 2, 2)`` float64, upper left and lower right corner of the ellipses among them.
     rings
         ``(P, 16, 2)`` float64, vertices of the polygons among them, not closed.
     centroid, area_px0
-        ``(N, 2)`` and ``(N,)`` float64, of the shapes; a point is its own centroid and has none.
+        ``(N, 2)`` and ``(N,)`` float64, of the shapes; a point is its own centroid and has no
+        area. Centroids are not rounded: they are QuPath's own.
     compartment, compartments
         ``(N,)`` uint8, index into the names.
     path_class, path_classes
@@ -138,36 +144,36 @@ def detections(
         Radius of the circle for a nucleus without outline, in level-0 pixels; without it such a
         nucleus is a point.
     """
-    points, outline = _rounded(nuclei.points), _outline(nuclei)
-    radius = _equivalent_radius(outline)
-    radius[np.isnan(radius)] = np.nan if radius_px0 is None else radius_px0
-
-    kind = np.full(len(nuclei), POINT, np.uint8)
-    kind[np.isfinite(radius) & (shape != "point")] = ELLIPSE
-    kind[np.isfinite(outline).all(axis=1) & (shape == "polygon")] = POLYGON
-    rings = _rings(nuclei.points[kind == POLYGON], outline[kind == POLYGON])
-    bounds = _bounds(nuclei.points[kind == ELLIPSE], radius[kind == ELLIPSE])
-
-    centroid, area_px0 = points.copy(), np.zeros(len(nuclei))
-    centroid[kind == POLYGON], area_px0[kind == POLYGON] = _of_polygons(rings)
-    centroid[kind == ELLIPSE], area_px0[kind == ELLIPSE] = _of_ellipses(bounds)
-
+    drawn = _draw(nuclei, shape=shape, radius_px0=radius_px0)
     plain = len(INTENSITIES)
     shown = np.full(len(nuclei), plain) if grades is None else np.minimum(grades, plain)
     measured = {"Detection probability": nuclei.score, **nuclei.measurements}
     return Detections(
-        ids=_ids(points),
-        kind=kind,
-        points=points,
-        bounds=bounds,
-        rings=rings,
-        centroid=_rounded(centroid),
-        area_px0=_rounded(area_px0),
+        ids=_ids(_rounded(nuclei.detected_points)),
+        kind=drawn.kind,
+        points=drawn.points,
+        bounds=drawn.bounds,
+        rings=drawn.rings,
+        centroid=drawn.centroid,
+        area_px0=_rounded(drawn.area_px0),
         compartment=nuclei.label,
         compartments=nuclei.classes,
         path_class=(nuclei.label * np.uint8(plain + 1) + shown).astype(np.uint8),
         path_classes=path_classes(nuclei.classes),
         measurements={name: _four_decimals(values) for name, values in measured.items()},
+    )
+
+
+def at_centroids(
+    nuclei: Nuclei, *, shape: Shape = "polygon", radius_px0: float | None = None
+) -> Nuclei:
+    """Return nuclei with x and y where QuPath has the centroids of their shapes.
+
+    The detected points go along. Parameters as in :func:`detections`.
+    """
+    centroid = _draw(nuclei, shape=shape, radius_px0=radius_px0).centroid
+    return replace(
+        nuclei, x=centroid[:, 0], y=centroid[:, 1], detected=_rounded(nuclei.detected_points)
     )
 
 
@@ -225,6 +231,42 @@ def two_decimals(values: npt.NDArray[np.float64]) -> pa.StringArray:
     return pc.cast(decimals, pa.string())
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """The shapes of nuclei; see :class:`Detections`."""
+
+    kind: Codes
+    points: Points
+    bounds: Floats
+    rings: Floats
+    centroid: Points
+    area_px0: Floats
+
+
+def _draw(nuclei: Nuclei, *, shape: Shape, radius_px0: float | None) -> _Drawn:
+    """Draw nuclei: those with an outline about its centroid, others about the detected point."""
+    outline = _outline(nuclei)
+    radius = _equivalent_radius(outline)
+    radius[np.isnan(radius)] = np.nan if radius_px0 is None else radius_px0
+    outlined = np.isfinite(outline).all(axis=1)
+    rings = _rings(nuclei.detected_points[outlined], outline[outlined])
+    of_rings, area_of_rings = _of_polygons(_single(rings))
+
+    kind = np.full(len(nuclei), POINT, np.uint8)
+    kind[np.isfinite(radius) & (shape != "point")] = ELLIPSE
+    kind[outlined & (shape == "polygon")] = POLYGON
+    points, area_px0 = _rounded(nuclei.detected_points), np.zeros(len(nuclei))
+    points[outlined] = _rounded(of_rings)
+    bounds = _bounds(points[kind == ELLIPSE], radius[kind == ELLIPSE])
+
+    centroid = _single(points)
+    if shape == "polygon":
+        centroid[outlined], area_px0[outlined] = _single(of_rings), area_of_rings
+    centroid[kind == ELLIPSE], area_px0[kind == ELLIPSE] = _of_ellipses(_single(bounds))
+    kept = rings if shape == "polygon" else rings[:0]
+    return _Drawn(kind, points, bounds, kept, centroid, area_px0)
+
+
 def _ids(points: Points) -> Codes:
     """Return ``uuid5(NAMESPACE, "x,y")`` of ``(N, 2)`` points, many times faster than `uuid`."""
     names = pc.binary_join_element_wise(*(two_decimals(column) for column in points.T), ",")
@@ -267,8 +309,10 @@ def _of_polygons(rings: Floats) -> tuple[Points, Floats]:
     next_x, next_y = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
     cross = x * next_y - next_x * y
     area = cross.sum(axis=1) / 2
+    area[area == 0] = np.inf  # far out, single precision may make one point of a tiny ring
     sums = np.stack([((x + next_x) * cross).sum(axis=1), ((y + next_y) * cross).sum(axis=1)], -1)
-    return origin[:, 0] + sums / (6 * area[:, None]), np.abs(area)
+    centroid = origin[:, 0] + sums / (6 * area[:, None])
+    return centroid, np.where(np.isinf(area), 0.0, np.abs(area))
 
 
 def _of_ellipses(bounds: Floats) -> tuple[Points, Floats]:
@@ -278,6 +322,11 @@ def _of_ellipses(bounds: Floats) -> tuple[Points, Floats]:
 
 def _rounded(values: Floats) -> Floats:
     return np.asarray(np.rint(values * 100) / 100)
+
+
+def _single(values: Floats) -> Floats:
+    """Return values as single precision holds them."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _four_decimals(values: npt.NDArray[np.float32]) -> Floats:

@@ -172,12 +172,12 @@ def _features(document: object) -> Iterator[dict[str, Any]]:
 
 def _object(feature: dict[str, Any], *, number: int) -> DrawnObject:
     properties = feature.get("properties") or {}
-    name, metadata = properties.get("name"), properties.get("metadata")
+    name, metadata = properties.get("name"), _unpacked(properties.get("metadata"))
     return DrawnObject(
         number=number,
         kind=_kind(feature, properties),
         geometry=feature.get("nucleusGeometry") or feature.get("geometry") or {},
-        name=str(name) if name else None,
+        name=str(name).strip() or None if name else None,
         class_name=_class_name(properties.get("classification")),
         locked=properties.get("isLocked") is True,
         metadata=metadata if isinstance(metadata, dict) else {},
@@ -198,12 +198,24 @@ def _class_name(classification: object) -> str | None:
     """Return QuPath's name of a class.
 
     A text, ``{"name": ...}``, ``{"names": [...]}`` or, before 0.4, a name beside its
-    ``parentClass``; nothing or an empty object is no class.
+    ``parentClass``; such an object may be packed into a text. Without a name (absent, null or
+    empty, a colour alone) there is no class.
     """
-    if not isinstance(classification, dict):
-        return str(classification) if classification else None
-    if not classification:
-        return None
-    names = classification.get("names") or [classification["name"]]
-    parent = _class_name(classification.get("parentClass"))
-    return ": ".join(str(name) for name in ([parent] if parent else []) + names)
+    classification = _unpacked(classification)
+    if isinstance(classification, dict):
+        parent = _class_name(classification.get("parentClass"))
+        parts = [parent, *(classification.get("names") or [classification.get("name")])]
+    else:
+        parts = classification if isinstance(classification, list) else [classification]
+    names = [str(part).strip() for part in parts if part is not None]
+    return ": ".join(name for name in names if name) or None
+
+
+def _unpacked(value: object) -> object:
+    """Return a value that is a text of JSON taken apart: GDAL and GeoPandas write objects so."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

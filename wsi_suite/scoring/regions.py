@@ -1,4 +1,9 @@
-"""Which nuclei lie in which region of interest."""
+"""Which nuclei lie in which region of interest.
+
+A nucleus lies in a region if its place does: the centroid of its outline as QuPath has it, x and y
+of the table. On a border QuPath counts a centroid for the regions of both sides, and this for
+exactly one.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +41,28 @@ def scored_rois(rois: Sequence[Roi]) -> tuple[Roi, ...]:
 
 
 def nuclei_in_rois(points_px0: Points, rois: Sequence[Roi]) -> list[npt.NDArray[np.int_]]:
-    """Return for each region the rows of the points inside it, rising.
+    """Return for each region the rows of the points inside it; see :func:`points_in_areas`."""
+    return points_in_areas(points_px0, [roi.area for roi in rois])
 
-    A point in several regions belongs to each. On the border between two regions that touch it
+
+def points_in_areas(
+    points_px0: Points, areas: Sequence[MultiPolygon]
+) -> list[npt.NDArray[np.int_]]:
+    """Return for each area the rows of the points inside it, rising.
+
+    A point in several areas belongs to each. On the border between two areas that touch it
     belongs to exactly one.
 
     Parameters
     ----------
     points_px0
-        ``(N, 2)`` centres in level-0 pixels.
-    rois
-        Regions in the same frame.
+        ``(N, 2)`` points in level-0 pixels.
+    areas
+        Areas in the same frame.
     """
     order = np.argsort(points_px0[:, 1], kind="stable")
     x, y = points_px0[order, 0], points_px0[order, 1]
-    return [np.sort(order[_inside(roi.area, x, y)]) for roi in rois]
+    return [np.sort(order[_inside(area, x, y)]) for area in areas]
 
 
 def _inside(

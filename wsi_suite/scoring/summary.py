@@ -7,12 +7,14 @@
     thresholds_od        where 1+, 2+ and 3+ begin
     thresholds_origin    "default", or "user": somebody set them, maybe to the default values
     tissue_area_mm2      area of the tissue, or null where it is not known
-    scored_area_mm2      area the scores stand for: the regions' union, else the tissue
+    scored_area_mm2      area the scores stand for: the regions' union on the slide, else the tissue
+    scored_tissue_mm2    area of the tissue in that, by which densities divide; or null
     glass_dab_od         DAB that empty glass seems to hold, or null
     headline             {name: "Epithelium: H-score", class, value, reason}
     h_scores             {"Epithelium: H-score": ..., "Epithelium + Stroma: H-score": ...}
     scores               {"Epithelium": SCORE, "Stroma": SCORE, "Epithelium + Stroma": SCORE}
-    regions              [{name, class, area_mm2, h_scores, scores}, ...]
+    regions              [{name, class, area_mm2, tissue_area_mm2, h_scores, scores}, ...]; of a
+                         region that reaches beyond the slide the area on it
     warnings             sentences that everybody who uses the figures should read
 
     SCORE: nuclei, not_measurable, Negative, 1+, 2+, 3+, density_per_mm2, positive_percent,
@@ -20,13 +22,14 @@
 
 A value that does not exist is null, never 0 and never NaN, and ``reason`` says why: scores do not
 exist without measurable nuclei. Where all nuclei are negative, scores are 0. Densities count all
-nuclei; scores leave out those that are not measurable.
+nuclei; scores leave out those that are not measurable. Nuclei count in tissue only, and densities
+divide by its area; where that is not known, by the whole area.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +41,10 @@ from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
 
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+    from shapely.geometry.base import BaseGeometry
+
 SATURATED_SHARE = 0.7
 GLASS_LIMIT_OD = 0.05
 
@@ -48,6 +55,8 @@ def summarise(
     *,
     mpp: tuple[float, float],
     tissue_area_mm2: float | None,
+    tissue: MultiPolygon | None = None,
+    size_px0: tuple[int, int] | None = None,
     rois: Sequence[Roi] | None = None,
     glass_dab_od: float | None = None,
 ) -> dict[str, Any]:
@@ -63,6 +72,11 @@ def summarise(
         um per level-0 pixel, x and y.
     tissue_area_mm2
         Area of the tissue, ``None`` where unknown.
+    tissue
+        Its outline, for the areas of tissue in regions; ``None`` where unknown.
+    size_px0
+        Width and height of the slide: a region's area beyond it does not count. ``None``: regions
+        lie on the slide.
     rois
         Score only inside these, each and their union; ``None``: the whole slide.
     glass_dab_od
@@ -79,16 +93,19 @@ def summarise(
     """
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
-    pixel_mm2 = mpp[0] * mpp[1] / 1e6
-    scored_area_mm2, scored, regions = tissue_area_mm2, None, []
+    scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
+    scored, regions = None, []
     if rois is not None:
         rois = scored_rois(rois)
         in_any = np.zeros(len(nuclei), np.bool_)
-        scored_area_mm2 = _union_area(rois) * pixel_mm2
-        for roi, rows in zip(rois, nuclei_in_rois(nuclei.points, rois), strict=True):
+        areas = [_on_slide(roi.area, size_px0) for roi in rois]
+        scored_area_mm2, scored_tissue_mm2 = _areas_mm2(_union(areas), tissue, mpp=mpp)
+        for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
             in_any[rows] = True
             scores = score_nuclei(nuclei, grades, rows=rows)
-            regions.append(_describe_region(roi, scores, area_mm2=roi.area.area * pixel_mm2))
+            regions.append(
+                _describe_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp))
+            )
         scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
     return {
@@ -98,6 +115,7 @@ def summarise(
         "thresholds_origin": settings.thresholds_origin,
         "tissue_area_mm2": tissue_area_mm2,
         "scored_area_mm2": scored_area_mm2,
+        "scored_tissue_mm2": scored_tissue_mm2,
         "glass_dab_od": glass_dab_od,
         "headline": {
             "name": f"{headline}: H-score",
@@ -105,9 +123,9 @@ def summarise(
             "value": scores[headline].h_score,
             "reason": scores[headline].why_no_score,
         },
-        **_describe_scores(scores, area_mm2=scored_area_mm2),
+        **_describe_scores(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
         "regions": regions,
-        "warnings": _no_tissue(tissue_area_mm2, rois)
+        "warnings": _no_tissue(scored_tissue_mm2, regions)
         + _warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
     }
 
@@ -124,22 +142,44 @@ def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str
     return wanted
 
 
-def _union_area(rois: Sequence[Roi]) -> float:
+def _union(areas: Sequence[BaseGeometry]) -> BaseGeometry:
     from shapely.ops import unary_union
 
-    return float(unary_union([roi.area for roi in rois]).area)
+    return unary_union(areas)
 
 
-def _describe_region(roi: Roi, scores: Mapping[str, Score], *, area_mm2: float) -> dict[str, Any]:
+def _on_slide(area: BaseGeometry, size_px0: tuple[int, int] | None) -> BaseGeometry:
+    from shapely.geometry import box
+
+    return area if size_px0 is None else area.intersection(box(0, 0, *size_px0))
+
+
+def _areas_mm2(
+    area: BaseGeometry, tissue: MultiPolygon | None, *, mpp: tuple[float, float]
+) -> tuple[float, float | None]:
+    """Return the size of an area in level-0 pixels and of the tissue in it."""
+    pixel_mm2 = mpp[0] * mpp[1] / 1e6
+    in_tissue = None if tissue is None else float(area.intersection(tissue).area) * pixel_mm2
+    return float(area.area) * pixel_mm2, in_tissue
+
+
+def _describe_region(
+    roi: Roi, scores: Mapping[str, Score], *, areas_mm2: tuple[float, float | None]
+) -> dict[str, Any]:
     return {
         "name": roi.name,
         "class": roi.class_name,
-        "area_mm2": area_mm2,
-        **_describe_scores(scores, area_mm2=area_mm2),
+        "area_mm2": areas_mm2[0],
+        "tissue_area_mm2": areas_mm2[1],
+        **_describe_scores(scores, areas_mm2=areas_mm2),
     }
 
 
-def _describe_scores(scores: Mapping[str, Score], *, area_mm2: float | None) -> dict[str, Any]:
+def _describe_scores(
+    scores: Mapping[str, Score], *, areas_mm2: tuple[float | None, float | None]
+) -> dict[str, Any]:
+    whole_mm2, tissue_mm2 = areas_mm2
+    area_mm2 = whole_mm2 if tissue_mm2 is None else tissue_mm2
     return {
         "h_scores": {f"{name}: H-score": score.h_score for name, score in scores.items()},
         "scores": {
@@ -162,10 +202,15 @@ def _describe_score(score: Score, *, area_mm2: float | None) -> dict[str, Any]:
     }
 
 
-def _no_tissue(area_mm2: float | None, rois: Sequence[Roi] | None) -> list[str]:
-    if area_mm2 != 0 or rois is not None:
+def _no_tissue(tissue_mm2: float | None, regions: Sequence[Mapping[str, Any]]) -> list[str]:
+    empty = [region["name"] for region in regions if region["tissue_area_mm2"] == 0]
+    if tissue_mm2 != 0 and not empty:
         return []
-    return ["No tissue was found: draw regions in QuPath and give them with --roi."]
+    where = f" in {', '.join(empty)}" if empty else ""
+    return [
+        f"No tissue was found{where}, and nuclei count in tissue only: if there is some, take the "
+        "whole slide for tissue (--set tissue.whole_slide=true), best with regions (--roi)."
+    ]
 
 
 def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:

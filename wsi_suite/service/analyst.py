@@ -132,7 +132,7 @@ class Analyst:
             slide,
             overview,
             analysis.settings,
-            read_mpp=analysis.model.spec.read_mpp,
+            spec=analysis.model.spec,
             rois=analysis.rois,
         )
         grid, job = plan_analysis(analysis, facts)
@@ -140,8 +140,7 @@ class Analyst:
             tables = _do_regions(replace(job, run=_key(analysis)), grid, tell)
         tell(1, "scoring")
         with clock.measured("score_s"):
-            spec = analysis.model.spec
-            nuclei = merge_nuclei(tables, spec=spec, facts=facts, rois=analysis.rois)
+            nuclei = merge_nuclei(tables, analysis, facts=facts)
             provenance = provenance_of(analysis, facts)
             results = Results(facts, nuclei, analysis.rois, analysis.settings, provenance)
             return finding_of(results, shape=order.shape, timings=clock.seconds)
@@ -242,7 +241,7 @@ def _do_regions(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
     progress = _Progress(sum(map(pixels_to_do, grid.regions)), tell)
     do = partial(process_region, job, report=progress.report, proceed=progress.proceed)
     with ThreadPoolExecutor(_REGIONS_AT_ONCE, "wsi-region") as pool:
-        futures = [pool.submit(do, region) for region in grid.regions]
+        futures = [pool.submit(do, region) for region in grid.regions if region.tiles]
         try:
             tables = [future.result() for future in futures]
         except BaseException:

@@ -3,13 +3,17 @@
 A *chunk* (512 px) is what is stored or left out, a *tile* (1024 px) what a detector sees at once,
 a *region* (4096 px) what one task does and what one shard holds. All three are laid from the
 raster's origin, so chunks nest in tiles and tiles in regions. Everything is in working pixels.
+
+What a detector is shown in a tile, its *window*, follows from the tissue alone, and all its pixels
+are real. So a tile gives the same nuclei whatever regions of interest are looked at. Read and
+stored is what windows cover: the chunks of tissue and a ring about them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +26,16 @@ if TYPE_CHECKING:
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 CHUNK_PX = 512
 TILE_PX = 1024
 REGION_PX = 4096
+
+SEAM_PX = 2
+"""How far beyond its core a tile keeps nuclei. Seen from two tiles, a nucleus on their border lies
+some hundredths of a pixel apart: each might leave it to the other. Twins go when tables are
+merged."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,13 @@ class Tile:
     core
         The pixels whose nuclei this tile owns; the cores of a grid never overlap. A core is
         clipped at the raster's edge.
+    window
+        The pixels that a detector is shown: what of the core's chunks holds tissue, grown by the
+        halo. It may reach outside the raster.
     """
 
     core: Box
-
-    def window(self, halo_px: int) -> Box:
-        """Return the core grown by the halo; it may reach outside the raster."""
-        return self.core.expand(halo_px)
+    window: Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +67,12 @@ class Region:
     box
         Its pixels, clipped at the raster's edge.
     tiles
-        The tiles with at least one wanted chunk, row by row.
+        The tiles with at least one wanted chunk, row by row; maybe none.
     chunks
-        ``(rows, cols)``, whether a chunk of the box is wanted.
+        ``(rows, cols)``, whether a chunk of the box is stored.
+    parts
+        The pixels to read, one box per chunk: what windows cover of the box and of the halo
+        about it.
     """
 
     row: int
@@ -67,6 +80,12 @@ class Region:
     box: Box
     tiles: tuple[Tile, ...]
     chunks: BoolArray
+    parts: tuple[Box, ...]
+
+    @property
+    def stored_px(self) -> int:
+        """Pixels of the box that are read, and stored where tiles are kept."""
+        return sum(part.intersect(self.box).area for part in self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +99,11 @@ class TileGrid:
     region_px, tile_px, chunk_px
         Sides of regions, tiles and chunks.
     halo_px
-        Real pixels that a detector needs around a core.
+        Real pixels around what a detector looks for nuclei in.
     wanted
-        ``(rows, cols)``, whether a chunk of the raster is wanted.
+        ``(rows, cols)``, whether nuclei are looked for in a chunk of the raster.
     regions
-        The regions with at least one wanted chunk, row by row.
+        The regions that windows reach into, row by row.
     """
 
     width: int
@@ -102,22 +121,28 @@ def plan_grid(
     height: int,
     *,
     wanted: BoolArray,
+    tissue: BoolArray | None = None,
     halo_px: int = 0,
+    align_px: int = 1,
     tile_px: int = TILE_PX,
     region_px: int = REGION_PX,
     chunk_px: int = CHUNK_PX,
 ) -> TileGrid:
-    """Cut a raster into regions and tiles, leaving out those without a wanted chunk.
+    """Cut a raster into regions and tiles, leaving out what no window reaches.
 
     Parameters
     ----------
     width, height
         Size of the raster.
     wanted
-        ``(ceil(height / chunk_px), ceil(width / chunk_px))``, from :func:`chunks_with_tissue` or
-        :func:`chunks_in_rois`.
+        ``(ceil(height / chunk_px), ceil(width / chunk_px))``, whether nuclei are looked for in a
+        chunk.
+    tissue
+        The same, whether a chunk holds tissue; windows follow from it. By default the wanted ones.
     halo_px
-        Real pixels that a detector needs around a core.
+        Real pixels around what a detector looks for nuclei in.
+    align_px
+        Sides of windows are multiples of this, where `chunk_px` and twice `halo_px` are.
     tile_px
         A multiple of `chunk_px` that divides `region_px`.
 
@@ -132,18 +157,30 @@ def plan_grid(
             f"as {TILE_PX}"
         )
     assert wanted.shape == chunk_shape(width, height, chunk_px=chunk_px), wanted.shape
+    shown = wanted if tissue is None else tissue | wanted
     plane = Box(0, 0, width, height)
-    regions = []
-    for row, col, box in _cut(plane, region_px):
-        chunks = _under(box, wanted, chunk_px)
-        if chunks.any():
-            tiles = tuple(
-                Tile(core)
-                for _, _, core in _cut(box, tile_px)
-                if _under(core, wanted, chunk_px).any()
-            )
-            regions.append(Region(row, col, box, tiles, chunks.copy()))
-    return TileGrid(width, height, region_px, tile_px, chunk_px, halo_px, wanted, tuple(regions))
+    tiles = [
+        Tile(core, _window(core, shown, chunk_px=chunk_px, halo_px=halo_px, align_px=align_px))
+        for _, _, core in _cut(plane, tile_px)
+        if _under(core, wanted, chunk_px).any()
+    ]
+    by_region: dict[tuple[int, int], list[Tile]] = {}
+    for tile in tiles:
+        by_region.setdefault((tile.core.y // region_px, tile.core.x // region_px), []).append(tile)
+    covered = _covered(tiles, plane, chunk_px=chunk_px)
+    regions = tuple(
+        Region(
+            row,
+            col,
+            box,
+            tiles=tuple(by_region.get((row, col), ())),
+            chunks=_under(box, covered, chunk_px)[..., 2] > 0,
+            parts=_parts(box.expand(halo_px).intersect(plane), covered, chunk_px=chunk_px),
+        )
+        for row, col, box in _cut(plane, region_px)
+        if _under(box, covered, chunk_px).any()
+    )
+    return TileGrid(width, height, region_px, tile_px, chunk_px, halo_px, wanted, regions)
 
 
 def chunk_shape(width: int, height: int, *, chunk_px: int = CHUNK_PX) -> tuple[int, int]:
@@ -182,7 +219,13 @@ def chunks_with_tissue(
 
 
 def chunks_in_rois(
-    rois: Sequence[Roi], *, width: int, height: int, scale: Scale, chunk_px: int = CHUNK_PX
+    rois: Sequence[Roi],
+    *,
+    width: int,
+    height: int,
+    scale: Scale,
+    chunk_px: int = CHUNK_PX,
+    margin_px0: float = 0.0,
 ) -> BoolArray:
     """Return for each chunk of a raster whether any part of a region of interest lies in it.
 
@@ -192,6 +235,8 @@ def chunks_in_rois(
         Regions in level-0 pixels.
     width, height, scale
         The raster: its size, and the level-0 pixels that one of its pixels spans.
+    margin_px0
+        Chunks that come as near as this to a region count, too.
 
     Returns
     -------
@@ -201,7 +246,8 @@ def chunks_in_rois(
 
     y, x = _edges(height, chunk_px) * scale.y, _edges(width, chunk_px) * scale.x
     # Shrunk by a millionth of a chunk: to share an edge is not to share pixels.
-    trim_x, trim_y = 1e-6 * chunk_px * scale.x, 1e-6 * chunk_px * scale.y
+    trim_x = 1e-6 * chunk_px * scale.x - margin_px0
+    trim_y = 1e-6 * chunk_px * scale.y - margin_px0
     chunks = shapely.box(
         (x[:-1] + trim_x)[None, :],
         (y[:-1] + trim_y)[:, None],
@@ -239,6 +285,53 @@ def whiten_unwanted(
         pixels[chunk.intersect(box).within(box)] = 255
 
 
+def _window(core: Box, shown: BoolArray, *, chunk_px: int, halo_px: int, align_px: int) -> Box:
+    """Return what a detector is shown of a core: the bounds of its chunks to show, and the halo."""
+    rows, cols = np.nonzero(_under(core, shown, chunk_px))
+    x, y = core.x + int(cols.min()) * chunk_px, core.y + int(rows.min()) * chunk_px
+    width = min(core.x + (int(cols.max()) + 1) * chunk_px, core.right) - x
+    height = min(core.y + (int(rows.max()) + 1) * chunk_px, core.bottom) - y
+    return Box(x, y, _up(width, align_px), _up(height, align_px)).expand(halo_px)
+
+
+def _covered(tiles: Sequence[Tile], plane: Box, *, chunk_px: int) -> npt.NDArray[np.int64]:
+    """Return ``(rows, cols, 4)`` bounds x, y, right, bottom of what windows cover of each chunk.
+
+    They are all 0 where no window reaches.
+    """
+    shape = chunk_shape(plane.width, plane.height, chunk_px=chunk_px)
+    low, high = np.full((*shape, 2), np.iinfo(np.int64).max), np.zeros((*shape, 2), np.int64)
+    for tile in tiles:
+        window = tile.window.intersect(plane)
+        rows = np.arange(window.y // chunk_px, -(-window.bottom // chunk_px))
+        cols = np.arange(window.x // chunk_px, -(-window.right // chunk_px))
+        at = np.ix_(rows, cols)
+        y, x = rows[:, None] * chunk_px, cols[None, :] * chunk_px
+        corner = np.stack(np.broadcast_arrays(x.clip(window.x), y.clip(window.y)), -1)
+        end = np.stack(
+            np.broadcast_arrays(
+                (x + chunk_px).clip(max=window.right), (y + chunk_px).clip(max=window.bottom)
+            ),
+            -1,
+        )
+        low[at], high[at] = np.minimum(low[at], corner), np.maximum(high[at], end)
+    low[high == 0] = 0
+    return np.concatenate([low, high], axis=-1)
+
+
+def _parts(frame: Box, covered: npt.NDArray[np.int64], *, chunk_px: int) -> tuple[Box, ...]:
+    """Return what windows cover of each chunk in a frame."""
+    boxes = (
+        Box(x, y, right - x, bottom - y).intersect(frame)
+        for x, y, right, bottom in _under(frame, covered, chunk_px).reshape(-1, 4).tolist()
+    )
+    return tuple(box for box in boxes if box.area)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
 def _cut(box: Box, side: int) -> Iterator[tuple[int, int, Box]]:
     # Row, column and box of each square, row by row, clipped at the box.
     for row, y in enumerate(range(box.y, box.bottom, side)):
@@ -246,9 +339,10 @@ def _cut(box: Box, side: int) -> Iterator[tuple[int, int, Box]]:
             yield row, col, Box(x, y, side, side).intersect(box)
 
 
-def _under(box: Box, wanted: BoolArray, chunk_px: int) -> BoolArray:
+def _under(box: Box, values: npt.NDArray[T], chunk_px: int) -> npt.NDArray[T]:
+    # The values of the chunks that a box reaches into.
     rows = slice(box.y // chunk_px, -(-box.bottom // chunk_px))
-    return wanted[rows, box.x // chunk_px : -(-box.right // chunk_px)]
+    return values[rows, box.x // chunk_px : -(-box.right // chunk_px)]
 
 
 def _edges(size: int, chunk_px: int) -> FloatArray:

@@ -1,6 +1,7 @@
 """The tissue of a slide at working resolution, as a pyramid in one OME-Zarr folder.
 
-Pixels of chunks that are not stored are 255. While it is being written the folder is called
+Stored is what a detector is shown: tissue, and what lies as near to it as the detector sees. All
+other pixels are 255. While it is being written the folder is called
 ``<name>.partial``; a partial store is continued by whoever opens it.
 
 A region's task writes the region at every level where it still is whole chunks: 4096, 2048, 1024
@@ -260,12 +261,12 @@ class TileStore:
                 stream.writelines(parts)
 
 
-def estimated_bytes(chunks: int, *, chunk_px: int = CHUNK_PX) -> int:
+def estimated_bytes(pixels: int) -> int:
     """Return about how many bytes a store takes on disk.
 
     Parameters
     ----------
-    chunks
-        Chunks of the finest level that are wanted; the pyramid adds a third.
+    pixels
+        Pixels of the finest level that are stored; the pyramid adds a third.
     """
-    return round(chunks * 3 * chunk_px**2 * STORED_FRACTION * 4 / 3)
+    return round(pixels * 3 * STORED_FRACTION * 4 / 3)
