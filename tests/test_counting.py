@@ -107,16 +107,19 @@ def test_tiles_that_do_not_reach_far_enough_are_refused(bench: Bench, tmp_path: 
         bench.do(folder, wide, stage="detect", slide=folder)
 
 
-@pytest.mark.parametrize("stage", ["run", "detect"])
-@pytest.mark.parametrize("rois", [None, ROIS])
+@pytest.mark.parametrize(
+    "way",
+    [("run", None), ("detect", None), ("run", ROIS), ("detect", ROIS)],
+    ids=["run", "detect", "run in regions", "detect in regions"],
+)
 def test_nuclei_that_the_mask_leaves_out_do_not_count(
     bench: Bench,
     whole: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    stage: str,
-    rois: tuple[Roi, ...] | None,
+    way: tuple[str, tuple[Roi, ...] | None],
 ) -> None:
+    stage, rois = way
     find = plan.find_tissue
 
     def find_left_part(*arguments: object) -> plan.TissueMask:

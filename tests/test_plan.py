@@ -17,6 +17,7 @@ from wsi_suite.geometry import Roi, Scale
 from wsi_suite.nuclei.weights import ModelSpec, find_model
 from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
 
+
 def bench_spec(bench: Bench) -> ModelSpec:
     return find_model(bench.model).spec
 

@@ -124,7 +124,9 @@ def test_regions_of_a_slide(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_region_files(tmp_path: Path, slide: str, file: str) -> None:
-    with pytest.raises(RegionError, match=r"no regions for .*: expected .*\.geojson or .*\.geojson"):
+    with pytest.raises(
+        RegionError, match=r"no regions for .*: expected .*\.geojson or .*\.geojson"
+    ):
         roi_file_of(slide, tmp_path, several=True)
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()

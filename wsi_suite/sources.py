@@ -12,7 +12,6 @@ from wsi_suite.slides.dicom import read_instance, slide_file
 from wsi_suite.slides.identity import slide_stem
 from wsi_suite.slides.listing import SLIDE_SUFFIXES, is_zarr, slides_in
 
-
 _ROI_ENDINGS = (".geojson", ".geojson.gz", ".geojson.zip", ".zip", ".json")
 
 
