@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +366,30 @@ def test_what_is_no_brightfield_slide_is_refused(
     write_image(path, pixels, zarr_format=zarr_format, **kind)
     with pytest.raises(SlideError, match=rf"s\.zarr: .*{message}"):
         open_slide(path)
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of keys to everything inside nested lists and mappings."""
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield (*above, key)
+            yield from places(value[key], (*above, key))
+
+
+@pytest.mark.parametrize("junk", [None, 5, "x", [], {}, [None], {"a": 1}], ids=str)
+def test_damaged_metadata_are_not_stated_or_refused(tmp_path: Path, junk: Any) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE[:64, :64], attributes=colours("FF0000", "00FF00", "0000FF"))
+    attributes = zarr.open_group(path).attrs.asdict()
+    for place in places(attributes):
+        damaged = inner = copy.deepcopy(attributes)
+        for key in place[:-1]:
+            inner = inner[key]  # type: ignore[assignment]
+        inner[place[-1]] = junk
+        (path / ".zattrs").write_text(json.dumps(damaged))
+        # Not stated or refused in a line, and no other error.
+        with suppress(SlideError), open_slide(path) as slide:
+            assert slide.mpp == (0.5, 0.5)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:

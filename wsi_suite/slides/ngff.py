@@ -129,7 +129,7 @@ def transform_of(stated: object, *, dimensions: int) -> Transform | None:
         kind = one.get("type") if isinstance(one, Mapping) else None
         if kind == "identity":
             continue
-        values = _numbers(one.get(kind), count=dimensions) if kind else None
+        values = _numbers(one.get(kind), count=dimensions) if isinstance(kind, str) else None
         if values is None:
             return None
         if kind == "scale" and min(values) > 0:

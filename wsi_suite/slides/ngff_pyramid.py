@@ -82,7 +82,9 @@ def read_pyramid(path: Path, group: zarr.Group) -> Pyramid:
         It has none, its largest level cannot be read, or its axes are not known.
     """
     stated = ome_attributes(group).get("multiscales")
-    entries = [entry for entry in stated if isinstance(entry, Mapping)] if stated else []
+    entries = (
+        [one for one in stated if isinstance(one, Mapping)] if isinstance(stated, list) else []
+    )
     if not entries:
         raise SlideError(f"{path}: its 'multiscales' hold no image; copy the folder anew")
     pyramids = [_pyramid(path, group, entry) for entry in entries]
@@ -122,7 +124,8 @@ def _stored_levels(
         array = _array(group, name)
         if isinstance(array, str) and not levels:
             raise SlideError(
-                f"{path}: its largest level '{name}' cannot be read ({array}); copy the folder anew"
+                f"{path}: its largest level '{name}' cannot be read ({array}); copy the folder"
+                " anew, or store it with a common codec such as zstd"
             )
         if isinstance(array, str) or (levels and array.ndim != levels[0].array.ndim):
             reason = array if isinstance(array, str) else "it has other axes"
