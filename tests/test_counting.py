@@ -20,8 +20,10 @@ from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.detector import Compute
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.nuclei.weights import find_model
 from wsi_suite.rescore import rescore
-from wsi_suite.scoring.regions import nuclei_in_rois
+from wsi_suite.scoring.regions import nuclei_in_rois, points_in_areas
+from wsi_suite.synthetic import make_slide
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -162,3 +164,16 @@ def test_tissue_reaches_the_edge_of_the_slide(bench: Bench, tmp_path: Path) -> N
     assert (found.x > 592).any()
     assert (found.y > 544).any()
     assert summary_of(tmp_path / "out")["tissue_area_mm2"] == pytest.approx(0.15 * 0.14)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_mask_holds_all_real_nuclei(bench: Bench, tmp_path: Path, seed: int) -> None:
+    """Its margin is wider than its pixels are coarse: none at the edge of tissue is lost."""
+    truth = make_slide(
+        tmp_path / "s.tif", width=1201, height=1003, mpp=0.5, tissue_fraction=0.4, seed=seed
+    )
+    spec = find_model(bench.model).spec
+    facts = plan.survey_slide(tmp_path / "s.tif", bench.settings(), spec=spec)
+    (inside,) = points_in_areas(truth.nuclei.points, [facts.tissue])
+    assert len(inside) == len(truth.nuclei) > 500
+    assert facts.tissue_area_mm2 < 0.75 * 1.201 * 1.003 / 4

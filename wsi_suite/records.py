@@ -24,7 +24,7 @@ from wsi_suite.files import whole_file
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei, concatenate
 from wsi_suite.plan import SlideFacts
-from wsi_suite.qupath.objects import at_centroids
+from wsi_suite.qupath.objects import Shape, at_centroids
 from wsi_suite.scoring.regions import points_in_areas
 from wsi_suite.slides.grid import SEAM_PX, Region
 
@@ -86,10 +86,16 @@ class Records:
         return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"
 
 
-def merge_nuclei(tables: Sequence[Nuclei], analysis: Analysis, *, facts: SlideFacts) -> Nuclei:
+def merge_nuclei(
+    tables: Sequence[Nuclei],
+    analysis: Analysis,
+    *,
+    facts: SlideFacts,
+    shape: Shape = "polygon",
+) -> Nuclei:
     """Join the nuclei of regions: each once, in the tissue, sorted by (y, x).
 
-    A nucleus lies where QuPath has the centroid of its outline. It counts only if that place is in
+    A nucleus lies where QuPath has the centroid of its shape. It counts only if that place is in
     the tissue, whose area densities divide by, and in a region of interest where there are some.
 
     Parameters
@@ -100,6 +106,8 @@ def merge_nuclei(tables: Sequence[Nuclei], analysis: Analysis, *, facts: SlideFa
         Its model says how near two nuclei may lie.
     facts
         The slide.
+    shape
+        What QuPath is shown: coordinates are rounded, so that each kind has centroids of its own.
     """
     from wsi_suite.nuclei.detector import suppress_close
 
@@ -115,7 +123,7 @@ def merge_nuclei(tables: Sequence[Nuclei], analysis: Analysis, *, facts: SlideFa
         y=np.round(nuclei.y, 2),
         score=np.round(nuclei.score, 4),
     )
-    nuclei = at_centroids(nuclei, radius_px0=measure.disc_radius_um / facts.mpp[0])
+    nuclei = at_centroids(nuclei, shape=shape, radius_px0=measure.disc_radius_um / facts.mpp[0])
     inside = _inside_any([facts.tissue], nuclei)
     if analysis.rois is not None:
         inside &= _inside_any([roi.area for roi in analysis.rois], nuclei)

@@ -172,3 +172,30 @@ def test_a_slide_without_tissue_says_so() -> None:
     region = Roi("Tumour", None, MultiPolygon([box(0, 0, 9, 9)]))
     inside = summary(table([], label=[]), tissue_area_mm2=0.0, rois=[region])
     assert not any("tissue" in warning for warning in inside["warnings"])
+
+
+def test_regions_count_on_the_slide_and_by_their_tissue() -> None:
+    tissue = MultiPolygon([box(0, 0, 4000, 1000)])
+    rois = [
+        Roi("edge", None, MultiPolygon([box(3800, 800, 4200, 1200)])),
+        Roi("half", None, MultiPolygon([box(0, 700, 1000, 1700)])),
+        Roi("glass", None, MultiPolygon([box(0, 1500, 100, 1600)])),
+        Roi("inner", None, MultiPolygon([box(0, 0, 1000, 1000)])),
+    ]
+    found = summary(
+        table([0.2, 0.2], label=[1, 1]),
+        tissue=tissue,
+        tissue_area_mm2=1.0,
+        size_px0=(4000, 2000),
+        rois=rois,
+    )
+    areas = [(region["area_mm2"], region["tissue_area_mm2"]) for region in found["regions"]]
+    assert areas == [(0.02, 0.01), (0.25, 0.075), (0.0025, 0.0), (0.25, 0.25)]
+    assert found["regions"][3]["scores"]["Epithelium"]["density_per_mm2"] == 2 / 0.25
+    assert found["regions"][2]["scores"]["Epithelium"]["density_per_mm2"] is None
+    assert found["scored_area_mm2"] == pytest.approx(0.02 + 0.25 + 0.25 - 0.075)
+    assert found["scored_tissue_mm2"] == pytest.approx(0.26)
+    assert found["scores"]["Epithelium"]["density_per_mm2"] == pytest.approx(2 / 0.26)
+    no_tissue, partly, *_ = found["warnings"]
+    assert no_tissue.startswith("No tissue was found in glass, ")
+    assert partly.startswith("Less than half of half was found to be tissue")

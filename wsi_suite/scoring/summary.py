@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 SATURATED_SHARE = 0.7
 GLASS_LIMIT_OD = 0.05
+_PARTLY = 0.5
 
 
 def summarise(
@@ -203,14 +204,25 @@ def _describe_score(score: Score, *, area_mm2: float | None) -> dict[str, Any]:
 
 
 def _no_tissue(tissue_mm2: float | None, regions: Sequence[Mapping[str, Any]]) -> list[str]:
-    empty = [region["name"] for region in regions if region["tissue_area_mm2"] == 0]
-    if tissue_mm2 != 0 and not empty:
-        return []
-    where = f" in {', '.join(empty)}" if empty else ""
-    return [
-        f"No tissue was found{where}, and nuclei count in tissue only: if there is some, take the "
-        "whole slide for tissue (--set tissue.whole_slide=true), best with regions (--roi)."
+    """Say where the search for tissue found little, as nuclei count in tissue only."""
+    known = [region for region in regions if region["tissue_area_mm2"] is not None]
+    empty = [one["name"] for one in known if one["tissue_area_mm2"] == 0]
+    partly = [
+        one["name"] for one in known if 0 < one["tissue_area_mm2"] < _PARTLY * one["area_mm2"]
     ]
+    warnings = []
+    if tissue_mm2 == 0 or empty:
+        where = f" in {', '.join(empty)}" if empty else ""
+        warnings.append(
+            f"No tissue was found{where}, and nuclei count in tissue only: if there is some, take "
+            "the whole slide for tissue (--set tissue.whole_slide=true), best with regions (--roi)."
+        )
+    if partly:
+        warnings.append(
+            f"Less than half of {', '.join(partly)} was found to be tissue, and nuclei count in "
+            "tissue only."
+        )
+    return warnings
 
 
 def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:

@@ -140,7 +140,7 @@ class Analyst:
             tables = _do_regions(replace(job, run=_key(analysis)), grid, tell)
         tell(1, "scoring")
         with clock.measured("score_s"):
-            nuclei = merge_nuclei(tables, analysis, facts=facts)
+            nuclei = merge_nuclei(tables, analysis, facts=facts, shape=order.shape)
             provenance = provenance_of(analysis, facts)
             results = Results(facts, nuclei, analysis.rois, analysis.settings, provenance)
             return finding_of(results, shape=order.shape, timings=clock.seconds)
