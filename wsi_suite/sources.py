@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsi_suite.errors import InputError, RegionError, SlideError, did_you_mean
 from wsi_suite.files import file_names
-from wsi_suite.slides.dicom import read_instance, slide_file
+from wsi_suite.slides.dicom import dicom_slides, read_instance, slide_file
 from wsi_suite.slides.identity import slide_stem
 from wsi_suite.slides.listing import SLIDE_SUFFIXES, is_zarr, slides_in
 
@@ -140,10 +140,13 @@ def _slides_in(folder: Path, *, tell: Callable[[str], None] | None) -> list[Path
 
 
 def _matched(path: Path) -> list[Path]:
-    """Return the slides that a pattern's match is: a file, or a folder that holds one slide."""
-    if path.is_file() or is_folder_slide(path):
+    """Return the slides that a pattern's match is: a file, OME-Zarr, or the DICOM in a folder."""
+    if path.is_file() or is_zarr(path):
         return [_standing_for(path)]
-    return []
+    try:
+        return dicom_slides(path)
+    except OSError:  # a link that leads nowhere, a folder that cannot be read
+        return []
 
 
 def _standing_for(path: Path) -> Path:

@@ -68,6 +68,7 @@ def test_files_of_a_dicom_series_are_one_slide(tmp_path: Path) -> None:
         assert expand_slides([source]) == slides
     assert expand_slides([*first, second[2], *second]) == slides[:2]
     assert expand_slides([tmp_path / "s" / "*label.dcm"]) == slides[:2]
+    assert expand_slides([tmp_path / "*"]) == slides[:2]
     told: list[str] = []
     assert expand_slides([tmp_path], tell=told.append) == slides[:2]
     assert told == [f"{tmp_path}: left out: 1 in folder 's', which is not searched"]

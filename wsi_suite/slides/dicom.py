@@ -107,6 +107,12 @@ def series_of(path: Path) -> Series | None:
     return next(one for one in group_series({path, *beside}) if path in one.files)
 
 
+def dicom_slides(folder: Path) -> list[Path]:
+    """Return a file for each DICOM slide in a folder."""
+    files = [file for file in folder.iterdir() if may_be_dicom(file) and file.is_file()]
+    return [series.slide for series in group_series(files) if series.slide is not None]
+
+
 def slide_file(path: Path) -> Path:
     """Return the file that stands for the slide which a DICOM file or folder holds.
 
@@ -116,7 +122,7 @@ def slide_file(path: Path) -> Path:
         It holds no whole-slide image, or several.
     """
     if path.is_dir():
-        found = [one.slide for one in group_series(_files_in(path)) if one.slide is not None]
+        found = dicom_slides(path)
         if len(found) == 1:
             return found[0]
         named = ", ".join(file.name for file in found[:5])
@@ -142,10 +148,6 @@ def slide_file(path: Path) -> Path:
             " files of the series beside it"
         )
     return series.slide
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if may_be_dicom(file) and file.is_file()]
 
 
 @lru_cache(maxsize=65_536)
