@@ -40,7 +40,8 @@ def why_not_rgb(page: tifffile.TiffPage) -> str | None:
             " convert it first"
         )
     photometric, samples = photometric_of(page), page.samplesperpixel
-    name = getattr(photometric, "name", photometric)
+    known = photometric in tuple(PHOTOMETRIC)
+    name = PHOTOMETRIC(photometric).name if known else str(photometric)
     if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         return (
             f"{samples} channel(s), {name}: greyscale or fluorescence; expected a brightfield RGB"

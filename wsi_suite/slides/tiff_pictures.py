@@ -98,7 +98,9 @@ def _pictures(tif: tifffile.TiffFile) -> Iterator[Picture]:
                 page = planes[0].aspage()
                 stacked = math.prod(series.shape) // math.prod(page.shape)
                 yield Picture(page, overview_named(series.name), stacked)
-                yield from map(Picture, _sub_pages(page))
+                levels = list(_sub_pages(page))
+                seen.update(level.offset for level in levels)
+                yield from map(Picture, levels)
     for page in _pages(tif.pages):
         if page.offset not in seen and not page.is_mask:
             yield Picture(page, overview_named(_names(page)))
