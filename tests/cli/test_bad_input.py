@@ -164,7 +164,7 @@ def two_series(folder: Path) -> Path:
     [
         (rgba_picture, "transparency laid on white"),
         (z_stack, "first of 3 planes of the image"),
-        (two_series, "first of 2 images in the file"),
+        (two_series, "left out: picture"),
     ],
 )
 def test_what_is_left_out_is_said(
