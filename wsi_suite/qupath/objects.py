@@ -50,15 +50,24 @@ INTENSITY_COLOURS: tuple[Colour, ...] = (
     (225, 150, 50),
     (200, 50, 50),
 )
-"""QuPath's colours of Negative, 1+, 2+ and 3+ in R, G, B."""
+"""QuPath's colours of Negative, 1+, 2+ and 3+ in R, G, B: those of a tumour."""
 
-CLASS_COLOURS: tuple[Colour, ...] = (
-    (150, 200, 150),
-    (160, 90, 160),
-    (80, 170, 200),
-    (190, 150, 110),
+_STROMA_COLOURS: tuple[Colour, ...] = (
+    (90, 245, 255),
+    (50, 200, 150),
+    (17, 145, 127),
+    (8, 50, 46),
 )
-"""Colours of compartments without an intensity, in turn."""
+_THIRD_COLOURS: tuple[Colour, ...] = (
+    (252, 170, 209),
+    (238, 109, 190),
+    (142, 15, 123),
+    (70, 16, 75),
+)
+# Chosen so that they stay apart for people who see fewer colours, too: a test measures it.
+_SCALES: tuple[tuple[Colour, ...], ...] = (INTENSITY_COLOURS, _THIRD_COLOURS)
+_PLAIN_COLOURS: tuple[Colour, ...] = ((160, 90, 160), (190, 150, 110))
+_STROMA, _STROMA_PLAIN = "stroma", (150, 200, 150)  # QuPath's colour of its own class Stroma
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
 """A nucleus' id is ``uuid5(NAMESPACE, "x,y")`` of its detected point, level-0 pixels with two
@@ -178,12 +187,21 @@ def at_centroids(
 
 
 def path_classes(compartments: tuple[str, ...]) -> tuple[PathClass, ...]:
-    """Return QuPath's classes: for each compartment its four intensities, then itself alone."""
-    classes = []
-    for number, name in enumerate(compartments):
-        for intensity, colour in zip(INTENSITIES, INTENSITY_COLOURS, strict=True):
+    """Return QuPath's classes: for each compartment its four intensities, then itself alone.
+
+    Stroma has a scale of colours of its own; other compartments take theirs in turn.
+    """
+    classes, others = [], 0
+    for name in compartments:
+        if name.casefold() == _STROMA:
+            scale, plain = _STROMA_COLOURS, _STROMA_PLAIN
+        else:
+            scale = _SCALES[others % len(_SCALES)]
+            plain = _PLAIN_COLOURS[others % len(_PLAIN_COLOURS)]
+            others += 1
+        for intensity, colour in zip(INTENSITIES, scale, strict=True):
             classes.append(PathClass(f"{name}: {intensity}", colour))
-        classes.append(PathClass(name, CLASS_COLOURS[number % len(CLASS_COLOURS)]))
+        classes.append(PathClass(name, plain))
     return tuple(classes)
 
 
