@@ -158,9 +158,21 @@ def test_classes_carry_their_colours(tmp_path: Path) -> None:
     (path,) = write_geojson(nuclei, tmp_path / "n.geojson", grades=grades)
     found = [feature["properties"]["classification"] for feature in read_objects(path)]
     assert found[3] == {"name": "Epithelium: 1+", "color": [255, 215, 0]}
-    assert [tuple(one["color"]) for one in found[:8:2]] == list(INTENSITY_COLOURS)
+    assert [tuple(one["color"]) for one in found[1:8:2]] == list(INTENSITY_COLOURS)
     assert [one["name"] for one in found[8:]] == ["Stroma", "Epithelium"]
     assert found[8]["color"] != found[9]["color"]
+
+
+def test_a_file_names_the_classes_that_corrections_need(tmp_path: Path) -> None:
+    grades = np.zeros(3, np.uint8)  # nothing but negatives: the other classes stand there, too
+    (path,) = write_geojson(make_nuclei(3), tmp_path / "n.geojson", grades=grades)
+    told = json.loads(path.read_bytes())["classes"]
+    assert [one["name"] for one in told] == [
+        *("Stroma: Negative", "Stroma: 1+", "Stroma: 2+", "Stroma: 3+", "Stroma"),
+        *("Epithelium: Negative", "Epithelium: 1+", "Epithelium: 2+", "Epithelium: 3+"),
+        "Epithelium",
+    ]
+    assert all(len(one["color"]) == 3 for one in told)
 
 
 def test_ids_are_uuid5_of_the_position(tmp_path: Path) -> None:
@@ -241,4 +253,6 @@ def test_other_names_are_refused(tmp_path: Path) -> None:
 
 def test_no_nuclei_make_an_empty_collection(tmp_path: Path) -> None:
     (path,) = write_geojson(Nuclei.empty(CLASSES), tmp_path / "nuclei.geojson")
-    assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
+    told = json.loads(path.read_text())
+    assert told["type"] == "FeatureCollection"
+    assert told["features"] == []

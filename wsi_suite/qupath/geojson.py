@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +34,10 @@ from wsi_suite.qupath.objects import (
     Codes,
     Detections,
     Floats,
+    PathClass,
     Shape,
     detections,
+    path_classes,
     pushed_texts,
     two_decimals,
 )
@@ -121,8 +123,13 @@ def feature_collection(
     radius_px0: float | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> Iterator[bytes | pa.Buffer]:
-    """Yield a FeatureCollection piece by piece, UTF-8; parameters as in :func:`write_geojson`."""
-    yield b'{"type":"FeatureCollection","features":[\n'
+    """Yield a FeatureCollection piece by piece, UTF-8; parameters as in :func:`write_geojson`.
+
+    Its member ``classes`` names every class that such nuclei may have, those that are absent too:
+    the scripts offer them for corrections.
+    """
+    classes = _json(_described(path_classes(nuclei.classes)))
+    yield b'{"type":"FeatureCollection","classes":%s,"features":[\n' % classes.encode()
     for number, rows in enumerate(_runs(len(nuclei), _BLOCK)):
         made = detections(
             nuclei.take(rows),
@@ -205,8 +212,12 @@ def _polygons(rings: Floats) -> pa.StringArray:
 
 def _classification(made: Detections) -> pa.StringArray:
     """Return QuPath's class of each object; a name without a colour would abort the import."""
-    texts = [_json({"name": one.name, "color": one.colour}) for one in made.path_classes]
+    texts = [_json(one) for one in _described(made.path_classes)]
     return pa.array(texts, pa.string()).take(pa.array(made.path_class))
+
+
+def _described(classes: Iterable[PathClass]) -> list[dict[str, object]]:
+    return [{"name": one.name, "color": one.colour} for one in classes]
 
 
 def _measurements(made: Detections) -> pa.StringArray:
