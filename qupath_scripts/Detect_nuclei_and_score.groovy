@@ -21,10 +21,10 @@ def annotationClass = ""
 def model = ""
 
 // DAB optical density from which a nucleus is 1+, 2+, 3+, for example [0.15, 0.35, 0.55].
-// Empty: [0.2, 0.4, 0.6], which are defaults and not calibrated.
+// Empty: [0.2, 0.4, 0.6], which are defaults and not calibrated. In the window you are asked.
 def thresholds = []
 
-// What the DAB shows: "ER", "PR", "Ki-67" or "other". Empty: not told.
+// What the DAB shows: "ER", "PR", "Ki-67" or "other". Empty: not told. In the window you are asked.
 def marker = ""
 
 // "polygon" for outlines, or "ellipse", "point".
@@ -42,8 +42,8 @@ def allowFolder = false
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Slide, Nuclei, GeoJson, Service, Thresholds) = evaluate(new File(folder, "Libraries.gvy"))
-    .call("Ui", "Slide", "Nuclei", "GeoJson", "Service", "Thresholds")
+def (Ui, Slide, Nuclei, GeoJson, Service, Thresholds, Choices) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Nuclei", "GeoJson", "Service", "Thresholds", "Choices")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -53,7 +53,7 @@ def ui = Ui.newInstance("Detect nuclei and score", Dialogs, isShown ? getQuPath(
 def program = {
     def remembered = PathPrefs.createPersistentPreference("wsiSuiteProgram", "")
     def told = Service.program(new File(folder, "wsi-suite.program"), remembered.get())
-    if (told == null && ui.ask("Where is the program wsi-suite? Choose its file.", false)) {
+    if (told == null && ui.ask("The program wsi-suite was not found. Choose its file now?", false, true)) {
         def chosen = promptForFile()?.getPath()
         remembered.set(chosen)
         told = chosen ? [chosen] : null
@@ -94,15 +94,19 @@ def submit = { service, request ->
 
 ui.run {
     def slide = Slide.file(imageData)
-    def chosen = annotationClass
-        ? getAnnotationObjects().findAll { it.getPathClass()?.toString() == annotationClass }
-        : getSelectedObjects().findAll { it.isAnnotation() }
-    def annotations = chosen.findAll { it.getROI().isArea() }
-    if (annotationClass && !annotations)
-        throw new IllegalStateException("No annotation of the class '${annotationClass}' has an " +
-            "area: draw one, or empty annotationClass at the top of this script.")
-    if (!annotations && !ui.ask("No annotation is selected. Score all tissue of the slide?", true))
-        return
+    def (annotations, where) = Slide.regions(annotationClass ? getAnnotationObjects() : getSelectedObjects(),
+        annotationClass)
+    if (ui.interactive && !annotationClass) {
+        def kept = [marker: PathPrefs.createPersistentPreference("wsiSuiteMarker", ""),
+            thresholds: PathPrefs.createPersistentPreference("wsiSuiteThresholds", "")]
+        def choice = Choices.ask(ui, "${where} of ${slide.getName()}".toString(), marker ?: kept.marker.get(),
+            thresholds ?: Choices.remembered(kept.thresholds.get()))
+        if (choice == null)
+            return
+        kept.marker.set(marker = choice.marker)
+        thresholds = choice.thresholds
+        kept.thresholds.set(Choices.toRemember(thresholds))
+    }
 
     def request = [
         slide: slide.getPath(),
@@ -115,15 +119,14 @@ ui.run {
         stains: Slide.stains(imageData),
         shape: shape,
     ]
-    def where = !annotations ? "the whole slide"
-        : annotations.size() == 1 ? "1 annotation" : "${annotations.size()} annotations"
     def header = "Finding nuclei in ${where} of ${slide.getName()}"
     def (job, counts) = ui.withProgress(header) { progress ->
         def service = connect(progress)
         def id = submit(service, request)
         def job = service.await(id) { fraction, message -> progress.tell(fraction, message) }
         def answer = new InputStreamReader(service.nuclei(id), "UTF-8")
-        def nuclei = GeoJson.read(answer, "What the service sent") { count ->
+        def colours = [:]
+        def nuclei = GeoJson.read(answer, "What the service sent", colours) { count ->
             if (!progress.tell(-1, "Reading ${count} nuclei"))
                 throw new CancellationException()
         }
@@ -131,6 +134,7 @@ ui.run {
             throw new IllegalStateException("The service found ${job.nuclei as int} nuclei, but " +
                 "sent ${nuclei.size()}: run this script again.")
         progress.commit("Showing ${nuclei.size()} nuclei")
+        Ui.offerClasses(getQuPath(), getProject(), colours)
         def counts = Nuclei.place(imageData, nuclei,
             annotations ? Slide.area(annotations) : null, discardCorrections)
         service.forget(id)
@@ -151,6 +155,7 @@ ui.run {
         "Detect nuclei and score (wsi-suite)", step,
         "// Run Detect_nuclei_and_score.groovy here: ${step}"))
     // As QuPath counts: by centroid, with corrections and whatever else has such a class.
-    def scores = Thresholds.hScores(Slide.detections(imageData, annotations))
+    def scores = Thresholds.tallies(Slide.detections(imageData, annotations))
+        .collectEntries { [it.key, Thresholds.inWords(it.value)] }
     ui.say(Service.report(job, counts, scores, where))
 }

@@ -29,6 +29,7 @@ class GeoJson {
 
     private final JsonReader json
     private final Map<String, PathClass> classes = [:]
+    private final Map<String, Integer> colours = [:]
     private final Map<String, String> texts = [:]  // the same few in every nucleus: kept once
     private double[] numbers = new double[64]
 
@@ -37,18 +38,29 @@ class GeoJson {
         json.setLenient(true)  // several collections, one after the other
     }
 
+    /** As below, without the classes. */
+    static List<PathObject> read(Reader text, String source, IntConsumer report) {
+        read(text, source, [:], report)
+    }
+
     /**
      * Read detections from one FeatureCollection or from several in a row (RFC 8142).
      *
      * @param text is closed
      * @param source named in messages, as in "nuclei.geojson"
+     * @param colours filled with the colours of all classes that are named there, by their names
      * @param report called now and then with the number read so far; what it throws is passed on
      * @throws IllegalStateException for what is not whole, or not as wsi-suite writes it
      */
-    static List<PathObject> read(Reader text, String source, IntConsumer report) {
+    static List<PathObject> read(Reader text, String source, Map<String, Integer> colours,
+            IntConsumer report) {
         List<PathObject> found = []
         try {
-            text.withCloseable { new GeoJson(it).readAll(found, report) }
+            text.withCloseable {
+                def reader = new GeoJson(it)
+                reader.readAll(found, report)
+                colours.putAll(reader.colours)
+            }
         } catch (MalformedJsonException | EOFException problem) {
             throw new IllegalStateException("${source} is not whole GeoJSON (after ${found.size()} " +
                 "nuclei: ${problem.getMessage()}).", problem)
@@ -72,7 +84,12 @@ class GeoJson {
             def features = 0
             json.beginObject()
             while (json.hasNext()) {
-                if (json.nextName() != "features") {
+                def member = json.nextName()
+                if (member == "classes") {
+                    readClasses()
+                    continue
+                }
+                if (member != "features") {
                     json.skipValue()
                     continue
                 }
@@ -228,9 +245,19 @@ class GeoJson {
             json.endObject()
         }
         def known = classes.get(name)
-        if (known == null && name != null)
+        if (known == null && name != null) {
             classes.put(name, known = PathClass.fromString(name, colour))
+            colours.put(name, colour)
+        }
         known
+    }
+
+    /** Read the classes that nuclei may have, whether or not one of them has it. */
+    private void readClasses() {
+        json.beginArray()
+        while (json.hasNext())
+            readClass()
+        json.endArray()
     }
 
     private MeasurementList readMeasurements() {

@@ -37,14 +37,15 @@ ui.run {
            new File(slide.getParent(), "results")].findAll()
     def files = Slide.nucleiFiles(slide, results)
     def counts = ui.withProgress("Importing nuclei of ${slide.getName()}") { progress ->
-        def nuclei = []
+        def nuclei = [], colours = [:]
         for (file in files) {
-            nuclei.addAll(GeoJson.read(file.newReader("UTF-8"), file.getPath()) { count ->
+            nuclei.addAll(GeoJson.read(file.newReader("UTF-8"), file.getPath(), colours) { count ->
                 if (!progress.tell(-1, "Reading ${nuclei.size() + count} nuclei"))
                     throw new CancellationException()
             })
         }
         progress.commit("Showing ${nuclei.size()} nuclei")
+        Ui.offerClasses(getQuPath(), getProject(), colours)
         Nuclei.place(imageData, nuclei, null, discardCorrections)
     }
     def kept = ["changed", "deleted", "added"].findAll { counts[it] }.collect { "${counts[it]} ${it}" }

@@ -30,14 +30,15 @@ if (getQuPath() == null)
 }
 
 // What takes seconds is done before somebody waits for it.
-def warmUp = { libraries.call("Ui", "Slide", "Service", "GeoJson", "Nuclei", "Thresholds") }
+def warmUp = { libraries.call("Ui", "Slide", "Service", "GeoJson", "Nuclei", "Thresholds", "Choices") }
 if (Platform.isFxApplicationThread()) {  // QuPath starts, and nobody wants to read anything
     Thread.startDaemon("wsi-suite libraries", warmUp)
     return
 }
 def (Ui) = warmUp.call()
+def ui = Ui.newInstance("WSI Suite", Dialogs, getQuPath())
 if (!PathPrefs.metaClass.respondsTo(PathPrefs, "startupScriptProperty")) {
-    Dialogs.showMessageDialog("WSI Suite", "Extensions > WSI Suite is there until QuPath is closed. " +
+    ui.say("Extensions > WSI Suite is there until QuPath is closed. " +
         "From QuPath 0.5 on it can be there always.")
     return
 }
@@ -45,5 +46,4 @@ def startUp = PathPrefs.startupScriptProperty()
 def advice = Ui.startUpAdvice(startUp.get(), own)
 if (advice == null)
     startUp.set(own.getAbsolutePath())
-Dialogs.showMessageDialog("WSI Suite",
-    advice ?: "Extensions > WSI Suite is there, now and at every start of QuPath.")
+ui.say(advice ?: "Extensions > WSI Suite is there, now and at every start of QuPath.")

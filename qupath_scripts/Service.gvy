@@ -256,22 +256,30 @@ class Service {
      * Return what was found, what was kept and what to heed, in words.
      *
      * @param counts what `Nuclei.place` returned
-     * @param scores H-scores by name
+     * @param scores what to say of the nuclei that are there now, by compartment; empty where none
+     *     of them has an intensity
      */
-    static String report(Map job, Map<String, Integer> counts, Map<String, Double> scores, String where) {
-        List<String> lines = ["${counts.placed} nuclei in ${where}.".toString()]
-        scores.each { name, value ->
-            lines << String.format(Locale.ROOT, "%s: H-score %.1f", name, value)
-        }
+    static String report(Map job, Map<String, Integer> counts, Map<String, String> scores, String where) {
+        List<String> lines = [counts.placed == 1 ? "1 nucleus in ${where}.".toString()
+            : "${counts.placed} nuclei in ${where}.".toString()]
+        scores.each { name, words -> lines << "${name}: ${words}".toString() }
+        if (scores.isEmpty())
+            lines << (counts.placed ? "No score: none of these nuclei could be measured."
+                : "No score: there are no nuclei.")
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
             lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
                 "; ${counts.suppressed} new nuclei there were left out.").toString()
         def summary = job.summary instanceof Map ? job.summary as Map : [:]
         def warnings = summary.warnings instanceof List
-            ? (summary.warnings as List).collect { text(it) } : []
+            ? (summary.warnings as List).collect { plain(text(it)) }.findAll() : []
         lines.addAll(warnings ? [""] + warnings : [])
         lines.join("\n")
+    }
+
+    /** Leave out what a warning names in parentheses for the command line: (score.marker), (--roi). */
+    private static String plain(String warning) {
+        warning.replaceAll(/ \((--[\w-]+|[a-z]+(\.[a-z_]+)+)\)/, "")
     }
 
     private static String text(Object value) {

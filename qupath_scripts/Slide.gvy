@@ -13,6 +13,7 @@ import qupath.lib.images.servers.ImageServerBuilder
 import qupath.lib.images.servers.PixelCalibration
 import qupath.lib.io.GsonTools
 import qupath.lib.objects.PathObject
+import qupath.lib.objects.TMACoreObject
 import qupath.lib.projects.Project
 import qupath.lib.roi.interfaces.ROI
 
@@ -94,6 +95,36 @@ class Slide {
             dab: stains.getStain(2).getArray() as List<Double>,
             background: [stains.getMaxRed(), stains.getMaxGreen(), stains.getMaxBlue()],
         ]
+    }
+
+    /**
+     * Return the regions that are to be scored, and how to call them.
+     *
+     * @param chosen objects of the image; annotations and TMA cores among them count
+     * @param className annotations of this class alone; "": whatever the class
+     * @return regions with an area, of which there may be none, and as in "2 annotations"
+     */
+    static Tuple2<List<PathObject>, String> regions(Collection<? extends PathObject> chosen, String className) {
+        def drawn = chosen.findAll { PathObject it ->
+            className ? it.isAnnotation() && it.getPathClass()?.toString() == className
+                : it.isAnnotation() || it.isTMACore()
+        } as List<PathObject>
+        def regions = drawn.findAll { PathObject it ->
+            it.getROI()?.isArea() && !(it instanceof TMACoreObject && ((TMACoreObject) it).isMissing())
+        }
+        if (className && !regions)
+            throw new IllegalStateException("No annotation of the class '${className}' has an " +
+                "area: draw one, or empty annotationClass at the top of this script.")
+        if (drawn && !regions)
+            throw new IllegalStateException("What is selected has no area (points, a line or a core " +
+                "that is missing): select an outlined region, or nothing to score all tissue.")
+        if (!regions)
+            return new Tuple2<>(regions, "all tissue")
+        def kind = regions.every { PathObject it -> it.isTMACore() } ? "TMA core" : "annotation"
+        def left = drawn.size() - regions.size()
+        def words = "${regions.size()} ${kind}${regions.size() == 1 ? '' : 's'}" +
+            (left ? " (${left} without an area left out)" : "")
+        new Tuple2<>(regions, words.toString())
     }
 
     /** Return annotations as GeoJSON: shape, name and class, nothing else. */

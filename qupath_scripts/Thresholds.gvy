@@ -132,8 +132,23 @@ class Thresholds {
         n == 0 ? Double.NaN : 100d * (counts[1] + 2 * counts[2] + 3 * counts[3]) / n
     }
 
-    /** Return H-scores from the classes that nuclei have, by QuPath's names: a compartment, then all. */
-    static Map<String, Double> hScores(Collection<PathObject> detections) {
+    /** Return 100 positive / n, or NaN without nuclei. */
+    static double positivePercent(int[] counts) {
+        def n = counts[0] + counts[1] + counts[2] + counts[3]
+        n == 0 ? Double.NaN : 100d * (n - counts[0]) / n
+    }
+
+    /** Say a score in words; one of negative nuclei alone is 0, and none needs a reason. */
+    static String inWords(int[] counts) {
+        counts.every { it == 0 } ? "no score: no nucleus here has an intensity" :
+            String.format(Locale.ROOT, "H-score %.1f, %.1f %% positive", hScore(counts), positivePercent(counts))
+    }
+
+    /**
+     * Count nuclei by the classes that they have: Negative, 1+, 2+, 3+, of each compartment and,
+     * where there are several, of all. Names are those of QuPath.
+     */
+    static Map<String, int[]> tallies(Collection<PathObject> detections) {
         Map<String, int[]> counts = new TreeMap<>()
         for (PathObject object : detections) {
             def pathClass = object.getPathClass()
@@ -143,13 +158,14 @@ class Thresholds {
             def base = PathClassTools.getNonIntensityAncestorClass(pathClass)
             counts.computeIfAbsent(base == null ? "" : base.toString()) { new int[4] }[grade]++
         }
-        Map<String, Double> scores = [:]
-        counts.each { name, values -> scores.put(name ?: "All nuclei", hScore(values)) }
+        Map<String, int[]> tallies = [:]
+        def unnamed = counts.size() > 1 ? "Without compartment" : "All nuclei"
+        counts.each { name, values -> tallies.put(name ?: unnamed, values) }
         if (counts.size() > 1) {
             def all = (0..3).collect { int grade -> counts.values().sum { (it as int[])[grade] } as int }
-            scores.put(counts.keySet().join(" + "), hScore(all as int[]))
+            tallies.put(tallies.keySet().join(" + "), all as int[])
         }
-        scores
+        tallies
     }
 
     /** Return thresholds with one set anew; the others give way, so that they keep rising. */
@@ -161,6 +177,32 @@ class Thresholds {
         for (int i = index - 1; i >= 0; i--)
             moved[i] = Math.min(moved[i], moved[i + 1] - GAP)
         moved.collect { Double it -> Math.round(it * 1000d) / 1000d }
+    }
+
+    /** Three thresholds under the user's hand. */
+    @CompileStatic
+    static class Moving {
+        List<Double> values
+        private List<Double> before  // another one was moved
+        private int index = -1
+
+        Moving(List<Double> values) {
+            this.values = values
+        }
+
+        /** Move one to and fro: what it pushed aside comes back as it goes back. */
+        List<Double> move(int index, double value, double largest) {
+            if (index != this.index)
+                before = values
+            this.index = index
+            values = moved(before, index, value, largest)
+        }
+    }
+
+    /** Return the number that was typed, with a point or a comma; null where there is none. */
+    static Double parsed(String text) {
+        def number = text?.strip()?.replace(",", ".")
+        number ==~ /\d*\.?\d+|\d+\./ ? number as Double : null
     }
 
     /** Return what was remembered, by compartment; nothing where it is not as we write it. */

@@ -6,16 +6,25 @@
  */
 
 import javafx.application.Platform
+import javafx.scene.control.Alert
 import javafx.scene.control.ButtonType
 import javafx.scene.control.Dialog
 import javafx.scene.control.Label
 import javafx.scene.control.ProgressBar
+import javafx.scene.layout.Region
 import javafx.scene.layout.VBox
+import javafx.stage.Stage
 import org.slf4j.LoggerFactory
+import qupath.lib.projects.Project
 
 import java.util.concurrent.CancellationException
+import java.util.concurrent.ExecutionException
+import java.util.concurrent.FutureTask
 
 class Ui {
+
+    /** Width of a dialog, in pixels of the screen; longer lines are wrapped. */
+    private static final double WIDTH = 520
 
     final String title
     final boolean interactive
@@ -25,7 +34,7 @@ class Ui {
     /**
      * @param title of every window
      * @param dialogs QuPath's `Dialogs`, whose package changed in 0.5: scripts know it by its name
-     * @param qupath QuPath's window; null where nobody looks
+     * @param qupath QuPath's window, in the middle of which dialogs stand; null where nobody looks
      */
     Ui(String title, Class dialogs, Object qupath) {
         this.title = title
@@ -45,15 +54,17 @@ class Ui {
     }
 
     private void showFailure(Closure work) {
+        def log = LoggerFactory.getLogger("wsi-suite")
         try {
             work.call()
         } catch (CancellationException ignored) {
             dialogs.showInfoNotification(title, "Cancelled. Nothing was changed.")
         } catch (IllegalStateException problem) {
-            dialogs.showErrorMessage(title, problem.getMessage())
+            log.warn("{}: {}", title, problem.getMessage())
+            show(Alert.AlertType.ERROR, problem.getMessage())
         } catch (Throwable problem) {
-            LoggerFactory.getLogger("wsi-suite").error(title, problem)
-            dialogs.showErrorMessage(title, "This should not have happened: ${problem}. " +
+            log.error(title, problem)
+            show(Alert.AlertType.ERROR, "This should not have happened: ${problem}. " +
                 "View > Show log has the details.")
         }
     }
@@ -62,12 +73,87 @@ class Ui {
     void say(String text) {
         println(text)
         if (interactive)
-            dialogs.showMessageDialog(title, text)
+            show(Alert.AlertType.INFORMATION, text)
     }
 
-    /** Ask; where nobody looks the answer is `otherwise`. */
-    boolean ask(String question, boolean otherwise) {
-        interactive ? dialogs.showYesNoDialog(title, question) : otherwise
+    /**
+     * Ask; where nobody looks the answer is `otherwise`.
+     *
+     * @param preferred what the Enter key answers; Escape and the window's own button always say no
+     */
+    boolean ask(String question, boolean otherwise, boolean preferred = otherwise) {
+        if (!interactive)
+            return otherwise
+        def enter = preferred ? ButtonType.YES : ButtonType.NO
+        show(Alert.AlertType.CONFIRMATION, question, enter, ButtonType.YES, ButtonType.NO) == ButtonType.YES
+    }
+
+    private void show(Alert.AlertType type, String text) {
+        show(type, text, ButtonType.OK, ButtonType.OK)
+    }
+
+    private ButtonType show(Alert.AlertType type, String text, ButtonType enter, ButtonType... buttons) {
+        onScreen {
+            def alert = new Alert(type, text, buttons)
+            alert.setHeaderText(null)
+            buttons.each { alert.getDialogPane().lookupButton(it).setDefaultButton(it == enter) }
+            open(alert)
+        }
+    }
+
+    /** Show a dialog in the middle of QuPath's window and return its result; null: it was closed. */
+    Object open(Dialog dialog) {
+        dialog.initOwner(qupath.getStage())
+        dialog.setTitle(title)
+        dialog.setResizable(true)
+        def pane = dialog.getDialogPane()
+        pane.setPrefWidth(WIDTH)
+        pane.setMinHeight(Region.USE_PREF_SIZE)  // a long text is shown whole
+        dialog.showAndWait().orElse(null)
+    }
+
+    /** Show a window of a script's own in the middle of QuPath's, above it. */
+    void open(Stage stage) {
+        def owner = qupath.getStage()
+        stage.initOwner(owner)
+        stage.setOnShown {
+            stage.setX(owner.getX() + (owner.getWidth() - stage.getWidth()) / 2)
+            stage.setY(Math.max(0d, owner.getY() + (owner.getHeight() - stage.getHeight()) / 2))
+        }
+        stage.show()
+    }
+
+    /**
+     * Add classes to the list from which nuclei are given one.
+     *
+     * @param window QuPath's window, whose list is that of its project; null: there is none
+     * @param project the list of this one counts where there is no window; may be null
+     * @param colours colours of the classes, by their names
+     */
+    static void offerClasses(Object window, Project project, Map<String, Integer> colours) {
+        if (window == null && project != null)
+            Classes.addTo(project, colours)
+        if (window == null)
+            return
+        onScreen {
+            def listed = window.getAvailablePathClasses()
+            def missing = Classes.missing(listed, colours)
+            if (missing)
+                listed.addAll(missing)
+        }
+    }
+
+    /** Do something on the thread that draws, and return what it returns. */
+    static Object onScreen(Closure work) {
+        if (Platform.isFxApplicationThread())
+            return work.call()
+        def task = new FutureTask(work)
+        Platform.runLater(task)
+        try {
+            return task.get()
+        } catch (ExecutionException problem) {
+            throw problem.getCause()
+        }
     }
 
     /** Do work beside a window with its progress, and return what it returns. */
@@ -144,13 +230,16 @@ class Ui {
         private void show(String title, String header, Object owner) {
             shown = true
             Platform.runLater {
-                label = new Label()
+                label = new Label(" ")
                 bar = new ProgressBar(ProgressBar.INDETERMINATE_PROGRESS)
-                bar.setPrefWidth(440)
+                bar.setMaxWidth(Double.MAX_VALUE)
+                bar.setMinHeight(Region.USE_PREF_SIZE)
                 dialog = new Dialog()
                 dialog.initOwner(owner)
                 dialog.setTitle(title)
                 dialog.setHeaderText(header)
+                dialog.getDialogPane().setPrefWidth(WIDTH)
+                dialog.getDialogPane().setMinHeight(Region.USE_PREF_SIZE)
                 dialog.getDialogPane().setContent(new VBox(8, label, bar))
                 dialog.getDialogPane().getButtonTypes().add(ButtonType.CANCEL)
                 dialog.setOnCloseRequest { event -> if (cancel()) event.consume() }

@@ -47,6 +47,7 @@ SHARED = {
     "qupath.lib.measurements.MeasurementListFactory",
     "qupath.lib.objects.PathObject",
     "qupath.lib.objects.PathObjects",
+    "qupath.lib.objects.TMACoreObject",
     "qupath.lib.objects.classes.PathClass",
     "qupath.lib.objects.classes.PathClassTools",
     "qupath.lib.objects.hierarchy.PathObjectHierarchy",

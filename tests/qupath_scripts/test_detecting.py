@@ -81,7 +81,7 @@ def detect(groovy: Any, *, then: str = "", allow: bool = True) -> Any:
 
 def test_a_request_says_all_that_the_service_needs(groovy, odd):
     steps = detect(groovy, then="imageData.historyWorkflow.steps.collect { it.parameters }")
-    assert steps == [{"where": "the whole slide", "nuclei": "1"}]
+    assert steps == [{"where": "all tissue", "nuclei": "1"}]
     [request] = [body for method, _, body in odd.asked if method == "POST"]
     assert request == {
         "slide": str(Path("/slides/größer.svs")),

@@ -141,25 +141,115 @@ def test_progress_is_between_none_and_all(groovy, value, fraction):
 def test_the_report_tells_scores_and_corrections(groovy):
     told = groovy(
         """
-        Service.report([summary: [warnings: ["Not calibrated."]]],
+        def warnings = ["Not calibrated (score.thresholds_od).", "Look (--roi)!"]
+        Service.report([summary: [warnings: warnings]],
             [placed: 120, changed: 2, deleted: 0, added: 1, suppressed: 3],
-            [Epithelium: 187.34d], "1 annotation")
+            [Epithelium: "H-score 187.3, 80.0 % positive"], "1 annotation")
         """
     )
     assert told.splitlines() == [
         "120 nuclei in 1 annotation.",
-        "Epithelium: H-score 187.3",
+        "Epithelium: H-score 187.3, 80.0 % positive",
         "",
         "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out.",
         "",
         "Not calibrated.",
+        "Look!",
     ]
 
 
 @pytest.mark.parametrize("summary", [None, "odd", {}, {"warnings": "x"}])
 def test_an_odd_summary_still_gives_a_report(groovy, summary):
     code = "Service.report(job, [placed: 1], [:], 'the whole slide')"
-    assert groovy(code, job={"summary": summary}) == "1 nuclei in the whole slide."
+    assert groovy(code, job={"summary": summary}).splitlines() == [
+        "1 nucleus in the whole slide.",
+        "No score: none of these nuclei could be measured.",
+    ]
+
+
+def test_no_nuclei_are_said_to_be_why_there_is_no_score(groovy):
+    told = groovy("Service.report([:], [placed: 0], [:], '2 annotations')")
+    assert told.splitlines() == ["0 nuclei in 2 annotations.", "No score: there are no nuclei."]
+
+
+# ---- Regions to score ----------------------------------------------------------------------------
+
+REGIONS = """
+    def rois = qupath.lib.roi.ROIs, objects = qupath.lib.objects.PathObjects
+    def square = rois.createPolygonROI([0, 9, 9, 0] as double[], [0, 0, 9, 9] as double[], null)
+    def point = rois.createPointsROI(1d, 1d, null)
+    def tumour = qupath.lib.objects.classes.PathClass.fromString("Tumor", null)
+    def chosen = kinds.collect { kind ->
+        def roi = kind.contains("point") ? point : square
+        if (kind.startsWith("core"))
+            return new qupath.lib.objects.TMACoreObject(rOI: roi, missing: kind ==~ /.* missing/)
+        kind.startsWith("annotation") ? objects.createAnnotationObject(roi, tumour)
+            : objects.createDetectionObject(roi)
+    }
+    def (regions, words) = Slide.regions(chosen, name)
+    [regions.size(), words]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name", "told"),
+    [
+        ([], "", [0, "all tissue"]),
+        (["detection"], "", [0, "all tissue"]),
+        (["annotation", "detection"], "", [1, "1 annotation"]),
+        (
+            ["annotation", "annotation", "annotation point"],
+            "",
+            [2, "2 annotations (1 without an area left out)"],
+        ),
+        (["core", "core"], "", [2, "2 TMA cores"]),
+        (["core", "core missing"], "", [1, "1 TMA core (1 without an area left out)"]),
+        (["core", "annotation"], "Tumor", [1, "1 annotation"]),
+    ],
+)
+def test_selected_regions_are_counted_and_named(groovy, kinds, name, told):
+    assert groovy(REGIONS, kinds=kinds, name=name) == told
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name", "words"),
+    [
+        (["annotation point"], "", "What is selected has no area"),
+        (["core missing"], "", "What is selected has no area"),
+        (["annotation"], "Stroma", "No annotation of the class 'Stroma' has an area"),
+        (["core"], "Tumor", "No annotation of the class 'Tumor' has an area"),
+    ],
+)
+def test_a_selection_without_an_area_never_means_all_tissue(groovy, kinds, name, words):
+    with pytest.raises(GroovyError, match=words):
+        groovy(REGIONS, kinds=kinds, name=name)
+
+
+# ---- Classes -------------------------------------------------------------------------------------
+
+CLASSES = """
+    def project = new qupath.lib.projects.Project()
+    project.pathClasses = listed.collect { qupath.lib.objects.classes.PathClass.fromString(it, 7) }
+    def wanted = new LinkedHashMap(["Kidney: 1+": 1, "Stroma": 2, "Gland: 3+": 3])
+    def added = [1, 2].collect { Classes.addTo(project, wanted) }
+    [added: added, names: project.pathClasses*.toString(), colours: project.pathClasses*.color]
+"""
+
+
+def test_a_project_gets_the_classes_that_corrections_need(groovy):
+    told = groovy(CLASSES, listed=["Somebody's", "Gland: 3+"])
+    assert told["names"] == ["Somebody's", "Gland: 3+", "Kidney: 1+", "Stroma"]
+    # A class that the user has keeps its colour.
+    assert told["colours"][:3] == [7, 7, 1]
+    assert told["colours"][3] != 2, "QuPath's own class keeps QuPath's colour"
+    assert told["added"] == [2, 0]
+
+
+def test_a_new_project_keeps_qupaths_own_classes(groovy):
+    names = groovy(CLASSES, listed=[])["names"]
+    assert names[:3] == ["Tumor", "Stroma", "Immune cells"]
+    assert names[-2:] == ["Kidney: 1+", "Gland: 3+"]
+    assert len(names) == len(set(names)) == 11
 
 
 # ---- Nuclei --------------------------------------------------------------------------------------
@@ -187,6 +277,22 @@ def test_a_nucleus_is_read_whole(groovy):
         **{"color": -16_711_165 + 0, "measured": {"Nucleus: DAB OD mean": 0.35}},
         **{"source": "wsi-suite 0.1.0", "pushed": "2.00,2.00,16.00,Stroma"},
     }
+
+
+def test_all_classes_that_a_file_names_are_told(groovy):
+    text = json.dumps(
+        {
+            "type": "FeatureCollection",
+            "classes": [{"name": "Stroma: 3+", "color": [0, 0, 9]}, {"name": "Stroma"}],
+            "features": [nucleus()],
+        }
+    )
+    code = """
+        def colours = [:]
+        GeoJson.read(new StringReader(text), "nuclei.geojson", colours) { }
+        colours.collectEntries { [it.key, it.value == null ? null : it.value & 0xFFFFFF] }
+    """
+    assert groovy(code, text=text) == {"Stroma: 3+": 9, "Stroma": None, "Stroma: 1+": 0x010203}
 
 
 def test_shapes_are_told_apart(groovy):

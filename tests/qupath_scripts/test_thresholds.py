@@ -69,10 +69,10 @@ def test_the_h_score_is_qupaths(groovy):
 
 
 SCORES = """
-    Thresholds.hScores(classes.collect {
+    Thresholds.tallies(classes.collect {
         qupath.lib.objects.PathObjects.createDetectionObject(
             null, it == null ? null : qupath.lib.objects.classes.PathClass.fromString(it, null))
-    })
+    }).collectEntries { [it.key, Thresholds.hScore(it.value)] }
 """
 
 
@@ -82,6 +82,74 @@ def test_scores_follow_from_classes_as_in_qupath(groovy):
     assert groovy(SCORES, classes=classes) == pytest.approx(expected)
     assert groovy(SCORES, classes=["3+", "Negative", "Positive"]) == {"All nuclei": 150}
     assert groovy(SCORES, classes=[]) == {}
+
+
+def test_a_tumour_of_negative_nuclei_has_the_score_0(groovy):
+    assert groovy(SCORES, classes=["Epithelium: Negative"] * 3) == {"Epithelium": 0}
+    assert groovy("Thresholds.inWords([3, 0, 0, 0] as int[])") == "H-score 0.0, 0.0 % positive"
+    assert groovy("Thresholds.inWords([1, 1, 1, 1] as int[])") == "H-score 150.0, 75.0 % positive"
+    assert groovy("Thresholds.inWords(new int[4])") == "no score: no nucleus here has an intensity"
+
+
+MOVES = """
+    def moving = new Thresholds.Moving([0.2d, 0.4d, 0.6d])
+    moves.each { index, value -> moving.move(index as int, value as double, 1.5d) }
+    moving.values
+"""
+
+
+@pytest.mark.parametrize(
+    ("moves", "thresholds"),
+    [
+        ([[0, 1.0]], [1.0, 1.01, 1.02]),
+        ([[0, 1.0], [0, 0.3]], [0.3, 0.4, 0.6]),
+        ([[2, 0.0], [2, 0.5]], [0.2, 0.4, 0.5]),
+        ([[1, 0.9], [1, 0.1], [1, 0.4]], [0.2, 0.4, 0.6]),
+        # Once another one is moved, what was pushed aside stays where it is.
+        ([[0, 1.0], [2, 1.3], [0, 0.2]], [0.2, 1.01, 1.3]),
+    ],
+)
+def test_what_a_slider_pushed_aside_comes_back(groovy, moves, thresholds):
+    assert groovy(MOVES, moves=moves) == pytest.approx(thresholds)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *[("0.35", 0.35), (" 0,35 ", 0.35), (".5", 0.5), ("1", 1), ("2.", 2)],
+        *[
+            (text, None)
+            for text in ("", "NaN", "Infinity", "-1", "1e3", "0.3d", "0,3,5", "x", None)
+        ],
+    ],
+)
+def test_only_plain_numbers_are_taken(groovy, text, number):
+    assert groovy("Thresholds.parsed(text)", text=text) == number
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["", " ", None], []),
+        (["0,15", "0.35", "0.6"], [0.15, 0.35, 0.6]),
+        (["0.2", "", ""], None),
+        (["0.4", "0.2", "0.6"], None),
+        (["0.2", "0.2", "0.6"], None),
+        (["a", "b", "c"], None),
+    ],
+)
+def test_thresholds_are_all_typed_or_none(groovy, texts, numbers):
+    assert groovy("Choices.risingOf(texts)", texts=texts) == numbers
+
+
+def test_typed_thresholds_are_remembered(groovy):
+    assert groovy("Choices.remembered(Choices.toRemember([0.15d, 0.35d, 0.6d]))") == [
+        0.15,
+        0.35,
+        0.6,
+    ]
+    for text in (None, "", "0.1 0.2", "a b c", "3 2 1"):
+        assert groovy("Choices.remembered(text)", text=text) == []
 
 
 @given(index=st.integers(0, 2), value=st.floats(-1, 3))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_suite.qupath.objects import SOURCE, Detections
+from wsi_suite.qupath.objects import SOURCE, Detections, PathClass, path_classes
 from wsi_suite.resources import qupath_scripts_folder
 
 
@@ -39,7 +39,7 @@ def _compile() -> SimpleNamespace:
         name: java(
             loader.parseClass(java("java.io.File")(str(qupath_scripts_folder() / f"{name}.gvy")))
         )
-        for name in ("Positions", "Nuclei", "NucleiData")
+        for name in ("Positions", "Nuclei", "NucleiData", "Classes")
     }
     return SimpleNamespace(java=java, **classes)
 
@@ -66,16 +66,36 @@ def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[
     columns.setPathClass(array(jpype.JByte, made.path_class.astype(np.int8)))
     names = [path_class.name for path_class in made.path_classes]
     columns.setPathClasses(jpype.JArray(jpype.JString)(names))
-    colours = [
-        red << 16 | green << 8 | blue
-        for red, green, blue in (path_class.colour for path_class in made.path_classes)
-    ]
-    columns.setColours(jpype.JArray(jpype.JInt)(colours))
+    columns.setColours(jpype.JArray(jpype.JInt)([_packed(one) for one in made.path_classes]))
     columns.setNames(jpype.JArray(jpype.JString)(list(made.measurements)))
     values = [array(jpype.JDouble, column) for column in made.measurements.values()]
     columns.setValues(jpype.JArray(jpype.JDouble, 2)(values))
     columns.setMetadata(_text_map(origin, library))
     return columns
+
+
+def add_classes(project: Any, compartments: tuple[str, ...], library: SimpleNamespace) -> None:  # noqa: ANN401
+    """Add the classes that corrections need to a project's list; those that stand there stay.
+
+    Parameters
+    ----------
+    project
+        QuPath's ``Project``, in Java. Its list is written at once.
+    compartments
+        Classes of the model.
+    library
+        As :func:`groovy_library` returns it.
+    """
+    integer = library.java("java.lang.Integer")
+    wanted = library.java("java.util.LinkedHashMap")()
+    for path_class in path_classes(compartments):
+        wanted.put(path_class.name, integer(_packed(path_class)))
+    library.Classes.addTo(project, wanted)
+
+
+def _packed(path_class: PathClass) -> int:
+    red, green, blue = path_class.colour
+    return red << 16 | green << 8 | blue
 
 
 def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # noqa: ANN401

@@ -33,6 +33,18 @@ class PathClass {
         KNOWN.putIfAbsent(made.toString(), made) ?: made
     }
 
+    static class StandardPathClasses {
+        static final PathClass TUMOR = fromString("Tumor", 0xC80000)
+        static final PathClass STROMA = fromString("Stroma", 0x96C896)
+        static final PathClass IMMUNE_CELLS = fromString("Immune cells", null)
+        static final PathClass NECROSIS = fromString("Necrosis", null)
+        static final PathClass OTHER = fromString("Other", null)
+        static final PathClass REGION = fromString("Region*", null)
+        static final PathClass IGNORE = fromString("Ignore*", null)
+        static final PathClass POSITIVE = fromString("Positive", null)
+        static final PathClass NEGATIVE = fromString("Negative", null)
+    }
+
     @Override
     String toString() {
         parentClass ? "${parentClass}: ${name}" : name

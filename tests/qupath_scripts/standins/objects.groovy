@@ -27,7 +27,11 @@ class PathObject {
     }
 
     boolean isDetection() {
-        !annotation
+        !annotation && !isTMACore()
+    }
+
+    boolean isTMACore() {
+        false
     }
 
     protected Object storeMetadataValue(String key, String value) {
@@ -36,6 +40,15 @@ class PathObject {
 
     protected Object retrieveMetadataValue(String key) {
         metadata[key]
+    }
+}
+
+class TMACoreObject extends PathObject {
+    boolean missing
+
+    @Override
+    boolean isTMACore() {
+        true
     }
 }
 

@@ -2,6 +2,7 @@ package qupath.lib.projects
 
 class Project {
     List<ProjectImageEntry> imageList = []
+    List pathClasses = []
 }
 
 class ProjectImageEntry {

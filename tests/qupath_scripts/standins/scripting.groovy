@@ -21,8 +21,9 @@ class QPEx {
          "qupath.lib.objects.classes.PathClass"].collect { Class.forName(it, false, QPEx.classLoader) }
     }
 
+    /** No window: nobody looks. */
     static QuPathGUI getQuPath() {
-        QuPathGUI.getInstance()
+        null
     }
 
     static ImageData getCurrentImageData() {
