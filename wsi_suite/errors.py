@@ -4,6 +4,7 @@
 
     WsiSuiteError              exit code 1: something failed while working
     ├── OutputError            an output folder, a disk, a store
+    │   └── DiskError          the disk is full or read-only, for all outputs alike
     ├── WorkerError            a Dask worker or the scheduler
     └── InputError             exit code 2: what the user gave cannot be used
         ├── ConfigError        a setting, an option, a configuration file
@@ -31,6 +32,10 @@ class WsiSuiteError(Exception):
 
 class OutputError(WsiSuiteError):
     """An output cannot be written, or belongs to something else."""
+
+
+class DiskError(OutputError):
+    """The disk of the outputs is full or read-only: no other output can be written either."""
 
 
 class OutputConflictError(OutputError):

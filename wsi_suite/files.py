@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import secrets
+import shutil
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from wsi_suite.errors import OutputError
+from wsi_suite.errors import DiskError, OutputError
+
+PARTIAL = ".partial"
+"""How the name of a file ends that is still being written."""
+
+_TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.partial")
+_NAME_LENGTH = 40  # characters of a name in that of its temporary file; systems take 255 bytes
+_DISK = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
+_DENIED = (errno.EACCES, errno.EPERM)
+
+# On Windows a scanner or a preview may hold a file for a moment; elsewhere a refusal is final.
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 
 _NAME_MAX_BYTES = 200  # systems take 255; some room for endings
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
@@ -20,37 +35,131 @@ _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
 
 
 @contextmanager
-def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place once the block has succeeded.
+def whole_file(
+    path: Path, *, staging: Path | None = None, remedy: str | None = None
+) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of `path` once the block has succeeded.
 
-    Where the block fails the temporary file is removed and what `path` held before stays.
+    The temporary path is no other writer's, and its content is on the disk before it gets the name:
+    whoever sees `path` sees all of it, after a crash of the machine too. If the block fails, it is
+    removed, and what `path` held before stays. It may also become a folder, if `path` is none yet.
 
     Parameters
     ----------
     path
         The file.
-    shared
-        Several processes may write it at the same time: the last one wins.
+    staging
+        Folder for the temporary path, on the same disk; by default that of `path`. Removing it
+        takes the right to write from whoever still uses it.
+    remedy
+        What the user can do if it fails; by default named after the error, with ``--out``.
 
     Raises
     ------
+    DiskError
+        The disk is full or read-only.
     OutputError
-        The file cannot be written: no such folder, no right to write, a full disk.
+        The file cannot be written for another reason: no such folder, no right to write.
     """
-    mine = f".{os.getpid()}" if shared else ""
-    partial = path.with_name(f"{path.name}{mine}.partial")
+    name = f"{path.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}{PARTIAL}"
+    partial = (staging or path.parent) / name
     try:
         yield partial
-        partial.replace(path)
+        _sync(partial)
+        _rename(partial, path)
+        _sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
-            partial.unlink()
+            _remove(partial)
         if not isinstance(error, OSError):
             raise
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "free or choose another disk with --out"
-        ) from error
+        raise output_error(path, error, remedy=remedy) from error
+
+
+def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> OutputError:
+    """Return an error of the system as one line that names `path` and what the user can do.
+
+    Parameters
+    ----------
+    path
+        What cannot be written.
+    error
+        The system's error.
+    remedy
+        What the user can do; by default named after the error, with ``--out``.
+    """
+    reason = " ".join(str(error.strerror or error).split())
+    kind = DiskError if error.errno in _DISK else OutputError
+    return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}")
+
+
+def _remedy(number: int | None) -> str:
+    if number in _DENIED:
+        return "close the program that has it open, or choose another folder with --out"
+    if number == errno.ENAMETOOLONG:
+        return "choose a shorter --out"
+    return "free or choose another disk with --out"
+
+
+def remove_leftovers(folder: Path, *, older_than_s: float = 0) -> None:
+    """Remove the temporary files of killed processes from a folder, as far as that is allowed.
+
+    Parameters
+    ----------
+    folder
+        The folder; those below it are left alone.
+    older_than_s
+        Leave what was written to since then, as its writer may be alive. Zero is for folders in
+        which nobody else writes.
+    """
+    with suppress(OSError):
+        for file in filter(is_leftover, list(folder.iterdir())):
+            with suppress(OSError):
+                if file.is_file() and time.time() - file.stat().st_mtime >= older_than_s:
+                    file.unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a path has the name of a temporary file of :func:`whole_file`."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file, or all files below a folder, to the disk."""
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        if file.is_file():
+            with file.open("r+b") as opened:
+                os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the system write the names in a folder to the disk, where it can."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):  # some network disks know no such thing
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _rename(partial: Path, path: Path) -> None:
+    for pause in _PAUSES_S:
+        try:
+            partial.replace(path)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    partial.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def file_names(titles: Iterable[str]) -> list[str]:

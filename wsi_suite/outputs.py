@@ -133,7 +133,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_summary_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value."""
     with (
-        whole_file(path, shared=True) as written,
+        whole_file(path) as written,
         written.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")

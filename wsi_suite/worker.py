@@ -80,8 +80,8 @@ def _open_raster(slide: Path, mpp_given: float | None, read_mpp: float, _run: st
 
 
 @lru_cache(maxsize=4)
-def _open_store(path: Path, _run: str) -> TileStore:
-    return TileStore.open(path)
+def _open_store(path: Path, run: str) -> TileStore:
+    return TileStore.open(path, writer=run)
 
 
 @lru_cache(maxsize=1)

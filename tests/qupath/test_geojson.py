@@ -239,7 +239,7 @@ def test_a_failure_leaves_the_earlier_files(
     monkeypatch.setattr(geojson, "PART_SIZE", 10)
     (path,) = write_geojson(make_nuclei(5), tmp_path / "nuclei.geojson")
     before = path.read_bytes()
-    (tmp_path / "nuclei-2-of-2.geojson.partial").mkdir()  # in the way of the second part
+    (tmp_path / "nuclei-2-of-2.geojson").mkdir()  # in the way of the second part
     with pytest.raises(OutputError, match=r"nuclei-2-of-2\.geojson: cannot be written"):
         write_geojson(make_nuclei(15), tmp_path / "nuclei.geojson")
     assert path.read_bytes() == before

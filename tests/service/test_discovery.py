@@ -52,9 +52,10 @@ def test_nobody_else_can_read_it_at_any_moment(
     modes = []
     opened = os.open
 
-    def watched(path: Path, flags: int, mode: int) -> int:
+    def watched(path: Path, flags: int, mode: int = 0o777) -> int:
         descriptor = opened(path, flags, mode)
-        modes.append((flags & os.O_EXCL, stat.S_IMODE(os.fstat(descriptor).st_mode)))
+        if flags & os.O_CREAT:
+            modes.append((flags & os.O_EXCL, stat.S_IMODE(os.fstat(descriptor).st_mode)))
         return descriptor
 
     monkeypatch.setattr(discovery.os, "open", watched)

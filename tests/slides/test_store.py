@@ -17,6 +17,7 @@ from wsi_suite.errors import ConfigError, OutputConflictError, OutputError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.grid import TileGrid, chunk_shape, plan_grid, whiten_unwanted
 from wsi_suite.slides.store import TileStore, estimated_bytes
+from wsi_suite.slides.store_layout import staging_folder
 
 WIDTH, HEIGHT = 1501, 1110
 PLANE = Box(0, 0, WIDTH, HEIGHT)
@@ -174,7 +175,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path, version):
         killed.write_region(region, pixels[region.box.within(PLANE)])
     # Killed while a shard was being written: half a file under a temporary name, half a shard.
     file = next(f for f in (killed.folder / "0").rglob("*") if f.is_file() and f.name.isdigit())
-    file.with_name(file.name + ".partial").write_bytes(b"half")
+    (staging_folder(killed.folder, "") / "0.01234567.partial").write_bytes(b"half")
     file.write_bytes(file.read_bytes()[:100])
     resumed = TileStore.create(tmp_path / "killed.ome.zarr", **IMAGE, version=version)
     for region in grid.regions:
@@ -182,6 +183,27 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path, version):
     resumed_files, whole_files = files(resumed.finish()), files(whole.finish())
     assert resumed_files.keys() == whole_files.keys()
     assert resumed_files == whole_files
+
+
+def test_a_writer_that_outlived_its_run_is_shut_out(tmp_path):
+    """A worker of a cluster ends its region although the process that sent it was killed."""
+    grid, pixels = plan(), picture()
+    first, second = grid.regions[:2]
+    lost = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE, writer="lost")
+    lost.write_region(first, pixels[first.box.within(PLANE)])
+    store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE, writer="new")
+    before = files(store.folder)
+    with pytest.raises(OutputError):
+        lost.write_region(second, np.zeros_like(pixels[second.box.within(PLANE)]))
+    assert files(store.folder) == before
+    write_all(store, grid, pixels)
+    finished = store.finish()
+    before = files(finished)
+    with pytest.raises(OutputError):
+        lost.write_region(second, np.zeros_like(pixels[second.box.within(PLANE)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.ome.zarr"]
+    assert files(finished) == before
+    assert not [path for path in finished.iterdir() if path.name.startswith("writing")]
 
 
 def test_a_store_killed_while_it_was_begun_is_begun_anew(tmp_path):

@@ -7,9 +7,7 @@ than the detector.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 
 import wsi_suite
 from wsi_suite.errors import ConfigError, OutputConflictError, OutputError, did_you_mean
+from wsi_suite.files import output_error, whole_file
 from wsi_suite.nuclei.detector import Compute, Detector
 from wsi_suite.nuclei.export_check import Difference, compare_peaks, sample_picture
 from wsi_suite.nuclei.export_instanseg import write_instanseg
@@ -70,7 +69,12 @@ def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
     if out.exists():
         raise OutputConflictError(f"{out}: is there already; remove it or give another --out")
     detector = Detector(model, Compute("cpu", "fp32", 1))
-    with _whole(out) as partial:
+    remedy = "choose another --out"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error, remedy=remedy) from error
+    with whole_file(out, remedy=remedy) as partial:
         difference = FORMATS[format_name](detector, partial, describe_model(model))
         if not difference.tolerable:
             raise OutputError(
@@ -80,7 +84,8 @@ def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
             )
     if format_name == "torchscript":
         about = json.dumps(describe_model(model), ensure_ascii=False, indent=2) + "\n"
-        out.with_suffix(".json").write_text(about, encoding="utf-8")
+        with whole_file(out.with_suffix(".json"), remedy=remedy) as partial:
+            partial.write_text(about, encoding="utf-8")
     return Export(out, difference)
 
 
@@ -109,31 +114,6 @@ def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -
     points, score, label, _ = load_script(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
     (peaks,) = detector.detect(picture[None], min_score=0.0)
     return compare_peaks(peaks, points.numpy(), score=score.numpy(), label=label.numpy())
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """Yield a temporary path that becomes `out`, a file or a folder, if the block succeeds."""
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        partial.replace(out)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
-    finally:
-        with suppress(OSError):
-            _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 FORMATS: dict[str, Callable[[Detector, Path, dict[str, Any]], Difference]] = {

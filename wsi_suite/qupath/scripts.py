@@ -7,13 +7,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import wsi_suite
-from wsi_suite.errors import InputError, OutputConflictError, OutputError
+from wsi_suite.errors import InputError, OutputConflictError
+from wsi_suite.files import output_error, whole_file
 from wsi_suite.resources import qupath_scripts_folder
 
 SCRIPTS_FOLDER = Path("scripts", "WSI Suite")
@@ -152,19 +153,13 @@ def _digest(file: Path) -> str:
 
 def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files beside their places first, so that a full disk leaves the old ones."""
-    partial = {name: folder / f"{name}.partial" for name in contents}
+    remedy = "give another user directory of QuPath with --user-dir"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            partial[name].write_bytes(content)
-        for name, file in partial.items():
-            file.replace(folder / name)
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written ({error.strerror or error}); give another user "
-            "directory of QuPath with --user-dir"
-        ) from error
-    finally:
-        for file in partial.values():
-            with suppress(OSError):
-                file.unlink()
+        raise output_error(folder, error, remedy=remedy) from error
+    with ExitStack() as stack:  # which ends with what was entered first: the record
+        for name in reversed(list(contents)):
+            stack.enter_context(whole_file(folder / name, remedy=remedy)).write_bytes(
+                contents[name]
+            )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from wsi_suite.errors import OutputConflictError, OutputError
+from wsi_suite.errors import OutputConflictError
+from wsi_suite.files import output_error, whole_file
 
 FILE_VARIABLE = "WSI_SUITE_SERVICE_FILE"
 
@@ -86,10 +86,8 @@ def only_service(file: Path) -> Iterator[None]:
             f"a service of yours is {where} already; use it, or end it first"
         ) from None
     except OSError as error:
-        raise OutputError(
-            f"{file.parent}: cannot be written ({error.strerror or error}); name another file with "
-            f"{FILE_VARIABLE}"
-        ) from None
+        remedy = f"name another file with {FILE_VARIABLE}"
+        raise output_error(file.parent, error, remedy=remedy) from None
     try:
         yield
     finally:
@@ -105,17 +103,8 @@ def announced(file: Path, service: Service) -> Iterator[None]:
     OutputError
         It cannot be written.
     """
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
-    try:
+    with whole_file(file, remedy=f"name another file with {FILE_VARIABLE}") as partial:
         _write_private(partial, json.dumps(asdict(service)) + "\n")
-        partial.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise OutputError(
-            f"{file}: cannot be written ({error.strerror or error}); name another file with "
-            f"{FILE_VARIABLE}"
-        ) from None
     try:
         yield
     finally:

@@ -32,6 +32,8 @@ from wsi_suite.slides.store_layout import (
     long_path,
     partial_folder,
     read_attributes,
+    shut_out_writers,
+    staging_folder,
     writing,
 )
 from wsi_suite.slides.store_pixels import (
@@ -66,12 +68,16 @@ class TileStore:
         Its sizes and its version.
     levels
         The pyramid's arrays, ``(3, height, width)`` uint8, finest first.
+    writer
+        Names the run that writes. Another run's :meth:`create` takes the right to write from all
+        that use this name, even from processes that outlived their run.
     """
 
     path: Path
     folder: Path
     layout: Layout
     levels: tuple[zarr.Array[Any], ...]
+    writer: str = ""
 
     @classmethod
     def create(
@@ -85,6 +91,7 @@ class TileStore:
         version: OmeZarrVersion = "0.5",
         chunk_px: int = CHUNK_PX,
         region_px: int = REGION_PX,
+        writer: str = "",
     ) -> TileStore:
         """Begin a store, or continue the partial one of the same image.
 
@@ -98,6 +105,8 @@ class TileStore:
             What viewers call the image.
         version
             Of OME-Zarr: 0.5 is sharded; 0.4 has a file for each chunk, and opens in QuPath.
+        writer
+            Names the run that writes; no other can write any more.
 
         Raises
         ------
@@ -119,11 +128,14 @@ class TileStore:
                 f"{folder}: was begun for another image or with other settings; remove it, or "
                 "give --overwrite"
             )
-        return cls.open(path)
+        with writing(folder):
+            shut_out_writers(folder)
+            staging_folder(folder, writer).mkdir()
+        return cls.open(path, writer=writer)
 
     @classmethod
-    def open(cls, path: Path) -> TileStore:
-        """Open a store that is finished or partial, for reading and writing.
+    def open(cls, path: Path, *, writer: str = "") -> TileStore:
+        """Open a store that is finished or partial, for reading and, as `writer`, for writing.
 
         Raises
         ------
@@ -136,7 +148,7 @@ class TileStore:
             raise OutputError(f"{path}: no tiles here; make them with 'wsi-suite tile'")
         layout = layout_of(attributes)
         levels = (zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
-        return cls(path, folder, layout, tuple(levels))
+        return cls(path, folder, layout, tuple(levels), writer)
 
     def write_region(self, region: Region, pixels: Pixels, *, threads: int = 1) -> None:
         """Write a region at every level where it is whole chunks.
@@ -211,6 +223,7 @@ class TileStore:
         if long_path(self.path).exists():
             raise OutputConflictError(f"{self.path}: exists; remove it, or give --overwrite")
         with writing(self.path):
+            shut_out_writers(self.folder)
             self.folder.rename(long_path(self.path))
         return self.path
 
@@ -255,10 +268,13 @@ class TileStore:
 
     def _put(self, level: int, place: tuple[int, int], parts: list[bytes]) -> None:
         key = self.levels[level].metadata.encode_chunk_key((0, *place))
-        with whole_file(self.folder / str(level) / key) as file:
-            file.parent.mkdir(parents=True, exist_ok=True)
+        place_in_store = self.folder / str(level) / key
+        staging = staging_folder(self.folder, self.writer)
+        with whole_file(place_in_store, staging=staging) as file:
             with file.open("wb") as stream:
                 stream.writelines(parts)
+            # After the file: who has no right to write leaves no folders either.
+            place_in_store.parent.mkdir(parents=True, exist_ok=True)
 
 
 def estimated_bytes(pixels: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,11 +13,13 @@ from typing import Any, Literal
 
 import zarr
 
-from wsi_suite.errors import ConfigError, OutputError
+from wsi_suite.errors import ConfigError
+from wsi_suite.files import output_error
 from wsi_suite.slides.ome_metadata import OmeZarrVersion, image_attributes, ome_xml
 from wsi_suite.slides.store_pixels import COMPRESSOR
 
 _OWN_KEY = "wsi_suite"
+_STAGING = "writing-"
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,24 @@ def partial_folder(path: Path) -> Path:
     return long_path(path.with_name(path.name + ".partial"))
 
 
+def staging_folder(folder: Path, writer: str) -> Path:
+    """Return the folder inside a partial store in which a run's files wait for their names."""
+    return folder / f"{_STAGING}{writer}"
+
+
+def shut_out_writers(folder: Path) -> None:
+    """Keep every run so far from writing to a partial store.
+
+    A worker may outlive its run: on a cluster whose client was killed it ends its region first.
+    Without its staging folder it can give no file a name any more.
+    """
+    for staging in folder.glob(f"{_STAGING}*"):
+        # Renamed first, in one step: what is being written there meanwhile does not stop us.
+        over = staging.with_name(f"{_STAGING}{secrets.token_hex(8)}")
+        staging.rename(over)
+        shutil.rmtree(over)
+
+
 def long_path(path: Path) -> Path:
     r"""Return a path in the form that may exceed 260 characters on Windows, ``\\?\``."""
     if os.name != "nt" or str(path).startswith("\\\\?\\"):
@@ -139,7 +161,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free or choose another disk "
-            "with --out"
-        ) from error
+        raise output_error(path, error) from error
