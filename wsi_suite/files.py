@@ -89,8 +89,13 @@ def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> Ou
         What the user can do; by default named after the error, with ``--out``.
     """
     reason = " ".join(str(error.strerror or error).split())
-    kind = DiskError if error.errno in _DISK else OutputError
+    kind = DiskError if is_disk_full(error) else OutputError
     return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}")
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return whether a disk is full, over its quota or read-only: no file can be written to it."""
+    return error.errno in _DISK
 
 
 def _remedy(number: int | None) -> str:

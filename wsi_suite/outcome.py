@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+from filelock import FileLock
 
 from wsi_suite.errors import OutputError, WsiSuiteError
 from wsi_suite.outputs import summary_row, write_summary_csv
 from wsi_suite.run_folder import SUMMARY_NAME, read_run
+from wsi_suite.slides.store_layout import writing
+
+log = logging.getLogger(__name__)
+
+TABLE_FILE = "summary.csv"
+"""The table of a folder of results, a line a slide."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,12 @@ class Progress(Protocol):
     def finish(self, outcome: Outcome) -> None:
         """Hear of a slide that is over."""
 
+    def complain(self, error: WsiSuiteError) -> None:
+        """Hear of what went wrong for the batch as a whole, as for its table."""
+
 
 class NoProgress:
-    """Tells nobody."""
+    """Tells nobody, but for what would be lost otherwise: that is logged."""
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
         """Do nothing."""
@@ -73,31 +85,49 @@ class NoProgress:
     def finish(self, outcome: Outcome) -> None:
         """Do nothing."""
 
+    def complain(self, error: WsiSuiteError) -> None:
+        """Log it."""
+        log.warning("%s", error)
+
 
 def write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write ``summary.csv``: these outcomes, and what earlier batches left in the same folder."""
+    """Write ``summary.csv``: these outcomes, and what earlier batches left in the same folder.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be replaced, as while it is open in Excel; if another could be written
+        beside it, that one is named.
+    """
+    with writing(out), FileLock(out / f"{TABLE_FILE}.lock"):  # others may end at the same time
+        _write_table(out, outcomes)
+
+
+def _write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
     known = {outcome.folder.resolve() for outcome in outcomes if outcome.folder is not None}
-    others = [
-        other
-        for folder in sorted(out.iterdir())
-        if folder.resolve() not in known and (other := _stored_outcome(folder)) is not None
-    ]
-    rows = [outcome.row() for outcome in (*outcomes, *others)]
-    rows.sort(key=lambda row: (row["slide"], row["folder"] or ""))
-    write_summary_csv(out / "summary.csv", rows)
+    folders = sorted(folder for folder in out.iterdir() if folder.resolve() not in known)
+    others = [_stored_row(folder) for folder in folders]
+    rows = [outcome.row() for outcome in outcomes] + [row for row in others if row is not None]
+    rows.sort(key=lambda row: (str(row["slide"]), row["folder"] or ""))
+    write_summary_csv(out / TABLE_FILE, rows)
 
 
-def _stored_outcome(folder: Path) -> Outcome | None:
-    """Return how the slide of a results folder ended, ``None`` where it is none."""
-    summary = None
+def _stored_row(folder: Path) -> dict[str, Any] | None:
+    """Return the line of the slide of a results folder, ``None`` where it is none."""
     try:
         run = read_run(folder)
-        if run is None:
-            return None
-        if run["state"] == "done":
-            summary = json.loads((folder / SUMMARY_NAME).read_text("utf-8"))
-    except (OSError, ValueError, OutputError):
+    except OutputError:
+        return None
+    if run is None:
         return None
     slide = Path(run["fingerprint"]["slide"]["name"])
     error = WsiSuiteError(run["error"]) if "error" in run else None
-    return Outcome(slide, folder, run["state"], summary, error)
+    stored = Outcome(slide, folder, run["state"], error=error)
+    if run["state"] != "done":
+        return stored.row()
+    file = folder / SUMMARY_NAME
+    try:
+        return replace(stored, summary=json.loads(file.read_text("utf-8"))).row()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        damaged = WsiSuiteError(f"{file}: missing or damaged; remove it and run again")
+        return replace(stored, error=damaged).row()

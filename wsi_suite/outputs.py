@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.config import Settings
-from wsi_suite.files import whole_file
+from wsi_suite.errors import DiskError, OutputError
+from wsi_suite.files import remove_leftovers, whole_file
 from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.nuclei.table import Nuclei
@@ -22,13 +24,14 @@ from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.plan import SlideFacts
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
-from wsi_suite.run_folder import OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
+from wsi_suite.run_folder import NUCLEI_NAME, OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
 
 OVERVIEW_PX = 2000
+_DAY_S = 24 * 3600
 
 SUMMARY_COLUMNS = (
     "slide",
@@ -92,7 +95,7 @@ def write_results(
     write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=results.provenance)
     write_geojson(
         nuclei,
-        folder / "nuclei.geojson",
+        folder / NUCLEI_NAME,
         grades=grades,
         radius_px0=circle_radius_px0(results.provenance),
         origin=origin_of(results.provenance),
@@ -130,12 +133,32 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         written.write_text(text + "\n", "utf-8")
 
 
-def write_summary_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value."""
-    with (
-        whole_file(path) as written,
-        written.open("w", newline="", encoding="utf-8") as file,
-    ):
+def write_summary_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be replaced, as while it is open in Excel. The rows are then in
+        ``<name>-2.csv`` or the next free name beside it, if they can be.
+    """
+    remove_leftovers(path.parent, older_than_s=_DAY_S)  # others may be writing theirs
+    try:
+        _write_rows(path, rows)
+    except DiskError:
+        raise
+    except OutputError as error:
+        numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+        beside = next(file for file in numbered if not file.exists())
+        try:
+            _write_rows(beside, rows)
+        except OutputError:
+            raise error from None
+        raise OutputError(f"{error}; this time its lines are in {beside.name}") from error
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with whole_file(path) as written, written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
         writer.writeheader()
         for row in rows:

@@ -14,8 +14,26 @@ if TYPE_CHECKING:
     from wsi_suite.outcome import Outcome
 
 
-def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool, table: Path | None = None) -> None:
-    """Print the results, and leave with the right exit code."""
+def show_outcomes(
+    outcomes: Sequence[Outcome],
+    *,
+    as_json: bool,
+    table: Path | None = None,
+    beside: Sequence[WsiSuiteError] = (),
+) -> None:
+    """Print the results, and leave with the right exit code.
+
+    Parameters
+    ----------
+    outcomes
+        How slides ended.
+    as_json
+        Print JSON.
+    table
+        The file with a line a slide, if it was written.
+    beside
+        What went wrong beside the slides, and was told already.
+    """
     from wsi_suite.cli.terminal import print_json, say
 
     scored = [outcome for outcome in outcomes if outcome.summary is not None]
@@ -26,6 +44,8 @@ def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool, table: Path | N
         if table is not None:
             say(f"One line a slide: {table}")
     leave([outcome.error for outcome in outcomes if outcome.error], of=len(outcomes))
+    if beside:
+        raise typer.Exit(1)
 
 
 def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:

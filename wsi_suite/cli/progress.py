@@ -16,14 +16,15 @@ from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_CODE, say, show_erro
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from wsi_suite.outcome import Outcome, Progress
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.outcome import Outcome
 
 _NAME_LENGTH = 26
 _SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def slide_progress() -> Iterator[Progress]:
+def slide_progress() -> Iterator[_Lines | _Bars]:
     """Show on stderr how far slides are, and how each one ended; leave at once on Ctrl-C."""
     if not stderr.is_terminal:
         with _leaving_at_once():
@@ -126,10 +127,23 @@ def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
         yield bar
 
 
-class _Lines:
+class _Complaints:
+    """Says at once what went wrong for the batch, and keeps it for the exit code."""
+
+    def __init__(self) -> None:
+        self.complaints: list[WsiSuiteError] = []
+
+    def complain(self, error: WsiSuiteError) -> None:
+        """Say it."""
+        self.complaints.append(error)
+        show_error(error)
+
+
+class _Lines(_Complaints):
     """Plain lines, for log files."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._slides: dict[str, tuple[int, int]] = {}  # pixels in all, pixels done
         self._already: set[str] = set()
         self._told = time.monotonic()
@@ -160,10 +174,11 @@ class _Lines:
         _tell_end(outcome, already=str(outcome.slide) in self._already)
 
 
-class _Bars:
+class _Bars(_Complaints):
     """A bar per slide that is under way."""
 
     def __init__(self) -> None:
+        super().__init__()
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(

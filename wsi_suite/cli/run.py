@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +27,6 @@ from wsi_suite.cli.options import (
     settings_from,
 )
 from wsi_suite.cli.outcomes import show_outcomes
-
-if TYPE_CHECKING:
-    from wsi_suite.outcome import Outcome
 
 _QUPATH = "QuPath projects"
 
@@ -152,15 +149,15 @@ def run(
         )
     if out is None:
         raise InputError("Missing option '--out'. See 'wsi-suite run --help'.")
-    outcomes = _batch(
+    _batch(
         expand_slides(slides, tell=note),
         out=out,
         settings=settings,
         stage="run",
         rois=roi,
         overwrite=overwrite,
+        as_json=as_json,
     )
-    show_outcomes(outcomes, as_json=as_json, table=out / "summary.csv")
 
 
 def tile(
@@ -193,15 +190,15 @@ def tile(
         run__workers=workers,
         run__scheduler=scheduler,
     )
-    outcomes = _batch(
+    _batch(
         expand_slides(slides, tell=note),
         out=out,
         settings=settings,
         stage="tile",
         rois=roi,
         overwrite=overwrite,
+        as_json=as_json,
     )
-    show_outcomes(outcomes, as_json=as_json)
 
 
 def detect(
@@ -236,17 +233,27 @@ def detect(
     if not there:
         raise InputError(f"{folders[0]}: no such folder; make it with 'wsi-suite tile'")
     out = there[0].resolve().parent
-    outcomes = _batch(
-        folders, out=out, settings=settings, stage="detect", rois=roi, overwrite=overwrite
+    _batch(
+        folders,
+        out=out,
+        settings=settings,
+        stage="detect",
+        rois=roi,
+        overwrite=overwrite,
+        as_json=as_json,
     )
-    show_outcomes(outcomes, as_json=as_json, table=out / "summary.csv")
 
 
-def _batch(slides: Sequence[Path], **arguments: Any) -> list[Outcome]:  # noqa: ANN401 - run_batch's
+def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None:  # noqa: ANN401 - run_batch's
+    """Run slides, print what came of them and leave with the right exit code."""
     from wsi_suite.cli.progress import slide_progress
 
-    check_out(arguments["out"])
+    out: Path = arguments["out"]
+    check_out(out)
     with slide_progress() as progress:
         from wsi_suite.batch import run_batch  # takes seconds, so that something should move
 
-        return run_batch(slides, progress=progress, **arguments)
+        outcomes = run_batch(slides, progress=progress, **arguments)
+    written = arguments["stage"] != "tile" and not progress.complaints
+    table = out / "summary.csv" if written else None
+    show_outcomes(outcomes, as_json=as_json, table=table, beside=progress.complaints)

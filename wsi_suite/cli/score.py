@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from wsi_suite.cli.outcomes import show_outcomes
 
 if TYPE_CHECKING:
     from wsi_suite.config import ScoreSettings
+    from wsi_suite.errors import WsiSuiteError
     from wsi_suite.outcome import Outcome
 
 Results = Annotated[
@@ -86,13 +88,21 @@ def score(
     settings = settings_from(config, set_).score
     regions: dict[str, Any] = {"rois": roi, "several": len(results) > 1}
     outcomes = [_rescored(result, settings, **regions) for result in results]
+    table, failed = None, []
     if out is not None:
         check_out(out)
-        _write_scores(out, outcomes)
+        _refuse_same_folders(out, results, outcomes)
+        nuclei = None
         if geojson is not None:
-            regions |= {"shape": geojson.value, "by_region": by_region}
-            _write_nuclei(out, zip(results, outcomes, strict=True), settings=settings, **regions)
-    show_outcomes(outcomes, as_json=as_json, table=out and out / "summary.csv")
+            nuclei = {**regions, "settings": settings, "shape": geojson.value}
+            nuclei["by_region"] = by_region
+        outcomes = [
+            _written(outcome, result, folder=_scores_folder(out, outcome), nuclei=nuclei)
+            for result, outcome in zip(results, outcomes, strict=True)
+        ]
+        failed = _write_table(out, outcomes)
+        table = None if failed else out / "summary.csv"
+    show_outcomes(outcomes, as_json=as_json, table=table, beside=failed)
 
 
 def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcome:  # noqa: ANN401
@@ -108,28 +118,63 @@ def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcom
         return Outcome(result, None, state="failed", error=error)
 
 
-def _write_scores(out: Path, outcomes: Sequence[Outcome]) -> None:
-    from wsi_suite.outputs import write_json, write_summary_csv
+def _refuse_same_folders(out: Path, results: Sequence[Path], outcomes: Sequence[Outcome]) -> None:
+    """Refuse an output folder in which scores would take the place of others."""
+    from wsi_suite.errors import ConfigError
 
-    out.mkdir(parents=True, exist_ok=True)
-    for outcome in outcomes:
-        if outcome.summary is not None:
-            folder = _scores_folder(out, outcome)
-            folder.mkdir(exist_ok=True)
-            write_json(folder / "summary.json", outcome.summary)
-    write_summary_csv(out / "summary.csv", (outcome.row() for outcome in outcomes))
+    taken: dict[Path, Path] = {}
+    for result, outcome in zip(results, outcomes, strict=True):
+        if outcome.summary is None:
+            continue
+        folder = _scores_folder(out, outcome).resolve()
+        if outcome.folder is not None and outcome.folder.resolve() == folder:
+            raise ConfigError(f"--out {out}: {result} itself is there; give another folder")
+        if taken.setdefault(folder, result) != result:
+            raise ConfigError(
+                f"--out {out}: {result} and {taken[folder]} would both go to {folder.name}; score "
+                "them one by one, each to a folder of its own"
+            )
 
 
-def _write_nuclei(
-    out: Path,
-    results: Iterable[tuple[Path, Outcome]],
-    **arguments: Any,  # noqa: ANN401 - write_rescored's
-) -> None:
+def _written(
+    outcome: Outcome, result: Path, *, folder: Path, nuclei: dict[str, Any] | None
+) -> Outcome:
+    """Write the scores of a result and, where `nuclei` says how, its nuclei; a failure is told."""
+    from wsi_suite.cli.terminal import show_error
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.outputs import write_json
     from wsi_suite.rescore import write_rescored
+    from wsi_suite.slides.store_layout import writing
 
-    for result, outcome in results:
-        if outcome.summary is not None:
-            write_rescored(result, _scores_folder(out, outcome), **arguments)
+    if outcome.summary is None:
+        return outcome
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "summary.json", outcome.summary)
+        if nuclei is not None:
+            write_rescored(result, folder, **nuclei)
+    except WsiSuiteError as error:
+        show_error(error)
+        return replace(outcome, state="failed", error=error)
+    return outcome
+
+
+def _write_table(out: Path, outcomes: Sequence[Outcome]) -> list[WsiSuiteError]:
+    """Write ``summary.csv`` and return what kept it from being written, told."""
+    from wsi_suite.cli.terminal import show_error
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.outputs import write_summary_csv
+    from wsi_suite.slides.store_layout import writing
+
+    try:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_summary_csv(out / "summary.csv", [outcome.row() for outcome in outcomes])
+    except WsiSuiteError as error:
+        show_error(error)
+        return [error]
+    return []
 
 
 def _scores_folder(out: Path, outcome: Outcome) -> Path:
