@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from runs import Bench, files_of, results_of
 
-from wsi_suite import batch, cluster, plan
+from wsi_suite import cluster, plan, scheduling
 from wsi_suite.batch import Outcome, run_slide
 from wsi_suite.errors import (
     ConfigError,
@@ -28,6 +28,7 @@ from wsi_suite.errors import (
     RegionError,
     SlideError,
     WorkerError,
+    WsiSuiteError,
 )
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(300)]
@@ -86,7 +87,9 @@ def test_killed_run_goes_on_and_ends_in_the_same_bytes(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "record_region", raising_at(3, Killed(), batch.record_region))
+        patch.setattr(
+            scheduling, "record_region", raising_at(3, Killed(), scheduling.record_region)
+        )
         with pytest.raises(Killed):
             bench.run(tmp_path)
     folder = tmp_path / whole.name
@@ -202,14 +205,14 @@ def test_window_is_never_exceeded(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_flight: list[int] = []
-    send = batch._send
+    send = scheduling._Window.send
 
-    def watched(item_batch: Any, item: Any, flying: Any, completed: Any) -> None:
-        send(item_batch, item, flying, completed)
-        in_flight.append(len(flying))
-        assert len(flying) <= item_batch.cluster.window
+    def watched(window: scheduling._Window, item: Any) -> None:
+        send(window, item)
+        in_flight.append(len(window))
+        assert len(window) <= window._batch.cluster.window
 
-    monkeypatch.setattr(batch, "_send", watched)
+    monkeypatch.setattr(scheduling._Window, "send", watched)
     slides = [several["good"], several["last"]]
     outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
@@ -224,6 +227,7 @@ class Heard:
     def __init__(self) -> None:
         self.pixels: dict[str, list[int]] = {}
         self.ended: list[Outcome] = []
+        self.complaints: list[str] = []
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
         self.pixels[key] = [pixels, done]
@@ -233,6 +237,9 @@ class Heard:
 
     def finish(self, outcome: Outcome) -> None:
         self.ended.append(outcome)
+
+    def complain(self, error: WsiSuiteError) -> None:
+        self.complaints.append(str(error))
 
 
 def test_progress_reaches_the_end(bench: Bench, tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ def test_damaged_record_is_done_again(bench: Bench, whole: Path, tmp_path: Path)
     with pytest.raises(OutputError, match="run again to do its region anew"):
         finish_run(run)
     fail_run(run, "damaged")
+    release_run(run)
     bench.do(folder)
     assert results_of(folder) == results_of(whole)
 
@@ -434,6 +435,7 @@ def test_disk_that_fills_up_on_the_way(
         with pytest.raises(OutputError, match="No space left on device"):
             do_regions(run)
         fail_run(run, "full")  # nor can that be noted
+    release_run(run)
     assert not [path for path in folder.rglob("*") if is_leftover(path)]
     bench.do(folder)
     assert results_of(folder) == results_of(whole)

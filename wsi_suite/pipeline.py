@@ -19,6 +19,7 @@ from filelock import BaseFileLock
 from wsi_suite.analysis import fingerprint_of, plan_analysis, provenance_of
 from wsi_suite.engine import SlideJob
 from wsi_suite.errors import InputError, OutputConflictError, OutputError
+from wsi_suite.files import remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outputs import Results, write_results
 from wsi_suite.plan import SlideFacts, read_facts, survey_slide, write_facts
@@ -37,6 +38,7 @@ from wsi_suite.run_folder import (
     library_versions,
     lock_folder,
     read_run,
+    unlock_folder,
     write_run,
 )
 from wsi_suite.slides.grid import Region, TileGrid
@@ -157,9 +159,10 @@ def record_region(run: SlideRun, job: SlideJob, region: Region, nuclei: Nuclei |
 def finish_run(run: SlideRun) -> dict[str, Any] | None:
     """Merge the records, write all results and return the summary (``None`` for ``tile``)."""
     store = _finished_store(run)
+    summary: dict[str, Any] | None = None
     if run.detects:
         slide = run.request.slide if run.job.slide is not None else None
-        write_results(
+        summary = write_results(
             Results(
                 facts=run.facts,
                 nuclei=_all_nuclei(run),
@@ -171,30 +174,29 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
             slide=slide,
             store=store,
         )
+    elif run.request.stage != "tile":
+        summary = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
     if not run.done:
         write_run(run.folder, _describe(run, "done" if run.detects else "tiled"))
-        release_run(run)
+        # While the lock is held: afterwards the folder may be another process's.
         run.records.remove()
         shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
-    if run.request.stage == "tile":
-        return None
-    summary: dict[str, Any] = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
+        release_run(run)
     return summary
 
 
 def fail_run(run: SlideRun, reason: str) -> None:
-    """Note in ``run.json`` why a run stopped; what is done stays."""
+    """Note in ``run.json`` why a run stopped; what is done stays, and so does the lock."""
     try:
         write_run(run.folder, _describe(run, "failed") | {"error": reason})
     except OutputError as error:
         log.debug("%s: the failure cannot be noted (%s)", run.folder, error)
-    release_run(run)
 
 
 def release_run(run: SlideRun) -> None:
-    """Let others work in the folder."""
+    """Let others work in the folder: none of the run's regions is under way any more."""
     if run.lock is not None:
-        run.lock.release()
+        unlock_folder(run.folder, run.lock)
 
 
 def _all_nuclei(run: SlideRun) -> Nuclei:
@@ -275,6 +277,8 @@ def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> Sl
             raise OutputConflictError(
                 f"{folder}: another process has worked in it in the meantime; run again"
             )
+        remove_leftovers(folder)
+        remove_leftovers(run.records.folder)
         if discards:
             discard_results(folder, keep_tiles=run.request.stage == "detect")
         write_facts(folder, run.facts)
@@ -300,6 +304,7 @@ def _begin_store(run: SlideRun) -> None:
         version=run.request.settings.tiles.ome_zarr_version,
         chunk_px=run.facts.chunk_px,
         region_px=run.facts.region_px,
+        writer=run.job.run,
     )
 
 
@@ -307,11 +312,9 @@ def _finished_store(run: SlideRun) -> TileStore | None:
     """Finish the store where that is still to do, and open it."""
     if run.job.store is None:
         return None
-    store = TileStore.open(run.job.store)
     if run.stores:
-        store.finish()
-        store = TileStore.open(run.job.store)
-    return store
+        TileStore.open(run.job.store, writer=run.job.run).finish()
+    return TileStore.open(run.job.store)
 
 
 def _check_disk(run: SlideRun) -> None:

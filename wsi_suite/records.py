@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,8 +79,11 @@ class Records:
             raise OutputError(f"{error}; run again to do its region anew") from None
 
     def remove(self) -> None:
-        """Remove all records."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all records, as far as the system allows; what else is in their folder stays."""
+        for suffix in (_NUCLEI, _TILES):
+            for record in self.folder.glob(f"*{suffix}"):
+                with suppress(OSError):
+                    record.unlink()
 
     def _path(self, region: Region, suffix: str) -> Path:
         return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"

@@ -18,19 +18,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from wsi_suite.errors import OutputConflictError, OutputError
-from wsi_suite.files import name_key, portable_name, whole_file
+from wsi_suite.files import is_leftover, name_key, portable_name, whole_file
 from wsi_suite.slides.dicom import may_be_dicom
 from wsi_suite.slides.identity import SlideIdentity, slide_stem
-from wsi_suite.slides.store_layout import partial_folder, writing
+from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
 
 RUN_FILE = "run.json"
 SLIDE_FILE = "slide.json"
 STORE_NAME = "tiles.ome.zarr"
 RECORDS_NAME = "regions.partial"
 TABLE_NAME = "nuclei.parquet"
+NUCLEI_NAME = "nuclei.geojson"
 SUMMARY_NAME = "summary.json"
 OVERVIEW_NAME = "overview.png"
 
@@ -38,6 +39,7 @@ DISCARDED = "discarded"
 """State of a folder whose results are being thrown away: nothing in it may be used."""
 
 _LOCK_NAME = "lock"
+_TRIES = 10  # to lock a folder that others unlock at the same time
 
 _OUR_NAMES = re.compile(r"summary.*\.csv.*")
 """What the suite itself writes beside the folders of slides."""
@@ -188,14 +190,33 @@ def lock_folder(folder: Path) -> FileLock:
     records = folder / RECORDS_NAME
     lock = FileLock(records / _LOCK_NAME, blocking=False, thread_local=False)
     with writing(folder):
-        records.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise OutputConflictError(
-                f"{folder}: another process is at work in it; wait for it or give another --out"
-            ) from None
-    return lock
+        for _ in range(_TRIES):
+            records.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise OutputConflictError(_at_work(folder, lock)) from None
+            except FileNotFoundError:  # who ended just now has taken the empty folder away
+                continue
+            return lock
+    raise OutputConflictError(_at_work(folder, lock))
+
+
+def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
+    """Let others work in a folder; what they have begun is left alone.
+
+    The lock's file is removed by its library while the lock is still held, and never by us.
+    """
+    lock.release()
+    with suppress(OSError):  # it is not empty: there are records, or another process is at work
+        (folder / RECORDS_NAME).rmdir()
+
+
+def _at_work(folder: Path, lock: BaseFileLock) -> str:
+    line = f"{folder}: another process is at work in it; wait for it or give another --out"
+    if isinstance(lock, SoftFileLock):  # the disk knows no locks: a file stands for one
+        line += f" (or remove {lock.lock_file}, if that process was killed)"
+    return line
 
 
 def discard_results(folder: Path, *, keep_tiles: bool) -> None:
@@ -215,19 +236,23 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     OutputError
         Something cannot be removed.
     """
+    from wsi_suite.qupath.geojson import geojson_parts
+
     run = read_run(folder)
     assert run is not None
     write_run(folder, {**run, "state": DISCARDED})
     files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
-    files += folder.glob("nuclei*.geojson")
+    files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name != _LOCK_NAME]
     with writing(folder):
         if not keep_tiles:
             files.append(folder / SLIDE_FILE)
             for store in (folder / STORE_NAME, partial_folder(folder / STORE_NAME)):
                 if store.exists():
+                    shut_out_writers(store)
                     shutil.rmtree(store)
-        for file in files:
+    for file in files:
+        with writing(file):
             file.unlink(missing_ok=True)
 
 
@@ -279,8 +304,7 @@ def _is_free(folder: Path) -> bool:
     if not folder.exists():
         return True
     return folder.is_dir() and all(
-        path.name in (RECORDS_NAME, SLIDE_FILE, f"{SLIDE_FILE}.partial", f"{RUN_FILE}.partial")
-        for path in folder.iterdir()
+        path.name in (RECORDS_NAME, SLIDE_FILE) or is_leftover(path) for path in folder.iterdir()
     )
 
 

@@ -109,7 +109,7 @@ def write_geojson(
                     origin=origin,
                 ):
                     file.write(text)
-    for old in _written_before(target):
+    for old in geojson_parts(target):
         if old not in parts:
             old.unlink()
     return parts
@@ -273,7 +273,7 @@ def _part_paths(path: Path, *, count: int) -> list[Path]:
     ]
 
 
-def _written_before(path: Path) -> list[Path]:
+def geojson_parts(path: Path) -> list[Path]:
     """Return the files that :func:`write_geojson` may have left under this name."""
     stem = _SUFFIX.sub("", path.name)
     ours = re.compile(rf"{re.escape(stem)}(-\d+-of-\d+)?{re.escape(path.name[len(stem) :])}")
