@@ -17,6 +17,12 @@ def test_scripts_are_installed_and_the_next_step_is_told(wsi: Cli, tmp_path):
     assert "Automate > User scripts... > WSI Suite > Install menu" in done.err
 
 
+def test_the_preference_that_lists_the_scripts_is_told(wsi: Cli, tmp_path):
+    told = " ".join(wsi("qupath", "install-scripts", "--user-dir", tmp_path).err.split())
+    assert "Edit > Preferences... > Extensions, set 'QuPath user directory' to" in told
+    assert tmp_path.name in told
+
+
 def test_every_user_directory_that_is_found_gets_them(
     wsi: Cli, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -39,6 +45,7 @@ def test_without_a_user_directory_it_asks_for_one(
     done = wsi("qupath", "install-scripts")
     assert done.code == 2
     assert len(done.errors) == 1
+    assert "choose a folder as 'QuPath user directory'" in done.errors[0]
     assert "--user-dir" in done.errors[0]
 
 

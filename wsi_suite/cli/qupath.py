@@ -18,6 +18,7 @@ UserDir = Annotated[
         show_default="those found, such as ~/QuPath/v0.6",
     ),
 ]
+_PREFERENCE = "under Edit > Preferences... > Extensions"
 Replace = Annotated[
     bool, typer.Option("--overwrite", help="Replace scripts that you changed, too.")
 ]
@@ -41,8 +42,8 @@ def install_scripts(
     folders = user_dir or find_user_folders()
     if not folders:
         raise InputError(
-            "no user directory of QuPath in ~/QuPath; set one in QuPath (Edit > Preferences > "
-            "Extensions) and give it with --user-dir"
+            f"no user directory of QuPath was found. In QuPath, {_PREFERENCE}, choose a folder as "
+            "'QuPath user directory'; then repeat this with --user-dir and that folder"
         )
     done = [install_scripts(folder, overwrite=overwrite) for folder in folders]
     if as_json:
@@ -58,4 +59,8 @@ def install_scripts(
     say(
         "Next, once, in QuPath: Automate > User scripts... > WSI Suite > Install menu, then "
         "press Run in the window that opens. From then on: Extensions > WSI Suite."
+    )
+    say(
+        f"If QuPath does not list WSI Suite there: {_PREFERENCE}, set 'QuPath user directory' to "
+        f"{' or '.join(map(str, folders))}."
     )

@@ -67,7 +67,10 @@ def find_user_folders(home: Path | None = None) -> tuple[Path, ...]:
 
 
 def _preferred(home: Path) -> Iterator[Path]:
-    """Yield what Java's preferences hold; names of their folders are packed, and thus not told."""
+    """Yield the user directories that QuPath's preferences name.
+
+    Folders of Java's preferences have encoded names, so that all of them are searched.
+    """
     for file in home.glob(".java/.userPrefs/*/*/prefs.xml"):
         with suppress(OSError, ElementTree.ParseError):
             for entry in ElementTree.parse(file).iter("entry"):
@@ -99,7 +102,7 @@ def install_scripts(user_folder: Path, *, overwrite: bool = False) -> Installed:
     if not user_folder.is_dir():
         raise InputError(
             f"{user_folder}: no such folder; give QuPath's user directory with --user-dir "
-            "(in QuPath: Edit > Preferences > Extensions)"
+            "(in QuPath: Edit > Preferences... > Extensions > QuPath user directory)"
         )
     folder = user_folder / SCRIPTS_FOLDER
     contents = _contents()
