@@ -128,7 +128,7 @@ ui.run {
             def grid = new GridPane()
             grid.setHgap(10)
             grid.setVgap(4)
-            def moving = new Thresholds.Moving(chosen[compartment.name])
+            def moving = Thresholds.moving(chosen[compartment.name])
             def sliders = (0..2).collect { new Slider(0, largest, moving.values[it]) }
             def fields = (0..2).collect { new TextField() }
             def busy = false  // while sliders are moved by this script, not by hand

@@ -179,6 +179,11 @@ class Thresholds {
         moved.collect { Double it -> Math.round(it * 1000d) / 1000d }
     }
 
+    /** Return thresholds that sliders move; scripts know no inner class by its name. */
+    static Moving moving(List<Double> thresholds) {
+        new Moving(thresholds)
+    }
+
     /** Three thresholds under the user's hand. */
     @CompileStatic
     static class Moving {

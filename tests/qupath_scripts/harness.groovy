@@ -43,9 +43,12 @@ def run = { String name, Map settings = [:] ->
 }
 
 // Whether a script or a library compiles, each as it is compiled in QuPath; throws what is wrong.
+// Libraries see each other. Scripts see none of them: they get them as objects, when they run.
 def compiles = { File file ->
-    def configuration = file.name.endsWith(".groovy") ? asInQuPath : new CompilerConfiguration()
-    new GroovyClassLoader(libraries, configuration).parseClass(file) != null
+    def isScript = file.name.endsWith(".groovy")
+    def seen = isScript ? getClass().classLoader : libraries
+    def configuration = isScript ? asInQuPath : new CompilerConfiguration()
+    new GroovyClassLoader(seen, configuration).parseClass(file) != null
 }
 
 System.in.eachLine("UTF-8") { line ->

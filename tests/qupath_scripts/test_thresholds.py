@@ -92,7 +92,7 @@ def test_a_tumour_of_negative_nuclei_has_the_score_0(groovy):
 
 
 MOVES = """
-    def moving = new Thresholds.Moving([0.2d, 0.4d, 0.6d])
+    def moving = Thresholds.moving([0.2d, 0.4d, 0.6d])
     moves.each { index, value -> moving.move(index as int, value as double, 1.5d) }
     moving.values
 """
