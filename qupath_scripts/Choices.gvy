@@ -7,6 +7,7 @@ import javafx.beans.value.ChangeListener
 import javafx.geometry.Pos
 import javafx.scene.control.ButtonBar
 import javafx.scene.control.ButtonType
+import javafx.scene.control.CheckBox
 import javafx.scene.control.ChoiceBox
 import javafx.scene.control.Dialog
 import javafx.scene.control.Label
@@ -18,17 +19,23 @@ import javafx.scene.layout.VBox
 
 class Choices {
 
-    static final List<String> MARKERS = ["not told", "ER", "PR", "Ki-67", "other"]
+    static final List<String> MARKERS = ["not specified", "ER", "PR", "Ki-67", "other"]
+
+    private static final String ABOUT = "Thresholds are optical densities of the brown stain (DAB) in the " +
+        "nucleus. Left empty they are ${Thresholds.DEFAULT.join(' / ')}, which are not calibrated for your " +
+        "laboratory."
 
     /**
      * Show what is to be scored, and let the user choose how.
      *
      * @param what is to be scored, as in "2 annotations of slide.svs"
-     * @param marker chosen at first; "" is not told
+     * @param marker chosen at first; "" is not specified
      * @param thresholds at first; empty: the default ones
-     * @return marker and thresholds as chosen, in the same form; null where the user gave up
+     * @param wholeSlide whether at first the whole slide is taken for tissue
+     * @return marker, thresholds and wholeSlide as chosen, in the same form; null: cancelled
      */
-    static Map<String, Object> ask(Ui ui, String what, String marker, List<Double> thresholds) {
+    static Map<String, Object> ask(Ui ui, String what, String marker, List<Double> thresholds,
+            boolean wholeSlide) {
         Ui.onScreen {
             def score = new ButtonType("Score", ButtonBar.ButtonData.OK_DONE)
             def dialog = new Dialog()
@@ -52,22 +59,28 @@ class Choices {
             }
             row.setAlignment(Pos.CENTER_LEFT)
             grid.addRow(1, new Label("Thresholds"), row)
-            def note = new Label("Thresholds are optical densities of the brown stain (DAB) in the " +
-                "nucleus. Left empty they are ${Thresholds.DEFAULT.join(' / ')}, which are not " +
-                "calibrated for your laboratory.")
+            def whole = new CheckBox("Take the whole slide for tissue (if it is too pale to be found)")
+            whole.setSelected(wholeSlide)
+            def note = new Label()
             note.setWrapText(true)
             note.setMinHeight(Region.USE_PREF_SIZE)
-            dialog.getDialogPane().setContent(new VBox(12, grid, note))
+            dialog.getDialogPane().setContent(new VBox(12, grid, note, whole))
             dialog.getDialogPane().getButtonTypes().addAll(score, ButtonType.CANCEL)
             def button = dialog.getDialogPane().lookupButton(score)
-            def check = { button.setDisable(risingOf(fields*.getText()) == null) }
+            def check = {
+                def valid = risingOf(fields*.getText()) != null
+                button.setDisable(!valid)
+                note.setText(valid ? ABOUT : "Type three numbers that rise, as in 0.15, 0.35 and 0.55, or " +
+                    "leave all three empty.")
+            }
             fields.each {
                 it.textProperty().addListener({ property, old, now -> check() } as ChangeListener)
             }
             check()
             ui.open(dialog) == score
                 ? [marker: markers.getValue() == MARKERS[0] ? "" : markers.getValue(),
-                   thresholds: risingOf(fields*.getText())]
+                   thresholds: risingOf(fields*.getText()),
+                   wholeSlide: whole.isSelected()]
                 : null
         }
     }

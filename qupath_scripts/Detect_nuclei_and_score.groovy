@@ -24,8 +24,11 @@ def model = ""
 // Empty: [0.2, 0.4, 0.6], which are defaults and not calibrated. In the window you are asked.
 def thresholds = []
 
-// What the DAB shows: "ER", "PR", "Ki-67" or "other". Empty: not told. In the window you are asked.
+// What the DAB shows: "ER", "PR", "Ki-67" or "other". Empty: not specified. In the window you are asked.
 def marker = ""
+
+// true: take the whole slide for tissue, where it is too pale to be found. In the window you are asked.
+def wholeSlide = false
 
 // "polygon" for outlines, or "ellipse", "point".
 def shape = "polygon"
@@ -100,11 +103,12 @@ ui.run {
         def kept = [marker: PathPrefs.createPersistentPreference("wsiSuiteMarker", ""),
             thresholds: PathPrefs.createPersistentPreference("wsiSuiteThresholds", "")]
         def choice = Choices.ask(ui, "${where} of ${slide.getName()}".toString(), marker ?: kept.marker.get(),
-            thresholds ?: Choices.remembered(kept.thresholds.get()))
+            thresholds ?: Choices.remembered(kept.thresholds.get()), wholeSlide)
         if (choice == null)
             return
         kept.marker.set(marker = choice.marker)
         thresholds = choice.thresholds
+        wholeSlide = choice.wholeSlide
         kept.thresholds.set(Choices.toRemember(thresholds))
     }
 
@@ -117,6 +121,7 @@ ui.run {
         thresholds_od: thresholds ?: null,
         marker: marker ?: null,
         stains: Slide.stains(imageData),
+        whole_slide: wholeSlide,
         shape: shape,
     ]
     def header = "Finding nuclei in ${where} of ${slide.getName()}"

@@ -266,20 +266,30 @@ class Service {
         if (scores.isEmpty())
             lines << (counts.placed ? "No score: none of these nuclei could be measured."
                 : "No score: there are no nuclei.")
+        def summary = job.summary instanceof Map ? job.summary as Map : [:]
+        lines.addAll(basis(summary))
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
             lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
                 "; ${counts.suppressed} new nuclei there were left out.").toString()
-        def summary = job.summary instanceof Map ? job.summary as Map : [:]
         def warnings = summary.warnings instanceof List
             ? (summary.warnings as List).collect { plain(text(it)) }.findAll() : []
         lines.addAll(warnings ? [""] + warnings : [])
         lines.join("\n")
     }
 
-    /** Leave out what a warning names in parentheses for the command line: (score.marker), (--roi). */
+    /** Say for which marker and from which thresholds scores are, as far as the user chose them. */
+    private static List<String> basis(Map summary) {
+        def marker = text(summary.marker) ? "marker " + text(summary.marker) : ""
+        def thresholds = summary.thresholds_origin == "user" && summary.thresholds_od instanceof List
+            ? "thresholds " + (summary.thresholds_od as List).join(" / ") : ""
+        def chosen = [marker, thresholds].findAll()
+        chosen ? ["Scored with ${chosen.join(', ')}.".toString()] : []
+    }
+
+    /** Leave out what a warning names in parentheses for the command line: (score.marker), (--roi), (--set x=1). */
     private static String plain(String warning) {
-        warning.replaceAll(/ \((--[\w-]+|[a-z]+(\.[a-z_]+)+)\)/, "")
+        warning.replaceAll(/ \((--[^()]+|[a-z]+(\.[a-z_]+)+)\)/, "")
     }
 
     private static String text(Object value) {

@@ -94,6 +94,7 @@ def test_a_request_says_all_that_the_service_needs(groovy, odd):
             "mpp_set_by_hand": False,
         },
         **dict.fromkeys(("rois", "model", "min_score", "thresholds_od", "marker", "stains")),
+        "whole_slide": False,
         "shape": "polygon",
     }
     assert ("DELETE", "/v1/jobs/a1", None) in odd.asked

@@ -141,8 +141,9 @@ def test_progress_is_between_none_and_all(groovy, value, fraction):
 def test_the_report_tells_scores_and_corrections(groovy):
     told = groovy(
         """
-        def warnings = ["Not calibrated (score.thresholds_od).", "Look (--roi)!"]
-        Service.report([summary: [warnings: warnings]],
+        def warnings = ["Not calibrated (score.thresholds_od).", "Look (--set a.b=1), or (--roi)!"]
+        Service.report([summary: [warnings: warnings, marker: "ER", thresholds_origin: "user",
+                thresholds_od: [0.15d, 0.35d, 0.55d]]],
             [placed: 120, changed: 2, deleted: 0, added: 1, suppressed: 3],
             [Epithelium: "H-score 187.3, 80.0 % positive"], "1 annotation")
         """
@@ -150,11 +151,12 @@ def test_the_report_tells_scores_and_corrections(groovy):
     assert told.splitlines() == [
         "120 nuclei in 1 annotation.",
         "Epithelium: H-score 187.3, 80.0 % positive",
+        "Scored with marker ER, thresholds 0.15 / 0.35 / 0.55.",
         "",
         "Corrections kept: 2 changed, 1 added; 3 new nuclei there were left out.",
         "",
         "Not calibrated.",
-        "Look!",
+        "Look, or!",
     ]
 
 

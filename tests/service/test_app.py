@@ -73,6 +73,7 @@ def _lines(collection: str) -> list[str]:
                 "marker": "ER",
                 "min_score": 0.12,
                 "thresholds_od": [0.05, 0.1, 0.3],
+                "whole_slide": True,
                 "stains": {
                     "hematoxylin": [0.6, 0.7, 0.3],
                     "dab": [0.3, 0.5, 0.8],
@@ -83,6 +84,7 @@ def _lines(collection: str) -> list[str]:
                 "score.marker=ER",
                 "detect.min_score=0.12",
                 "score.thresholds_od=[0.05,0.1,0.3]",
+                "tissue.whole_slide=true",
                 "stain.hematoxylin=[0.6,0.7,0.3]",
                 "stain.dab=[0.3,0.5,0.8]",
                 "stain.background=[240,241,242]",

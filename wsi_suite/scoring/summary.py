@@ -251,7 +251,8 @@ def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | N
     if glass_dab_od is not None and glass_dab_od > GLASS_LIMIT_OD:
         warnings.append(
             f"Empty glass reads a DAB optical density of {glass_dab_od:.2f}, above "
-            f"{GLASS_LIMIT_OD:g}: all nuclei read too high; set stain.background."
+            f"{GLASS_LIMIT_OD:g}: all nuclei read too high; set the background of the stains "
+            "(stain.background)."
         )
     if pooled.not_measurable:
         warnings.append(

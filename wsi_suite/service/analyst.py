@@ -228,6 +228,7 @@ def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
         "mpp": mpp_given(request.image),
         "detect": {"model": model.spec.name, "min_score": request.min_score},
         "score": {"marker": request.marker},
+        "tissue": {"whole_slide": request.whole_slide},
     }
     if request.stains is not None:
         values["stain"] = request.stains.model_dump()

@@ -109,6 +109,7 @@ class JobRequest(Message):
     thresholds_od: Triple | None = Field(None, description="rising: where 1+, 2+ and 3+ begin")
     marker: Literal["ER", "PR", "Ki-67", "other"] | None = None
     stains: Stains | None = None
+    whole_slide: bool = Field(False, description="take the whole slide for tissue")
     shape: Literal["polygon", "ellipse", "point"] = "polygon"
 
 
