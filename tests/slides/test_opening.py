@@ -36,7 +36,6 @@ def assert_as_openslide(slide):
         {"bigtiff": True},
         {"missing": (0, 9)},
         {"factors": (1, 4)},
-        {"factors": (1, 4), "missing": (3,)},
         {"description": APERIO},
     ],
     ids=str,

@@ -194,6 +194,11 @@ def test_an_orientation_tag_is_noted_and_not_applied(tmp_path, orientation, layo
         ({262: ("H", 2), 259: ("H", 6)}, "compression OJPEG"),
         ({262: ("H", 2), 258: ("H", [4, 4, 4])}, "4 bits per channel"),
         ({262: ("H", 2), 339: ("H", [2, 2, 2])}, "int8"),
+        ({262: ("H", 2), 259: ("H", DEFLATE), 317: ("H", 3)}, "predictor FLOATINGPOINT"),
+        ({262: ("H", 2), 259: ("H", DEFLATE), 317: ("H", 9)}, "predictor 9"),
+        ({262: ("H", 2), 284: ("H", 3)}, "planar configuration 3"),
+        ({262: ("H", 2), 257: ("I", 3000)}, "tiles or strips listed"),
+        ({262: ("H", 2), 257: ("I", 0)}, "sizes of 150, 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -214,3 +219,98 @@ def test_a_picture_with_a_palette_is_refused_by_name(tmp_path):
     tifffile.imwrite(path, RGB[..., 0], photometric="palette", colormap=colormap, metadata=None)
     with pytest.raises(SlideError, match="PALETTE"):
         open_slide(path, mpp=0.5)
+
+
+@LAYOUTS
+def test_a_file_whose_pixels_were_never_written_is_refused(tmp_path, layout):
+    where, parts = segments(RGB, layout)
+    tags = {**TAGS, **where, 259: ("H", NONE), 262: ("H", 2)}
+    kept = parts[:0] if layout == "tiles" else parts[:-1]
+    empty = [*kept, *[b""] * (len(parts) - len(kept))]
+    with pytest.raises(SlideError, match="never written"):
+        open_slide(write_tiff(tmp_path / "slide.tif", (tags, empty)))
+
+
+def test_a_tile_without_a_place_in_the_file_was_never_written(tmp_path):
+    where, parts = segments(RGB, "tiles")
+    tags = {**TAGS, **where, 259: ("H", NONE), 262: ("H", 2)}
+    path = write_tiff(tmp_path / "slide.tif", (tags, parts))
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        offsets = tif.pages.first.tags["TileOffsets"]
+        offsets.overwrite([0, *offsets.value[1:]])
+    found, _ = read(path)
+    assert (found[:TILE, :TILE] == 255).all()
+    assert np.array_equal(found[:, TILE:], RGB[:, TILE:])
+
+
+@LAYOUTS
+def test_a_predictor_counts_only_for_compressions_that_know_one(tmp_path, layout):
+    where, parts = segments(RGB, layout)
+    tags = {**TAGS, **where, 259: ("H", NONE), 262: ("H", 2), 317: ("H", 2)}
+    path = write_tiff(tmp_path / "slide.tif", (tags, parts))
+    found, _ = read(path)
+    assert np.array_equal(found, RGB)
+    assert np.array_equal(found, by_libtiff(path))
+
+
+@pytest.mark.parametrize("across_down", [(4, 4), (1, 4), (2, 4)])
+def test_chroma_of_tall_blocks_is_read_alike_in_tiles_and_strips(tmp_path, across_down):
+    """In tiles, libtiff reads blocks of 4 x 4 wrongly at the right edge and refuses the others."""
+    found = []
+    for layout in ("tiles", "strips"):
+        where, parts = segments(YCC, layout, lambda part: subsampled(part, *across_down))
+        tags = {**TAGS, **where, 259: ("H", NONE), 262: ("H", 6), 530: ("H", list(across_down))}
+        found.append(read(write_tiff(tmp_path / f"{layout}.tif", (tags, parts)))[0])
+    assert np.array_equal(*found)
+    assert np.abs(found[0] - RGB).mean() < 8
+
+
+OF_APERIO = {270: ("s", b"Aperio Image Library v11\r\n|MPP = 0.5\0")}
+
+
+@LAYOUTS
+@pytest.mark.parametrize("form", ["j2k", "jp2"])
+@pytest.mark.parametrize(
+    "traits",  # code, photometric, stored samples, whether they were transformed together, more
+    [
+        *((code, 2, "RGB", True, {}) for code in (33003, 33004, 33005, 34712)),
+        *((code, 2, "RGB", False, {}) for code in (33003, 33004, 33005, 34712)),
+        *((code, 6, "RGB", True, {}) for code in (33003, 33004, 33005, 34712)),
+        *((code, 6, "YCC", False, {}) for code in (33003, 33004, 34712)),
+        (33003, 2, "YCC", False, OF_APERIO),
+        (33005, 6, "RGB", False, OF_APERIO),
+    ],
+    ids=lambda traits: "-".join(map(str, traits[:4])),
+)
+def test_jpeg_2000_in_any_of_its_codes(tmp_path, traits, form, layout):
+    code, photometric, stored, together, more = traits
+
+    def encode(part):
+        space = "SRGB" if stored == "RGB" else "SYCC"
+        return imagecodecs.jpeg2k_encode(
+            part, level=0, mct=together, codecformat=form, colorspace=space
+        )
+
+    where, parts = segments(RGB if stored == "RGB" else YCC, layout, encode)
+    tags = {**TAGS, **where, **more, 259: ("H", code), 262: ("H", photometric)}
+    found, _ = read(write_tiff(tmp_path / "slide.tif", (tags, parts)))
+    assert np.abs(found - RGB).max() <= 3
+
+
+@LAYOUTS
+def test_a_jpeg_smaller_than_its_tile_is_refused_but_not_at_the_edge(tmp_path, layout):
+    def encode(part):
+        return imagecodecs.jpeg8_encode(part, level=98, subsampling="444")
+
+    where, parts = segments(RGB, layout, encode)
+    tags = {**TAGS, **where, 259: ("H", JPEG), 262: ("H", 6), 530: ("H", [1, 1]), 274: ("H", 3)}
+    if layout == "tiles":
+        parts[2] = encode(np.ascontiguousarray(RGB[:TILE, 2 * TILE :]))
+    found, _ = read(write_tiff(tmp_path / "slide.tif", (tags, parts)))
+    assert np.abs(found - RGB).mean() < 2
+    parts[0] = encode(np.ascontiguousarray(RGB[:20, :WIDTH]))
+    with (
+        pytest.raises(SlideError, match=r"cannot be decoded as JPEG \(it holds 150 x 20 px"),
+        open_slide(write_tiff(tmp_path / "less.tif", (tags, parts))) as slide,
+    ):
+        slide.read_level(0, slide.levels[0].box)

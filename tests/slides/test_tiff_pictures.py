@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from slide_files import picture, shrunk
+from slide_files import picture, shrunk, write_slide
 
 from wsi_suite.slides.slide import open_slide
 
@@ -129,3 +129,40 @@ def test_a_small_rgb_picture_does_not_stand_for_a_large_one_that_is_not(tmp_path
     path = write(tmp_path / "slide.tif", (shrunk(SCAN, 4), {**TILES, **mpp(2)}), deep)
     with pytest.raises(Exception, match=r"slide\.tif: 16 bits per channel"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("missing", [range(6), (1,), (5,)], ids=["all", "first", "last"])
+def test_a_level_without_tiles_that_the_slide_has_is_left_out(tmp_path, missing):
+    """Such a level, of a writer that was killed, would read as glass."""
+    path = write_slide(tmp_path / "slide.tif", SCAN, tile=128, factors=(1, 2), missing=missing)
+    with open_slide(path) as slide:
+        assert len(slide.levels) == 1
+        assert "300 x 240 px (tiles of it were never written)" in " ".join(slide.notes)
+
+
+def test_a_level_that_misses_the_tiles_which_the_slide_misses_is_kept(tmp_path):
+    whole = write_slide(tmp_path / "slide.tif", SCAN, tile=64, factors=(1, 2))
+    with tifffile.TiffFile(whole, mode="r+") as tif:
+        for page, tiles in zip(tif.pages, ((0, 1, 10, 11), (0,)), strict=True):
+            counts = page.tags["TileByteCounts"]
+            counts.overwrite([0 if n in tiles else count for n, count in enumerate(counts.value)])
+    with open_slide(whole) as slide:
+        assert len(slide.levels) == 2
+        assert slide.notes == ()
+
+
+def aperio(pixels, **traits):
+    text = f"Aperio Image Library v12\r\n{pixels.shape[1]}x{pixels.shape[0]} (64x64)|MPP = 0.5"
+    return pixels, {**TILES, "compression": "jpeg", "description": text, **traits}
+
+
+def test_an_aperio_level_that_shows_something_else_is_left_out(tmp_path):
+    other = aperio(np.full((120, 150, 3), 235, np.uint8))
+    path = write(tmp_path / "slide.svs", aperio(SCAN), aperio(shrunk(SCAN, 2)), other)
+    assert_scan(path, sizes=SIZES[:2], left=["picture of 150 x 120 px"])
+
+
+def test_planes_of_an_aperio_stack_are_no_levels(tmp_path):
+    plane = picture(600, 480, seed=4)
+    path = write(tmp_path / "slide.svs", aperio(SCAN), aperio(plane), aperio(shrunk(SCAN, 4)))
+    assert_scan(path, sizes=[SIZES[0], SIZES[2]], left=["picture of 600 x 480 px"])

@@ -19,7 +19,7 @@ from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
 from wsi_suite.slides.reader import Facts, Pixels, Reader, is_smaller_copy, system_path
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
-from wsi_suite.slides.verify import is_same, shows_the_same
+from wsi_suite.slides.verify import is_same, lacks_tiles, shows_the_same
 
 _PLAIN_VENDORS = ("aperio", "generic-tiff", "philips")
 """OpenSlide's vendors whose TIFF levels are grids of tiles without overlap."""
@@ -119,8 +119,7 @@ def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     except SlideError:
         # OpenSlide knows the file but not how its pixels are compressed, as with WebP.
         return _open_other_tiff(path, index)
-    if sizes and not (slide.sizes[0] == index.size and sizes <= set(slide.sizes)):
-        # The first picture is no scan, or levels lie in sub-files.
+    if sizes and not (_holds_once(slide, sizes, index.size) and _can_be_read(slide)):
         slide.close()
         return _open_other_tiff(path, index)
     slide.facts = _completed(slide.facts, index)
@@ -142,6 +141,27 @@ def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     return TiffTilesReader(path, name=JPEG_TILES, facts=facts, pages=pages, other=slide)
 
 
+def _holds_once(
+    slide: OpenSlideReader, sizes: set[tuple[int, int]], largest: tuple[int, int]
+) -> bool:
+    """Return whether OpenSlide starts with the slide and has each of its levels once.
+
+    If not, the first picture is no scan, levels lie in sub-files, or planes of a stack are taken
+    for levels.
+    """
+    found = slide.sizes
+    return found[0] == largest and all(found.count(size) == 1 for size in sizes)
+
+
+def _can_be_read(slide: OpenSlideReader) -> bool:
+    """Return whether OpenSlide reads a pixel: it opens what libtiff cannot convert to RGB."""
+    try:
+        slide.read_directly(0, Box(0, 0, 1, 1))
+    except SlideError:
+        return False
+    return True
+
+
 def _differing_level(
     path: Path, pages: Mapping[int, TiffPage], slide: OpenSlideReader
 ) -> int | None:
@@ -156,32 +176,34 @@ def _differing_level(
 
 
 def _without_other_pictures(path: Path, index: TiffIndex) -> TiffIndex:
-    """Leave out the levels of a plain TIFF or OME-TIFF that show something else.
+    """Leave out the levels of a TIFF that show something else, or were not written whole.
 
-    Scanners' own formats say what a level is; elsewhere an overview may have the slide's shape.
+    An overview may have the slide's shape. Of Aperio's levels OpenSlide makes the tiles that are
+    missing from the larger levels.
     """
-    if index.vendor == "Aperio" or len(index.pages) == 1:
-        return index
     facts = _facts(index)
     kept: list[int] = [0]
     left: list[str] = []
     with closing(_tiles_reader(path, index, facts)) as reader:
         for number, page in enumerate(index.pages[1:], start=1):
             fine = kept[-1]
-            is_copy = shows_the_same(
+            reason = ""
+            if index.vendor != "Aperio" and lacks_tiles(page, index.pages[fine]):
+                reason = "tiles of it were never written"
+            elif not shows_the_same(
                 page,
                 index.pages[fine],
                 read_coarse=partial(reader.read, number),
                 read_fine=partial(reader.read, fine),
-            )
-            if is_copy:
-                kept.append(number)
+            ):
+                reason = "the slide's shape, but not what it shows"
+            if reason:
+                left.append(f"picture of {page.width} x {page.height} px ({reason})")
             else:
-                left.append(f"picture of {page.width} x {page.height} px")
-    if left:
-        note = f"left out: {', '.join(left)} (the slide's shape, but not what it shows)"
-        index = replace(index, notes=(*index.notes, note))
-    return replace(index, pages=tuple(index.pages[number] for number in kept))
+                kept.append(number)
+    notes = (f"left out: {', '.join(left)}",) if left else ()
+    pages = tuple(index.pages[number] for number in kept)
+    return replace(index, pages=pages, notes=index.notes + notes)
 
 
 def _completed(facts: Facts, index: TiffIndex) -> Facts:

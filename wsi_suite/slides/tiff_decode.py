@@ -9,8 +9,9 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
-from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, PREDICTOR
 
+from wsi_suite.slides.jpeg2000 import has_own_colours
 from wsi_suite.slides.reader import Pixels, flatten
 from wsi_suite.slides.ycbcr import YCbCr, ycbcr_of
 
@@ -22,18 +23,30 @@ There is one item of bytes, or one for each sample of a picture whose samples li
 
 _JPEG_2000 = (
     COMPRESSION.JPEG2000,
+    COMPRESSION.JPEG_2000_LOSSY,
     COMPRESSION.APERIO_JP2000_YCBC,
     COMPRESSION.APERIO_JP2000_RGB,
 )
 _GIVES_RGB = (COMPRESSION.JPEG, COMPRESSION.WEBP)
 """Codecs that return RGB where the samples lie together, whatever they store."""
-_JPEG_HEAD_BYTES = 4096
+_PREDICTED = (
+    COMPRESSION.LZW,
+    COMPRESSION.DEFLATE,
+    COMPRESSION.ADOBE_DEFLATE,
+    COMPRESSION.LZMA,
+    COMPRESSION.ZSTD,
+)
+"""Compressions that know a predictor. Of others libtiff ignores the tag, and so do we."""
+_HEAD_BYTES = 2**16
 _APP0, _APP14, _START_OF_SCAN = 0xE0, 0xEE, 0xDA
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 
 
 def why_not_rgb(page: tifffile.TiffPage) -> str | None:
     """Return why a page cannot be read as 8-bit RGB, or ``None`` if it can."""
+    misshapen = _why_misshapen(page)
+    if misshapen is not None:
+        return misshapen
     if page.dtype != np.uint8 or page.bitspersample != 8:
         return (
             f"{page.bitspersample} bits per channel ({page.dtype}); expected an 8-bit RGB slide,"
@@ -57,11 +70,31 @@ def why_not_rgb(page: tifffile.TiffPage) -> str | None:
     return _why_not_decoded(page, is_ycbcr=photometric == PHOTOMETRIC.YCBCR)
 
 
+def _why_misshapen(page: tifffile.TiffPage) -> str | None:
+    """Return what of a page's sizes and of its list of tiles or strips makes no sense."""
+    sides = [page.imagewidth, page.imagelength]
+    sides += [page.tilewidth, page.tilelength] if page.is_tiled else [page.rowsperstrip]
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        return f"sizes of {', '.join(map(str, sides))} px; the file is damaged, copy it anew"
+    if page.planarconfig not in tuple(PLANARCONFIG):
+        return f"planar configuration {page.planarconfig}; expected 1 or 2, convert it first"
+    width, height = segment_size(page)
+    expected = -(-page.imagewidth // width) * -(-page.imagelength // height)
+    expected *= segments_per_tile(page)
+    found = min(len(page.dataoffsets), len(page.databytecounts))
+    if found < expected:
+        return f"{found} of {expected} tiles or strips listed; the file is damaged, copy it anew"
+    return None
+
+
 def _why_not_decoded(page: tifffile.TiffPage, *, is_ycbcr: bool) -> str | None:
     compression = getattr(page.compression, "name", page.compression)
     known = page.compression == COMPRESSION.NONE or page.compression in tifffile.TIFF.DECOMPRESSORS
     if not known or page.compression == COMPRESSION.OJPEG:
         return f"compression {compression}; expected one that can be read, convert it first"
+    if _predictor(page) not in (PREDICTOR.NONE, PREDICTOR.HORIZONTAL):
+        name = getattr(page.predictor, "name", page.predictor)
+        return f"predictor {name}; expected none or horizontal, convert it first"
     if not is_ycbcr:
         return None
     lacking = ""
@@ -73,7 +106,7 @@ def _why_not_decoded(page: tifffile.TiffPage, *, is_ycbcr: bool) -> str | None:
         lacking = "with coefficients that cannot be read"
     elif _subsampling(page) != (1, 1) and not _is_interleaved(page):
         lacking = "with subsampled channels that lie apart"
-    elif _subsampling(page) != (1, 1) and page.predictor != 1:
+    elif _subsampling(page) != (1, 1) and _predictor(page) != PREDICTOR.NONE:
         lacking = f"with subsampled channels and predictor {page.predictor}"
     elif page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS and not (
         page.compression in _JPEG_2000 or page.compression == COMPRESSION.JPEG
@@ -101,6 +134,11 @@ def segments_per_tile(page: tifffile.TiffPage) -> int:
     return 1 if _is_interleaved(page) else int(page.samplesperpixel)
 
 
+def is_misread_by_libtiff(page: tifffile.TiffPage) -> bool:
+    """Return whether libtiff confuses chroma of 4 x 4 blocks, in tiles that an edge cuts."""
+    return _is_ycbcr_coded(page) and _subsampling(page) == (4, 4)
+
+
 def contradicting_colours(page: tifffile.TiffPage) -> str | None:
     """Return what a page's JPEG data are marked as, where its tag says the other of RGB and YCbCr.
 
@@ -115,10 +153,7 @@ def contradicting_colours(page: tifffile.TiffPage) -> str | None:
 
 def _marked_colours(page: tifffile.TiffPage) -> str | None:
     """Return ``YCBCR`` or ``RGB`` as a JFIF or an Adobe marker of the first segment says."""
-    stored = zip(page.dataoffsets, page.databytecounts, strict=True)
-    offset = next((offset for offset, count in stored if count), 0)
-    page.parent.filehandle.seek(offset)
-    data, at = page.parent.filehandle.read(_JPEG_HEAD_BYTES), 2
+    data, at = _first_segment(page), 2
     while data[at : at + 1] == b"\xff" and len(data) > at + 15 and data[at + 1] != _START_OF_SCAN:
         if data[at + 1] == _APP0 and data[at + 4 : at + 9] == b"JFIF\0":
             return "YCBCR"
@@ -126,6 +161,15 @@ def _marked_colours(page: tifffile.TiffPage) -> str | None:
             return "YCBCR" if data[at + 15] == 1 else "RGB"
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def _first_segment(page: tifffile.TiffPage) -> bytes:
+    """Return the start of the first tile or strip that is stored."""
+    stored = zip(page.dataoffsets, page.databytecounts, strict=True)
+    offset = next((offset for offset, count in stored if count), 0)
+    page.parent.filehandle.seek(offset)
+    head: bytes = page.parent.filehandle.read(_HEAD_BYTES)
+    return head
 
 
 def decoder_of(page: tifffile.TiffPage) -> Decode:
@@ -177,6 +221,7 @@ def _decode(
 
 def _samples_reader(page: tifffile.TiffPage) -> Callable[[bytes, int], Pixels]:
     """Return what decodes one segment to ``(H, W, samples)``, without a change of colours."""
+    page.predictor = _predictor(page)
     if page.compression in _JPEG_2000:
         return lambda data, _: np.atleast_3d(imagecodecs.jpeg2k_decode(data))
     if _is_ycbcr_coded(page) and _subsampling(page) != (1, 1):
@@ -230,15 +275,29 @@ def _is_colour_jpeg(page: tifffile.TiffPage) -> bool:
     return is_jpeg and page.samplesperpixel == 3 and _is_interleaved(page)
 
 
+def _predictor(page: tifffile.TiffPage) -> int:
+    return page.predictor if page.compression in _PREDICTED else PREDICTOR.NONE
+
+
 def _is_ycbcr_coded(page: tifffile.TiffPage) -> bool:
     """Return whether what the codec returns is YCbCr."""
     if page.compression in _JPEG_2000:
-        if page.compression == COMPRESSION.JPEG2000:
-            return photometric_of(page) == PHOTOMETRIC.YCBCR
-        return page.compression == COMPRESSION.APERIO_JP2000_YCBC
+        return _is_ycbcr_jpeg_2000(page)
     if page.compression in _GIVES_RGB and _is_interleaved(page):
         return False
     return photometric_of(page) == PHOTOMETRIC.YCBCR
+
+
+def _is_ycbcr_jpeg_2000(page: tifffile.TiffPage) -> bool:
+    """Return whether JPEG 2000 tiles decode to YCbCr.
+
+    Code 33003 means YCbCr in files of Aperio's, whatever their photometric tag says. Bio-Formats
+    writes RGB with it. A picture that transforms its colours itself decodes to RGB.
+    """
+    if page.compression == COMPRESSION.APERIO_JP2000_RGB or has_own_colours(_first_segment(page)):
+        return False
+    is_aperio = page.parent.is_svs and page.compression == COMPRESSION.APERIO_JP2000_YCBC
+    return is_aperio or photometric_of(page) == PHOTOMETRIC.YCBCR
 
 
 def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from wsi_suite.slides.tiff_decode import (
     contradicting_colours,
     decoder_of,
     is_jpeg_decoder,
+    is_misread_by_libtiff,
     segment_size,
     segments_per_tile,
     why_not_rgb,
@@ -120,7 +121,8 @@ class TiffIndex:
         What of the file is left out or changed.
     as_libtiff
         Whether libtiff, and OpenSlide with it, makes the same RGB of the pixels: it takes an extra
-        sample of unknown meaning for transparency and turns the tiles by the orientation tag.
+        sample of unknown meaning for transparency, turns the tiles by the orientation tag, confuses
+        chroma of 4 x 4 blocks, and reads a tile without a place from the start of the file.
     """
 
     pages: tuple[TiffPage, ...]
@@ -157,6 +159,7 @@ def index_tiff(path: Path) -> TiffIndex:
             raise SlideError(f"{path}: {reason}")
         levels = pictures.levels if slide.is_tiled else ()
         pages = [slide, *(level.page for level in levels)]
+        _refuse_unwritten(slide, path)
         for page in pages:
             _refuse_truncated(page, path)
         return TiffIndex(
@@ -164,7 +167,7 @@ def index_tiff(path: Path) -> TiffIndex:
             vendor=_vendor(tif),
             mpp=tiff_mpp(tif, slide),
             notes=_notes(tif, pictures),
-            as_libtiff=_orientation(slide) == ORIENTATION.TOPLEFT and not _has_unknown(slide),
+            as_libtiff=all(map(_is_read_alike, pages)),
         )
 
 
@@ -181,6 +184,20 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
             f"{path}: not a TIFF that can be read ({reason}); the file is damaged or truncated,"
             " copy it anew"
         ) from None
+
+
+def _refuse_unwritten(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse a page whose pixels were never written.
+
+    A scanner may leave out tiles of glass, so that some may miss. No writer leaves out strips.
+    """
+    counts = _counts(page)
+    missing = counts.count(0)
+    if missing == len(counts) or (missing and not page.is_tiled):
+        kind = "tiles" if page.is_tiled else "strips"
+        raise SlideError(
+            f"{path}: {missing} of {len(counts)} {kind} were never written; write or copy it anew"
+        )
 
 
 def _refuse_truncated(page: tifffile.TiffPage, path: Path) -> None:
@@ -200,10 +217,16 @@ def _page(page: tifffile.TiffPage) -> TiffPage:
         is_tiled=page.is_tiled,
         compression=_COMPRESSIONS.get(compression, compression.name),
         offsets=tuple(page.dataoffsets),
-        counts=tuple(page.databytecounts),
+        counts=_counts(page),
         per_tile=segments_per_tile(page),
         decode=decoder_of(page),
     )
+
+
+def _counts(page: tifffile.TiffPage) -> tuple[int, ...]:
+    """Return the bytes of each tile or strip; 0 for one that has none, or no place in the file."""
+    stored = zip(page.dataoffsets, page.databytecounts, strict=True)
+    return tuple(count if offset else 0 for offset, count in stored)
 
 
 def _vendor(tif: tifffile.TiffFile) -> str:
@@ -235,6 +258,16 @@ def _notes(tif: tifffile.TiffFile, pictures: Pictures) -> tuple[str, ...]:
     if _ICC_TAG in slide.page.tags:
         notes.append("ICC profile not applied")
     return tuple(notes)
+
+
+def _is_read_alike(page: tifffile.TiffPage) -> bool:
+    """Return whether libtiff makes the same RGB of a page as :mod:`tiff_decode`."""
+    return (
+        _orientation(page) == ORIENTATION.TOPLEFT
+        and not _has_unknown(page)
+        and not is_misread_by_libtiff(page)
+        and _counts(page) == tuple(page.databytecounts)
+    )
 
 
 def _orientation(page: tifffile.TiffPage) -> int:

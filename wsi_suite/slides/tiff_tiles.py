@@ -73,23 +73,42 @@ class TiffTilesReader:
         index = row * page.columns + column
         parts = range(index, len(page.counts), len(page.counts) // page.per_tile)
         if any(page.counts[part] == 0 for part in parts):
-            return np.full((height, width, 3), self.facts.background, np.uint8)
+            return self._blank(page)
+        inside = Box(column * width, row * height, width, height).intersect(
+            Box(0, 0, page.width, page.height)
+        )
         try:
             data = [self._file.read(page.offsets[part], page.counts[part]) for part in parts]
             tile = page.decode(data, index)
+            _require_size(tile, tile=page.tile, inside=inside)
         except Exception as error:  # each codec has an error of its own
             kind = "tile" if page.is_tiled else "strip"
             raise SlideError(
                 f"{self._path}: {kind} {index} of the level of {page.width} x {page.height} px"
-                f" cannot be decoded ({error}); the file is damaged or truncated, copy it anew"
+                f" cannot be decoded as {page.compression} ({error}); the file is damaged or"
+                " unusual, copy it anew or convert it"
             ) from None
         if tile.shape == (height, width, 3):
             return tile
-        # Some writers cut the tiles at the right and lower edge instead of padding them.
-        whole = np.full((height, width, 3), self.facts.background, np.uint8)
-        rows, columns = min(height, tile.shape[0]), min(width, tile.shape[1])
-        whole[:rows, :columns] = tile[:rows, :columns]
+        whole = self._blank(page)
+        whole[: tile.shape[0], : tile.shape[1]] = tile
         return whole
+
+    def _blank(self, page: TiffPage) -> Pixels:
+        width, height = page.tile
+        return np.full((height, width, 3), self.facts.background, np.uint8)
+
+
+def _require_size(pixels: Pixels, *, tile: tuple[int, int], inside: Box) -> None:
+    """Raise ValueError for a tile that is larger than stated, or does not cover the level.
+
+    Some writers cut the tiles at the right and lower edge instead of padding them.
+    """
+    height, width, samples = pixels.shape
+    if samples != 3:
+        raise ValueError(f"it holds {samples} samples")
+    if not (inside.width <= width <= tile[0] and inside.height <= height <= tile[1]):
+        raise ValueError(f"it holds {width} x {height} px, not {tile[0]} x {tile[1]}")
 
 
 class _PositionedFile:

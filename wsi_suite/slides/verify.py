@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 import cv2
 import numpy as np
@@ -81,6 +82,32 @@ def shows_the_same(coarse: TiffPage, fine: TiffPage, *, read_coarse: Read, read_
         if np.abs(difference).max() > limit:
             return False
     return True
+
+
+def lacks_tiles(coarse: TiffPage, fine: TiffPage) -> bool:
+    """Return whether a level misses a tile where a finer one has tiles.
+
+    A scanner leaves out a tile of glass at all levels, so that such a level was not written whole.
+
+    Parameters
+    ----------
+    coarse, fine
+        The levels.
+    """
+    has_fine = np.array(fine.counts[: fine.rows * fine.columns]).reshape(fine.rows, -1) > 0
+    missing = np.array(coarse.counts[: coarse.rows * coarse.columns]) == 0
+    factors = fine.width / coarse.width, fine.height / coarse.height
+    for row, column in np.argwhere(missing.reshape(coarse.rows, -1)):
+        across, down = (
+            # Tiles of the finer level wholly below this one.
+            slice(ceil(at * side * factor / finer), int((at + 1) * side * factor / finer))
+            for at, side, factor, finer in zip(
+                (column, row), coarse.tile, factors, fine.tile, strict=True
+            )
+        )
+        if has_fine[down, across].any():
+            return True
+    return False
 
 
 def _patches(page: TiffPage, side: int) -> list[Box]:
