@@ -38,7 +38,7 @@ ui.run {
     if (!objects)
         throw new IllegalStateException("This image has neither annotations nor nuclei of wsi-suite.")
     def file = new File(written, slide.getName().replaceFirst(/(?<=.)\.[^.]*$/, "") + ".geojson")
-    if (file.exists() && !ui.ask("${file} is there already. Replace it?", true))
+    if (file.exists() && !ui.ask("${file} is there already. Replace it?", true, false))
         return
     def partial = new File(file.getPath() + ".partial")
     try {

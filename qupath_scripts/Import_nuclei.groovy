@@ -23,8 +23,8 @@ def discardCorrections = false
 def script = binding.variables["qupath.script.file"]
 def folder = script ? new File(script).getParentFile()
     : new File(PathPrefs.userPathProperty().get() ?: "", "scripts/WSI Suite")
-def (Ui, Slide, Nuclei, GeoJson) = evaluate(new File(folder, "Libraries.gvy"))
-    .call("Ui", "Slide", "Nuclei", "GeoJson")
+def (Ui, Slide, Nuclei, GeoJson, Thresholds) = evaluate(new File(folder, "Libraries.gvy"))
+    .call("Ui", "Slide", "Nuclei", "GeoJson", "Thresholds")
 
 def imageData = getCurrentImageData()
 def isShown = getQuPath() != null && getQuPath().getImageData() == imageData
@@ -35,6 +35,13 @@ ui.run {
     def results = resultsFolder ? [new File(resultsFolder)]
         : [getProject() ? new File(buildFilePath(PROJECT_BASE_DIR, "results")) : null,
            new File(slide.getParent(), "results")].findAll()
+    if (ui.interactive && !resultsFolder && !Slide.resultFolders(slide, results)) {
+        def chosen = ui.ask("No results of ${slide.getName()} in ${results.join(' or ')}. Choose their folder now?",
+            false, true) ? ui.chooseFolder(slide.getParentFile()) : null
+        if (chosen == null)
+            return
+        results = [chosen]
+    }
     def files = Slide.nucleiFiles(slide, results)
     def counts = ui.withProgress("Importing nuclei of ${slide.getName()}") { progress ->
         def nuclei = [], colours = [:]
@@ -48,7 +55,9 @@ ui.run {
         Ui.offerClasses(getQuPath(), getProject(), colours)
         Nuclei.place(imageData, nuclei, null, discardCorrections)
     }
+    // As QuPath counts: with corrections and whatever else has such a class.
+    def scores = Thresholds.tallies(getDetectionObjects()).collect { "\n${it.key}: ${Thresholds.inWords(it.value)}" }
     def kept = ["changed", "deleted", "added"].findAll { counts[it] }.collect { "${counts[it]} ${it}" }
     ui.say("Imported ${counts.placed} nuclei from ${files.join(', ')}." +
-        (kept ? " Corrections kept: ${kept.join(', ')}." : ""))
+        (kept ? " Corrections kept: ${kept.join(', ')}." : "") + scores.join(""))
 }

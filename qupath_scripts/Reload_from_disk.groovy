@@ -46,5 +46,5 @@ ui.run {
         saved.getServer().close()
     }
     def count = imageData.getHierarchy().getDetectionObjects().size()
-    println "Reloaded ${entry.getImageName()}: ${count} detections"
+    ui.remark("Reloaded ${entry.getImageName()}: ${count} detections")
 }

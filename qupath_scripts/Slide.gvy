@@ -169,29 +169,43 @@ class Slide {
         files.findAll().collect { File file -> file.getParent() }.toSet().sort()
     }
 
-    /** Return the GeoJSON files of a slide below the first folders, in the order of their names. */
-    static List<File> nucleiFiles(File slide, Collection<File> results) {
+    /** Return the folders with results of a slide: those among the given ones, or in them. */
+    static List<File> resultFolders(File slide, Collection<File> results) {
         def stem = slide.getName().replaceFirst(/(?<=.)\.[^.]*$/, "")
         // <stem>-<6 hexadecimal digits> is used where two slides of one name went to the same folder.
         def ofSlide = ~("\\Q" + stem + "\\E(-[0-9a-f]{6})?")
         List<File> folders = []
-        for (File folder : results)
-            folders.addAll((folder.listFiles() ?: new File[0]).findAll { File it ->
+        for (File folder : results) {
+            def isItself = ofSlide.matcher(folder.getName()).matches() && filesIn(folder)
+            def among = isItself ? [folder] : (folder.listFiles() ?: new File[0]) as List<File>
+            folders.addAll(among.findAll { File it ->
                 it.isDirectory() && ofSlide.matcher(it.getName()).matches()
             })
+        }
+        folders
+    }
+
+    /** Return the GeoJSON files of a slide's results, in the order of their names. */
+    static List<File> nucleiFiles(File slide, Collection<File> results) {
+        def folders = resultFolders(slide, results)
         if (folders.isEmpty())
             throw new IllegalStateException("No results of ${slide.getName()} in " +
-                "${results.join(' or ')}: set resultsFolder at the top of this script to the folder " +
-                "given to --out.")
+                "${results.join(' or ')}: expected the folder that wsi-suite wrote results to " +
+                "(resultsFolder at the top of this script).")
         if (folders.size() > 1)
             throw new IllegalStateException("Several results of ${slide.getName()}: " +
                 "${folders.join(', ')}. Leave one of them there, and run the script again.")
-        def files = (folders[0].listFiles() ?: new File[0]).findAll { File it ->
-            it.getName() ==~ /nuclei.*\.geojson/
-        }
+        def files = filesIn(folders[0])
         if (files.isEmpty())
             throw new IllegalStateException("No nuclei*.geojson in ${folders[0]}: wsi-suite has not " +
                 "finished this slide; run it again.")
+        files
+    }
+
+    private static List<File> filesIn(File folder) {
+        def files = (folder.listFiles() ?: new File[0]).findAll { File it ->
+            it.getName() ==~ /nuclei.*\.geojson/
+        }
         files.sort { File it -> it.getName() }
     }
 }

@@ -13,6 +13,7 @@ import javafx.scene.control.Label
 import javafx.scene.control.ProgressBar
 import javafx.scene.layout.Region
 import javafx.scene.layout.VBox
+import javafx.stage.DirectoryChooser
 import javafx.stage.Stage
 import org.slf4j.LoggerFactory
 import qupath.lib.projects.Project
@@ -58,7 +59,7 @@ class Ui {
         try {
             work.call()
         } catch (CancellationException ignored) {
-            dialogs.showInfoNotification(title, "Cancelled. Nothing was changed.")
+            remark("Cancelled. Nothing was changed.")
         } catch (IllegalStateException problem) {
             log.warn("{}: {}", title, problem.getMessage())
             show(Alert.AlertType.ERROR, problem.getMessage())
@@ -74,6 +75,23 @@ class Ui {
         println(text)
         if (interactive)
             show(Alert.AlertType.INFORMATION, text)
+    }
+
+    /** Tell what needs no answer: shown for some seconds. */
+    void remark(String text) {
+        println(text)
+        if (interactive)
+            dialogs.showInfoNotification(title, text)
+    }
+
+    /** Return the folder that the user chooses; null: none. */
+    File chooseFolder(File start) {
+        onScreen {
+            def chooser = new DirectoryChooser()
+            chooser.setTitle(title)
+            chooser.setInitialDirectory(start)
+            chooser.showDialog(qupath.getStage())
+        }
     }
 
     /**

@@ -227,6 +227,26 @@ def test_a_selection_without_an_area_never_means_all_tissue(groovy, kinds, name,
         groovy(REGIONS, kinds=kinds, name=name)
 
 
+FILES = """
+    Slide.nucleiFiles(new File(slide), folders.collect { new File(it) })*.getPath()
+        .collect { it.replace("\\\\", "/") }
+"""
+
+
+@pytest.mark.parametrize("folder", ["results", "results/a.b", "other"])
+def test_results_of_a_slide_are_found_in_a_folder_or_are_it(groovy, tmp_path, folder):
+    for name in ("a.b", "a", "a.b-12345"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+    written = tmp_path / "results" / "a.b" / "nuclei.geojson"
+    written.touch()
+    folders = [str(tmp_path / folder)]
+    if folder == "other":
+        with pytest.raises(GroovyError, match=r"No results of a\.b\.svs in .*other"):
+            groovy(FILES, slide="/slides/a.b.svs", folders=folders)
+    else:
+        assert groovy(FILES, slide="/slides/a.b.svs", folders=folders) == [written.as_posix()]
+
+
 # ---- Classes -------------------------------------------------------------------------------------
 
 CLASSES = """
