@@ -97,6 +97,7 @@ def submit = { service, request ->
 
 ui.run {
     def slide = Slide.file(imageData)
+    def stains = Slide.stains(imageData)  // before anything is asked: other types are refused
     def (annotations, where) = Slide.regions(annotationClass ? getAnnotationObjects() : getSelectedObjects(),
         annotationClass)
     if (ui.interactive && !annotationClass) {
@@ -120,7 +121,7 @@ ui.run {
         min_score: null,
         thresholds_od: thresholds ?: null,
         marker: marker ?: null,
-        stains: Slide.stains(imageData),
+        stains: stains,
         whole_slide: wholeSlide,
         shape: shape,
     ]

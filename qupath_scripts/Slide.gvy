@@ -89,7 +89,7 @@ class Slide {
         def stains = imageData.getColorDeconvolutionStains()
         if (stains == null || !stains.isH_DAB())
             throw new IllegalStateException("The type of this image is '${type}', so DAB cannot be " +
-                "measured: set it to Brightfield (H-DAB) in the Image tab.")
+                "measured: if DAB is its stain, set the type to Brightfield (H-DAB) in the Image tab.")
         [
             hematoxylin: stains.getStain(1).getArray() as List<Double>,
             dab: stains.getStain(2).getArray() as List<Double>,
