@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,7 +22,9 @@ from runs import Bench, files_of, results_of
 from wsi_suite import cluster, plan, scheduling
 from wsi_suite.batch import Outcome, run_slide
 from wsi_suite.errors import (
+    BusyError,
     ConfigError,
+    DiskError,
     InputError,
     ModelError,
     OutputError,
@@ -30,6 +34,7 @@ from wsi_suite.errors import (
     WorkerError,
     WsiSuiteError,
 )
+from wsi_suite.run_folder import lock_folder, unlock_folder
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(300)]
 
@@ -187,6 +192,101 @@ def test_exception_in_a_region_fails_that_slide_alone(
     ]
 
 
+def test_failed_slide_stays_locked_while_its_other_regions_are_written(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two regions are with the worker at once: one fails, the other goes on writing."""
+    process, heard, tried = cluster.process_region, Heard(), []
+    second_began = Event()
+    folder = tmp_path / bench.slide.stem
+
+    def process_region(job: Any, region: Any, **named: Any) -> Any:
+        if (region.row, region.col) == (0, 0):
+            assert second_began.wait(60)
+            raise ZeroDivisionError("a bug")
+        second_began.set()
+        assert heard.over.wait(60)
+        with pytest.raises(BusyError, match="another process is at work in it"):
+            lock_folder(folder)
+        tried.append(region)
+        return process(job, region, **named)
+
+    monkeypatch.setattr(cluster, "process_region", process_region)
+    (outcome,) = bench.run(tmp_path, progress=heard)
+    assert "a bug" in str(outcome.error)
+    assert tried
+    unlock_folder(folder, lock_folder(folder))
+
+
+def test_regions_are_recorded_while_the_next_slide_is_surveyed(
+    bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, heard = scheduling.prepare_run, Heard()
+
+    def slow(request: Any) -> Any:
+        if request.slide == several["last"]:
+            assert heard.over.wait(60), "the first slide waits for the survey of the second"
+        return prepare(request)
+
+    monkeypatch.setattr(scheduling, "prepare_run", slow)
+    slides = [several["good"], several["last"]]
+    outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides, progress=heard)
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+
+
+def test_full_disk_ends_the_batch_and_names_file_and_slide(
+    bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, out = Heard(), tmp_path / "out"
+    slides = [several["good"], several["last"]]
+    replace, prepare = Path.replace, scheduling.prepare_run
+
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".parquet":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    def late(request: Any) -> Any:
+        assert request.slide == several["good"] or heard.over.wait(60)
+        return prepare(request)
+
+    monkeypatch.setattr(scheduling, "prepare_run", late)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        first, second = bench.run(out, "tiles.keep=false", slides=slides, progress=heard)
+    assert type(first.error) is type(second.error) is DiskError
+    record = out / "good" / "regions.partial" / "0000-0000.parquet"
+    assert str(first.error).startswith(f"good.tif: {record}: cannot be written (No space left on")
+    assert "no other slide is begun, the same command goes on" in str(first.error)
+    assert str(second.error).startswith("last.tif: stopped, as the disk cannot be written")
+    assert [outcome.state for outcome in bench.run(out, "tiles.keep=false", slides=slides)] == [
+        "done",
+        "done",
+    ]
+
+
+def test_outcomes_are_kept_if_the_table_cannot_be_replaced(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where Excel has it open."""
+    (tmp_path / "summary.csv").write_text("open in Excel")
+    replace, heard = Path.replace, Heard()
+
+    def replaced(self: Path, target: Path) -> Path:
+        if Path(target).name == "summary.csv":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    (outcome,) = bench.run(tmp_path, "tiles.keep=false", progress=heard)
+    assert outcome.state == "done"
+    (complaint,) = heard.complaints
+    assert "summary.csv: cannot be written (Permission denied); close the program" in complaint
+    assert complaint.endswith("its lines are in summary-2.csv")
+    assert (tmp_path / "summary.csv").read_text() == "open in Excel"
+    assert bench.slide.name in (tmp_path / "summary-2.csv").read_text("utf-8")
+
+
 def test_failure_at_the_end_loses_nothing(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +328,7 @@ class Heard:
         self.pixels: dict[str, list[int]] = {}
         self.ended: list[Outcome] = []
         self.complaints: list[str] = []
+        self.over = Event()
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
         self.pixels[key] = [pixels, done]
@@ -237,6 +338,7 @@ class Heard:
 
     def finish(self, outcome: Outcome) -> None:
         self.ended.append(outcome)
+        self.over.set()
 
     def complain(self, error: WsiSuiteError) -> None:
         self.complaints.append(str(error))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from wsi_suite import files
-from wsi_suite.errors import DiskError, OutputError
-from wsi_suite.files import file_names, output_error, remove_leftovers, whole_file
+from wsi_suite.errors import BusyError, DiskError, OutputError
+from wsi_suite.files import file_names, output_error, remove_leftovers, take_lock, whole_file
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,8 @@ def test_content_is_on_the_disk_before_it_gets_its_name(
         (errno.EDQUOT, DiskError, r"quota exceeded\); free or choose another disk with --out"),
         (errno.EACCES, OutputError, r"Permission denied\); close the program that has it open, or"),
         (errno.ENAMETOOLONG, OutputError, r"File name too long\); choose a shorter --out"),
+        (errno.EISDIR, OutputError, r"Is a directory\); something else has its name, rename"),
+        (errno.ENOENT, OutputError, r"directory\); its folder was removed or renamed, run again"),
         (errno.EIO, OutputError, r"error\); free or choose another disk with --out"),
     ],
 )
@@ -167,3 +169,31 @@ def test_who_lost_the_staging_folder_can_no_longer_write(tmp_path: Path) -> None
     with pytest.raises(OutputError):
         write_late(tmp_path / "a", staging)
     assert (tmp_path / "a").read_text() == "content"
+
+
+def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "lock", wait_s=0, busy="busy")
+    with pytest.raises(BusyError, match=r"^busy$"):
+        take_lock(tmp_path / "lock", wait_s=0, busy="busy")
+    lock.release()
+    take_lock(tmp_path / "lock", wait_s=0, busy="busy").release()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has locks on all disks")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As some network disks are: a file stands for the lock, and says whose it is."""
+    import fcntl
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    lock = take_lock(tmp_path / "lock", wait_s=0, busy="busy")
+    for _ in range(2):  # a try leaves the lock as it is
+        with pytest.raises(BusyError, match=r"busy \(or remove .*lock\.held, if that process was"):
+            take_lock(tmp_path / "lock", wait_s=0, busy="busy")
+    lock.release()
+    assert not list(tmp_path.iterdir())
+    take_lock(tmp_path / "lock", wait_s=0, busy="busy").release()

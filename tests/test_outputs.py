@@ -56,6 +56,41 @@ def test_table_has_a_line_for_failures_without_a_folder(tmp_path: Path) -> None:
     assert lines[1:] == ["a.svs,a,tiled" + 9 * ",", "b.svs,,failed" + 8 * "," + ",b.svs: broken"]
 
 
+def test_table_keeps_what_other_processes_wrote(tmp_path: Path) -> None:
+    """As those of an array job do, each with a slide of its own."""
+    from wsi_suite.errors import SlideError
+
+    def failed(name: str, folder: str | None) -> Outcome:
+        error = SlideError(f'{name}: broken, "really"')
+        return Outcome(Path(name), folder and tmp_path / folder, "failed", error=error)
+
+    def slides() -> list[tuple[str, str]]:
+        with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+            return [(row["slide"], row["state"]) for row in csv.DictReader(file)]
+
+    write_table(tmp_path, [failed("a.svs", None)])
+    write_table(tmp_path, [failed("b.svs", "b")])
+    write_table(tmp_path, [failed("c.svs", "c"), failed("d.svs", None)])
+    assert slides() == [(f"{name}.svs", "failed") for name in "abcd"]
+    write_table(tmp_path, [Outcome(Path(f"{name}.svs"), tmp_path / name, "done") for name in "ac"])
+    assert slides() == [
+        ("a.svs", "done"), ("b.svs", "failed"), ("c.svs", "done"), ("d.svs", "failed"),
+    ]  # fmt: skip
+    (tmp_path / "summary.csv").write_bytes(b"edited;by;others\n\xff;2\n")
+    write_table(tmp_path, [failed("a.svs", None)])
+    assert slides() == [("a.svs", "failed")]
+
+
+def test_table_has_the_result_of_the_process_that_was_at_work(bench: Bench, tmp_path: Path) -> None:
+    from wsi_suite.errors import BusyError
+
+    done = bench.run_one(tmp_path, "tiles.keep=false")
+    before = (tmp_path / "summary.csv").read_bytes()
+    busy = Outcome(done.slide, done.folder, "failed", error=BusyError("another process"))
+    write_table(tmp_path, [busy])
+    assert (tmp_path / "summary.csv").read_bytes() == before
+
+
 def test_picture_is_drawn_from_the_slide_and_from_tiles(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     sizes = []

@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from wsi_suite.errors import OutputConflictError, OutputError
+from wsi_suite.errors import BusyError, OutputConflictError, OutputError
 from wsi_suite.run_folder import (
     Fingerprint,
     check_settings,
@@ -22,6 +23,7 @@ from wsi_suite.run_folder import (
     lock_folder,
     read_run,
     result_folders,
+    unlock_folder,
     write_run,
 )
 from wsi_suite.slides.identity import SlideIdentity
@@ -228,3 +230,38 @@ def test_lock_is_exclusive_and_dies_with_its_process(tmp_path: Path) -> None:
 
 def test_versions_are_known() -> None:
     assert {"wsi-suite", "torch", "numpy"} <= library_versions().keys()
+
+
+def test_unlocking_leaves_what_another_process_began(tmp_path: Path) -> None:
+    lock = lock_folder(tmp_path)
+    record = tmp_path / "regions.partial" / "0000-0000.parquet"
+    record.touch()
+    unlock_folder(tmp_path, lock)
+    assert record.exists()
+    record.unlink()
+    unlock_folder(tmp_path, lock_folder(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_two_hold_a_folder_while_others_come_and_go(tmp_path: Path) -> None:
+    """Each removes the folder of its lock at its end, which the next one makes anew."""
+    holders: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> int:
+        held = 0
+        for _ in range(60):
+            try:
+                lock = lock_folder(tmp_path)
+            except BusyError:
+                continue
+            held += 1
+            holders.append(number)
+            most.append(len(holders))
+            holders.remove(number)
+            unlock_folder(tmp_path, lock)
+        return held
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(work, range(4))) > 0
+    assert max(most) == 1

@@ -4,7 +4,9 @@
 
     WsiSuiteError              exit code 1: something failed while working
     ├── OutputError            an output folder, a disk, a store
-    │   └── DiskError          the disk is full or read-only, for all outputs alike
+    │   ├── DiskError          the disk is full or read-only, for all outputs alike
+    │   └── OutputConflictError  exit code 2: an output is there already, from something else
+    │       └── BusyError      another process is at work in it
     ├── WorkerError            a Dask worker or the scheduler
     └── InputError             exit code 2: what the user gave cannot be used
         ├── ConfigError        a setting, an option, a configuration file
@@ -42,6 +44,10 @@ class OutputConflictError(OutputError):
     """An output exists and was made from another slide or with other settings."""
 
     exit_code = 2
+
+
+class BusyError(OutputConflictError):
+    """Another process is at work in an output."""
 
 
 class WorkerError(WsiSuiteError):

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from wsi_suite.errors import DiskError, OutputError
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from wsi_suite.errors import BusyError, DiskError, OutputError
 
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written."""
@@ -22,6 +24,9 @@ _TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.partial")
 _NAME_LENGTH = 40  # characters of a name in that of its temporary file; systems take 255 bytes
 _DISK = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _DENIED = (errno.EACCES, errno.EPERM)
+_GONE = (errno.ENOENT, errno.ESTALE)
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 # On Windows a scanner or a preview may hold a file for a moment; elsewhere a refusal is final.
 _PAUSES_S = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
@@ -101,9 +106,59 @@ def is_disk_full(error: OSError) -> bool:
 def _remedy(number: int | None) -> str:
     if number in _DENIED:
         return "close the program that has it open, or choose another folder with --out"
+    if number in _IN_THE_WAY:
+        return "something else has its name, rename that or choose another folder with --out"
+    if number in _GONE:
+        return "its folder was removed or renamed, run again"
     if number == errno.ENAMETOOLONG:
         return "choose a shorter --out"
     return "free or choose another disk with --out"
+
+
+def take_lock(path: Path, *, wait_s: float, busy: str) -> BaseFileLock:
+    """Take a lock that the system releases when this process ends, however it ends.
+
+    Some network disks have no such locks. There the file ``<path>.held`` stands for one. If its
+    process is killed, it is removed by the next one on the same machine, else by the user.
+
+    Parameters
+    ----------
+    path
+        File of the lock, in a folder that exists. Releasing the lock removes it.
+    wait_s
+        How long to wait for another process, in seconds.
+    busy
+        What to tell the user if another process keeps the lock.
+
+    Raises
+    ------
+    BusyError
+        Another process holds the lock.
+    OSError
+        The file cannot be made.
+    """
+    lock = FileLock(path, timeout=wait_s, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(busy) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        with suppress(OSError):
+            path.unlink()
+    else:
+        if not isinstance(lock, SoftFileLock):
+            return lock
+        # The library's own stand-in has the path of the lock, where the next process truncates it.
+        lock.release()
+    held = path.with_name(f"{path.name}.held")
+    soft_lock = SoftFileLock(held, timeout=wait_s, thread_local=False)
+    try:
+        soft_lock.acquire()
+    except Timeout:
+        raise BusyError(f"{busy} (or remove {held}, if that process was killed)") from None
+    return soft_lock
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0) -> None:

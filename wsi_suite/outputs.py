@@ -157,6 +157,16 @@ def write_summary_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise OutputError(f"{error}; this time its lines are in {beside.name}") from error
 
 
+def read_summary_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of ours; none if it is missing, or was changed beyond reading."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [row for row in rows if row.keys() == set(SUMMARY_COLUMNS) and None not in row.values()]
+
+
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with whole_file(path) as written, written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")

@@ -18,7 +18,7 @@ from filelock import BaseFileLock
 
 from wsi_suite.analysis import fingerprint_of, plan_analysis, provenance_of
 from wsi_suite.engine import SlideJob
-from wsi_suite.errors import InputError, OutputConflictError, OutputError
+from wsi_suite.errors import BusyError, InputError, OutputError
 from wsi_suite.files import remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outputs import Results, write_results
@@ -274,7 +274,7 @@ def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> Sl
     run = replace(run, lock=lock_folder(folder))
     try:
         if read_run(folder) != found:
-            raise OutputConflictError(
+            raise BusyError(
                 f"{folder}: another process has worked in it in the meantime; run again"
             )
         remove_leftovers(folder)

@@ -18,10 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock
 
-from wsi_suite.errors import OutputConflictError, OutputError
-from wsi_suite.files import is_leftover, name_key, portable_name, whole_file
+from wsi_suite.errors import BusyError, OutputConflictError, OutputError
+from wsi_suite.files import is_leftover, name_key, portable_name, take_lock, whole_file
 from wsi_suite.slides.dicom import may_be_dicom
 from wsi_suite.slides.identity import SlideIdentity, slide_stem
 from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
@@ -38,7 +38,7 @@ OVERVIEW_NAME = "overview.png"
 DISCARDED = "discarded"
 """State of a folder whose results are being thrown away: nothing in it may be used."""
 
-_LOCK_NAME = "lock"
+_LOCK_NAMES = ("lock", "lock.held")
 _TRIES = 10  # to lock a folder that others unlock at the same time
 
 _OUR_NAMES = re.compile(r"summary.*\.csv.*")
@@ -177,46 +177,32 @@ def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
         )
 
 
-def lock_folder(folder: Path) -> FileLock:
-    """Make sure that nobody else works in a folder; the system takes the lock off the dead.
+def lock_folder(folder: Path) -> BaseFileLock:
+    """Keep other processes from working in a folder until this one unlocks it or ends.
 
     Raises
     ------
-    OutputConflictError
-        Another process does.
+    BusyError
+        Another process works there.
     OutputError
         The folder cannot be written.
     """
     records = folder / RECORDS_NAME
-    lock = FileLock(records / _LOCK_NAME, blocking=False, thread_local=False)
+    busy = f"{folder}: another process is at work in it; wait for it or give another --out"
     with writing(folder):
         for _ in range(_TRIES):
-            records.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise OutputConflictError(_at_work(folder, lock)) from None
-            except FileNotFoundError:  # who ended just now has taken the empty folder away
-                continue
-            return lock
-    raise OutputConflictError(_at_work(folder, lock))
+            # Another process that ends removes the empty folder, maybe at this moment.
+            with suppress(FileNotFoundError, FileExistsError):
+                records.mkdir(parents=True, exist_ok=True)
+                return take_lock(records / _LOCK_NAMES[0], wait_s=0, busy=busy)
+    raise BusyError(busy)
 
 
 def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
-    """Let others work in a folder; what they have begun is left alone.
-
-    The lock's file is removed by its library while the lock is still held, and never by us.
-    """
-    lock.release()
+    """Let other processes work in a folder; what they have begun is left alone."""
+    lock.release()  # which removes its file while it is still held
     with suppress(OSError):  # it is not empty: there are records, or another process is at work
         (folder / RECORDS_NAME).rmdir()
-
-
-def _at_work(folder: Path, lock: BaseFileLock) -> str:
-    line = f"{folder}: another process is at work in it; wait for it or give another --out"
-    if isinstance(lock, SoftFileLock):  # the disk knows no locks: a file stands for one
-        line += f" (or remove {lock.lock_file}, if that process was killed)"
-    return line
 
 
 def discard_results(folder: Path, *, keep_tiles: bool) -> None:
@@ -243,7 +229,7 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     write_run(folder, {**run, "state": DISCARDED})
     files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
     files += geojson_parts(folder / NUCLEI_NAME)
-    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name != _LOCK_NAME]
+    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
     with writing(folder):
         if not keep_tiles:
             files.append(folder / SLIDE_FILE)

@@ -61,8 +61,8 @@ class Batch:
         Is told what happens.
     outcomes
         How slides ended, by their file.
-    full_disk
-        The error after which no other slide is begun; ``None`` while the disk can be written.
+    disk_full
+        Whether the disk cannot be written, so that no other slide is begun.
     """
 
     cluster: Cluster
@@ -70,7 +70,7 @@ class Batch:
     locks: ExitStack
     progress: Progress
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
-    full_disk: DiskError | None = None
+    disk_full: bool = False
 
     def end(self, outcome: Outcome, *, told: bool = False) -> None:
         """Note how a slide ended, and tell it unless it was told already."""
@@ -135,8 +135,8 @@ class _Window:
         """Send a region to a worker, unless its slide has failed in the meantime."""
         if item.slide.failed:
             return
-        if self._batch.full_disk is not None:
-            _fail(self._batch, item.slide, self._batch.full_disk)
+        if self._batch.disk_full:
+            _fail(self._batch, item.slide, _given_up(item.slide.run.request, "stopped"))
             return
         key = str(item.slide.run.request.slide)
         try:
@@ -203,8 +203,9 @@ def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterato
         if isinstance(request, Refused):
             batch.end(Outcome(request.slide, request.folder, "failed", error=request.error))
             continue
-        if batch.full_disk is not None:
-            _end_failed(batch, request, batch.full_disk, run=None)
+        if batch.disk_full:  # which has been told
+            error = _given_up(request, "not begun")
+            batch.end(Outcome(request.slide, request.folder, "failed", error=error), told=True)
             continue
         run = None
         try:
@@ -294,15 +295,22 @@ def _release(slide: _ActiveSlide) -> None:
 
 def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
     told = _told(error, request)
-    already = batch.full_disk is not None and isinstance(told, DiskError)
     # Folders that are given one by one may be on different disks.
-    if isinstance(told, DiskError) and request.stage != "detect" and not already:
-        batch.full_disk = told = DiskError(
+    if isinstance(told, DiskError) and request.stage != "detect" and not batch.disk_full:
+        batch.disk_full = True
+        told = DiskError(
             f"{told}; no other slide is begun, the same command goes on once it can be written"
         )
     if run is not None:
         fail_run(run, str(told))
-    batch.end(Outcome(request.slide, request.folder, "failed", error=told), told=already)
+    batch.end(Outcome(request.slide, request.folder, "failed", error=told))
+
+
+def _given_up(request: Request, how: str) -> DiskError:
+    return DiskError(
+        f"{request.slide.name}: {how}, as the disk cannot be written; the same command goes on "
+        "once it can be"
+    )
 
 
 def _deadly(request: Request) -> WorkerError:
@@ -317,7 +325,7 @@ def _told(error: Exception, request: Request) -> WsiSuiteError:
     log.debug("%s failed", request.slide, exc_info=error)
     if isinstance(error, OSError) and is_disk_full(error):  # which a library has met
         error = output_error(Path(error.filename or request.folder), error)
-    if isinstance(error, OutputError) and type(error) is not OutputConflictError:
+    if isinstance(error, OutputError) and not isinstance(error, OutputConflictError):
         named = request.slide.name in str(error)
         return error if named else type(error)(f"{request.slide.name}: {error}")
     if isinstance(error, WsiSuiteError):

@@ -164,13 +164,17 @@ def _write_table(out: Path, outcomes: Sequence[Outcome]) -> list[WsiSuiteError]:
     """Write ``summary.csv`` and return what kept it from being written, told."""
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outputs import write_summary_csv
+    from wsi_suite.outcome import write_table
     from wsi_suite.slides.store_layout import writing
 
     try:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        write_summary_csv(out / "summary.csv", [outcome.row() for outcome in outcomes])
+        scored = [
+            replace(outcome, folder=_scores_folder(out, outcome)) if outcome.summary else outcome
+            for outcome in outcomes
+        ]
+        write_table(out, scored)
     except WsiSuiteError as error:
         show_error(error)
         return [error]
