@@ -100,6 +100,28 @@ def test_a_format_version_may_be_a_number(value: str) -> None:
     assert settings.tiles.ome_zarr_version == value.strip("'\"")
 
 
+def test_a_file_of_any_editor_is_read(tmp_path: Path) -> None:
+    """With the mark of Windows editors, their line ends, anchors and merged sections."""
+    file = tmp_path / "mine.yaml"
+    text = "\ufeffmeasure: &base\n  disc_radius_um: 1.5\ntissue:\n  mpp: '4'\n  exclude_pen: off\n"
+    file.write_bytes(text.replace("\n", "\r\n").encode())
+    settings = load_settings(file)
+    assert settings.measure.disc_radius_um == 1.5
+    assert (settings.tissue.mpp, settings.tissue.exclude_pen) == (4, False)
+    merged = (
+        "{stain: {dab: &a [0.1, 0.2, 0.3], hematoxylin: *a}, score: {<<: {marker: ER}, marker: PR}}"
+    )
+    file.write_text(merged)
+    settings = load_settings(file)
+    assert settings.stain.hematoxylin == (0.1, 0.2, 0.3)
+    assert settings.score.marker == "PR"
+
+
+@pytest.mark.parametrize("name", ["0374", "386_456", "12:30", "2024-01-01", "0b11", "1_0.5"])
+def test_names_made_of_digits_stay_as_they_are(name: str) -> None:
+    assert load_settings(overrides=[f"detect.model={name}"]).detect.model == name
+
+
 def test_numbers_become_text_where_text_is_meant() -> None:
     split = parse_settings(SplitSettings, {"test_runs": [386, "1574-1595"]})
     assert split.test_runs == ("386", "1574-1595")
@@ -128,6 +150,15 @@ def test_numbers_become_text_where_text_is_meant() -> None:
         ("score.marker", "--set score.marker: expected key=value"),
         ("=ER", "--set =ER: expected key=value"),
         ("score.marker=[", "--set score.marker=[: the value is not YAML"),
+        ("score={marker: ER, marker: PR}", "not YAML (line 1: 'marker' again, as in line 1"),
+        ("detect.min_score=0,5", "detect.min_score = '0,5': expected a valid number"),
+        ("detect.min_score=1:30", "detect.min_score = '1:30': expected a valid number"),
+        ("detect.min_score=on", "detect.min_score = True: expected no switch (yes, no, on, off"),
+        ("mpp=yes", "mpp = True: expected no switch"),
+        ("run.workers=true", "run.workers = True: expected no switch"),
+        ("stain.dab=[yes, 0.5, 0.5]", "expected no switch"),
+        ("detect.model=off", "detect.model = False: expected no switch (yes, no, on, off, true"),
+        ("score.thresholds_od=0.2;0.4;0.6", "score.thresholds_od = '0.2;0.4;0.6': expected"),
     ],
 )
 def test_a_mistake_is_told_with_key_value_and_what_was_expected(
@@ -151,7 +182,26 @@ def test_a_section_cannot_stand_below_a_value() -> None:
         (b"scor: {}", "unknown setting 'scor'"),
         (b"- score", "expected sections of settings, found list"),
         (b"just words", "expected sections of settings, found str"),
-        (b"score: [1, ", "not YAML"),
+        (b"score: [1, ", "not YAML (line 1: "),
+        (
+            b"score:\n  marker: ER\nscore:\n  headline_class: x\n",
+            "line 3: 'score' again, as in line 1",
+        ),
+        (b"score:\n  marker: ER\n  marker: ER\n", "line 3: 'marker' again, as in line 2"),
+        (b"score: {x: [{a: 1, a: 1}]}", "'a' again"),
+        (b"score: {marker: ER, 'marker': PR}", "'marker' again"),
+        (
+            b"score:\n\tmarker: ER",
+            "line 2: found character '\\t' that cannot start any token; ",
+        ),
+        (b"mpp: 0.5\n---\nmpp: 0.25", "but found another document"),
+        (b"score.marker: ER", "unknown setting 'score.marker'; write 'score:', and below it, "),
+        (b"Score: {marker: ER}", "unknown setting 'Score' (did you mean 'score'?)"),
+        (b"detect: {marker: ER}", "unknown setting 'detect.marker' (did you mean 'score.marker'?)"),
+        (b"mpp: !!python/object:os.system x", "could not determine a constructor"),
+        (b"mpp: !!int half", "invalid literal"),
+        (b"[" * 3000, "nested too deeply"),
+        (b"? [1]\n: 2", "found unhashable key"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
     ],
 )

@@ -10,20 +10,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from wsi_suite.errors import ConfigError, did_you_mean
+from wsi_suite.yaml_files import YamlError, parse_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -49,6 +50,16 @@ class Section(BaseModel):
     @classmethod
     def _empty(cls, values: object) -> object:
         return {} if values is None else values  # a heading in YAML with nothing below it
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse yes and no where no switch is: pydantic would take them for 1 and 0."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(part, bool) for part in parts) and bool not in (kind, *get_args(kind)):
+            raise ValueError("expected no switch (yes, no, on, off, true, false); quote a text")
+        return value
 
 
 class TissueSettings(Section):
@@ -217,9 +228,9 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
         if leaf == "thresholds_od":
             section.pop("thresholds_origin", None)  # it was said of the file's thresholds
         try:
-            section[leaf] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {override}: the value is not YAML") from None
+            section[leaf] = parse_yaml(text)
+        except YamlError as error:
+            raise ConfigError(f"--set {override}: the value is not YAML ({error})") from None
     return values
 
 
@@ -235,6 +246,9 @@ def parse_settings(kind: type[M], values: Mapping[str, Any], *, source: Path | N
 def _in_words(mistake: ErrorDetails, *, kind: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
+        section, dot, name = str(mistake["loc"][-1]).rpartition(".")
+        if dot:
+            return f"unknown setting '{key}'; write '{section}:', and below it, indented, '{name}:'"
         return f"unknown setting '{key}'{_nearest_key(key, kind=kind)}"
     if mistake["type"] == "missing":
         return f"{key}: missing; expected a value"
@@ -270,13 +284,13 @@ def setting_keys(kind: type[BaseModel], *, prefix: str = "") -> list[str]:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = parse_yaml(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: not UTF-8 text; expected a YAML file of settings") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML ({' '.join(str(error).split())})") from None
+    except YamlError as error:
+        raise ConfigError(f"{file}: not YAML ({error})") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
