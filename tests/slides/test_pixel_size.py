@@ -38,8 +38,11 @@ def test_a_number_has_a_point_or_a_comma(text, number):
         (("cm", "centimeter"), 1e4),
         (("in", "inch", "inches"), 25400),
         (("m", "meter"), 1e6),
+        (("Mm", "megameter"), 1e12),
+        (("pm", "picometers"), 1e-6),
+        (("ft", "foot"), 304_800),
         (("\u00c5", "\u212b", "angstrom"), 1e-4),
-        (("", "pixel", "pixels", "Mm", "reference frame", "px", "?", None), None),
+        (("", "pixel", "pixels", "MM", "reference frame", "px", "?", None), None),
     ],
 )
 def test_units_of_length(units, um):

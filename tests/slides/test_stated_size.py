@@ -62,6 +62,13 @@ def test_aperio(tmp_path, text, mpp, tiled):
         ("0.0005", "mm", 0.5),
         ("5e-5", "cm", 0.5),
         ("1.9685039370e-05", "in", 0.5),
+        ("0.0014173228", "pt", 0.5),
+        ("5e-10", "km", 0.5),
+        ("500000000", "fm", 0.5),
+        ("5000", "\u212b", 0.5),
+        ("0.5", "Âµm", 0.5),
+        ("0.5", "Î¼m", 0.5),
+        ("0.5", "?m", None),
         *((size, None, None) for size in ("NaN", "", "INF", "0", "-0.5", "half")),
         ("0.5", "pixel", None),
         ("0.5", "reference frame", None),
@@ -76,6 +83,27 @@ def test_ome(tmp_path, size, unit, mpp):
         path, RGB, photometric="rgb", metadata=None, ome=False, description=description
     )
     assert_states(path, mpp)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ('SizeZ="1"', ""),
+        ('SizeX="128"', 'SizeX="wide"'),
+        ('SizeX="128"', 'SizeX="999"'),
+        ('SizeC="3"', 'SizeC="1"'),
+        ("XYCZT", "any"),
+        ('Type="uint8"', 'Type="float"'),
+        ("</Image>", "</Image><!-- a comment -->"),
+        ("OME xmlns", 'OME Creator="me" xmlns'),
+        ("2016-06", "2011-06"),
+    ],
+)
+def test_ome_xml_with_other_values_that_make_no_sense(tmp_path, written, instead):
+    xml = OME.format('PhysicalSizeX="0.5" PhysicalSizeY="0.5"').replace(written, instead)
+    path = tmp_path / "slide.ome.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", metadata=None, ome=False, description=xml)
+    assert_states(path, 0.5)
 
 
 @pytest.mark.parametrize("resolution_unit", [None, 1])
@@ -124,6 +152,12 @@ def test_resolution_tags(tmp_path, rate, unit, mpp):
     if unit is not None:
         tags[296] = ("H", unit)
     assert_states(write_tiff(tmp_path / "slide.tif", (tags, [RGB.tobytes()])), mpp)
+
+
+@pytest.mark.parametrize("kind", ["H", "I"])
+def test_a_resolution_that_is_no_rational(tmp_path, kind):
+    tags = {**TAGS, 282: (kind, 20000), 283: (kind, 20000), 296: ("H", 3)}
+    assert_states(write_tiff(tmp_path / "slide.tif", (tags, [RGB.tobytes()])), 0.5)
 
 
 def test_the_default_of_photo_programs_is_no_size_of_a_slide(tmp_path):

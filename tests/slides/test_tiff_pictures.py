@@ -69,7 +69,7 @@ def test_a_file_whose_first_picture_is_no_scan_opens_at_the_scan(tmp_path, compr
     assert_scan(path, sizes=SIZES[:1], left=["picture of 260 x 200 px"])
 
 
-@pytest.mark.parametrize("name", ["macro", "Label image", "Overview", "Name=Thumbnail"])
+@pytest.mark.parametrize("name", ["macro", "Label image", "LABELIMAGE", "Overview", "x=Thumbnail"])
 def test_a_picture_that_names_itself_an_overview_is_no_slide_however_large(tmp_path, name):
     large = (picture(800, 700, seed=4), {**TILES, **mpp(20), "description": name})
     scan = (SCAN, {**TILES, **mpp(0.5), "description": "Slide label: 12, macro seen"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 from wsi_suite.errors import PixelSizeError
@@ -16,16 +17,25 @@ _ANISOTROPY_LIMIT = 0.02
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
+# Word and symbol of each prefix, and its power of ten.
+_PREFIXES = (
+    ("yotta", "Y", 24), ("zetta", "Z", 21), ("exa", "E", 18), ("peta", "P", 15), ("tera", "T", 12),
+    ("giga", "G", 9), ("mega", "M", 6), ("kilo", "k", 3), ("hecto", "h", 2), ("deca", "da", 1),
+    ("", "", 0), ("deci", "d", -1), ("centi", "c", -2), ("milli", "m", -3), ("micro", "u", -6),
+    ("micro", "\N{GREEK SMALL LETTER MU}", -6), ("nano", "n", -9), ("pico", "p", -12),
+    ("femto", "f", -15), ("atto", "a", -18), ("zepto", "z", -21), ("yocto", "y", -24),
+)  # fmt: skip
+_INCH_UM = 25_400.0
 # Symbols as OME-XML writes them; after NFKC both signs for micro are the Greek letter.
-_SYMBOLS_UM = {
-    "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "\N{GREEK SMALL LETTER MU}m": 1.0, "um": 1.0,
-    "nm": 1e-3, "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}": 1e-4, "pm": 1e-6,
-    "in": 25_400.0, '"': 25_400.0, "thou": 25.4,
+_SYMBOLS_UM = {f"{symbol}m": float(f"1e{power + 6}") for _, symbol, power in _PREFIXES} | {
+    "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}": 1e-4, "in": _INCH_UM, '"': _INCH_UM,
+    "thou": _INCH_UM / 1000, "pt": _INCH_UM / 72, "li": _INCH_UM / 12, "ft": 12 * _INCH_UM,
+    "yd": 36 * _INCH_UM, "mi": 63_360 * _INCH_UM,
 }  # fmt: skip
 # Words, in lower case and singular, as ImageJ and OME-Zarr write them.
-_WORDS_UM = {
-    "meter": 1e6, "decimeter": 1e5, "centimeter": 1e4, "millimeter": 1e3, "micrometer": 1.0,
-    "micron": 1.0, "nanometer": 1e-3, "angstrom": 1e-4, "picometer": 1e-6, "inch": 25_400.0,
+_WORDS_UM = {f"{word}meter": float(f"1e{power + 6}") for word, _, power in _PREFIXES} | {
+    "micron": 1.0, "angstrom": 1e-4, "inch": _INCH_UM, "foot": 12 * _INCH_UM,
+    "yard": 36 * _INCH_UM, "mile": 63_360 * _INCH_UM,
 }  # fmt: skip
 
 
@@ -57,6 +67,8 @@ def unit_um(unit: str | None) -> float | None:
         return None
     # ImageJ writes what is not ASCII as an escape.
     plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), unit.strip())
+    with suppress(UnicodeError):  # UTF-8 that a writer took for Latin letters
+        plain = plain.encode("cp1252").decode("utf-8")
     plain = unicodedata.normalize("NFKC", plain)
     word = plain.lower().replace("metre", "meter")
     word = "inch" if word == "inches" else word.removesuffix("s")

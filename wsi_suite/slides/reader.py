@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 WHITE = (255, 255, 255)
 
 _OVERVIEW = re.compile(
-    r"(?:^|[\n=:>\"'|\[(])\s*(macro|label|overview|thumbnail|barcode|preview)(?![a-z])",
+    r"(?:^|[\n=:>\"'|\[(])\s*(macro|label|overview|thumbnail|barcode|preview)(?:image)?(?![a-z])",
     re.IGNORECASE,
 )
 """A name of a picture that is no scan, at the start of a line, a value or a bracket."""

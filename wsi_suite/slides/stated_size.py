@@ -51,8 +51,9 @@ def _rational(value: object) -> tuple[float, float]:
     match value:
         case (int(numerator), int(denominator)):
             return numerator, denominator
-        case float() | int():  # some writers store a float in place of a rational
-            return value, 1
+        # Some writers store another number in place of a rational.
+        case float(number) | int(number) | (float(number) | int(number),):
+            return number, 1
     return 0, 0
 
 

@@ -91,7 +91,7 @@ def _pictures(tif: tifffile.TiffFile) -> Iterator[Picture]:
     """Yield the pictures of a file, each stack once, masks left out."""
     seen: set[int] = set()
     if tif.is_ome:
-        for series in tif.series:
+        for series in _ome_series(tif):
             planes = [page for page in series.pages if page is not None and page.parent is tif]
             if planes:
                 seen.update(page.offset for page in planes)
@@ -104,6 +104,14 @@ def _pictures(tif: tifffile.TiffFile) -> Iterator[Picture]:
     for page in _pages(tif.pages):
         if page.offset not in seen and not page.is_mask:
             yield Picture(page, overview_named(_names(page)))
+
+
+def _ome_series(tif: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """Return the images that OME-XML describes; none if it cannot be understood."""
+    try:
+        return list(tif.series)
+    except Exception:  # sizes or orders that are missing or make no sense
+        return []
 
 
 def _pages(pages: Iterable[tifffile.TiffPage | tifffile.TiffFrame]) -> Iterator[tifffile.TiffPage]:
