@@ -321,6 +321,52 @@ def test_datasets_in_any_order_and_the_largest_of_several_multiscales(tmp_path: 
         assert slide.width == 700
 
 
+KINDS = [
+    {"zarr_format": 2, "separator": "."},
+    {"zarr_format": 2, "axes": "tczyx", "chunks": (1, 1, 1, 128, 128)},
+    {"zarr_format": 3, "axes": "yxc", "chunks": (64, 64, 3), "shards": (128, 128, 3)},
+]
+
+
+def unlink_chunks(path: Path, level: str, *, kept: int = 0) -> None:
+    """Delete the chunks of a level but for the first ones."""
+    files = [file for file in (path / level).rglob("*") if file.is_file()]
+    chunks = sorted(file for file in files if file.name not in (".zarray", "zarr.json", ".zattrs"))
+    for chunk in chunks[kept:]:
+        chunk.unlink()
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_level_that_was_not_written_whole_is_left_out(
+    tmp_path: Path, kind: dict[str, Any], kept: int
+) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, factors=(1, 2, 4), **kind)
+    unlink_chunks(path, "1", kept=kept)
+    with open_slide(path) as slide:
+        assert [level.width for level in slide.levels] == [700, 175]
+        assert "level '1' left out: chunks of it were never written" in slide.notes
+
+
+def test_a_level_without_the_chunks_that_the_slide_lacks_is_kept(tmp_path: Path) -> None:
+    glass = PICTURE.copy()
+    glass[256:] = glass[:, 512:] = 255
+    path = tmp_path / "s.zarr"
+    write_image(path, glass, factors=(1, 2), chunks=(3, 128, 128), fill_value=255)
+    assert not (path / "1" / "0" / "1" / "1").exists()
+    with open_slide(path) as slide:
+        assert (len(slide.levels), slide.notes) == (2, ())
+
+
+def test_an_image_whose_pixels_were_never_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE)
+    unlink_chunks(path, "0")
+    with pytest.raises(SlideError, match="never written"):
+        open_slide(path)
+
+
 def test_channels_are_taken_by_their_colours(tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
     bgr = {"attributes": colours("#0000ff", "00FF00", "FF0000")}
@@ -328,9 +374,11 @@ def test_channels_are_taken_by_their_colours(tmp_path: Path) -> None:
     with open_slide(path) as slide:
         assert np.array_equal(whole(slide), PICTURE)
         assert len(slide.notes) == 1
-    write_image(path, PICTURE, attributes=colours("FFFFFF", "FFFFFF", "FFFFFF"))
-    with open_slide(path) as slide:
-        assert (slide.notes, np.array_equal(whole(slide), PICTURE)) == ((), True)
+    unknown = ("16711680", "65280", "255"), ("red", "green", "blue"), ("FFFFFF",) * 3
+    for stated in unknown:
+        write_image(path, PICTURE, attributes=colours(*stated))
+        with open_slide(path) as slide:
+            assert (slide.notes, np.array_equal(whole(slide), PICTURE)) == ((), True)
 
 
 FOUR = np.dstack([PICTURE, PICTURE[..., :1]])
@@ -396,6 +444,9 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "s.zarr", PICTURE)
     with pytest.raises(SlideError, match="not an OME-Zarr image"):
         open_slide(tmp_path / "s.zarr" / "0")
+    zarr.save_array(tmp_path / "array.zarr", PICTURE)
+    with pytest.raises(SlideError, match="a Zarr array; expected a group"):
+        open_slide(tmp_path / "array.zarr")
     zarr.open_group(tmp_path / "empty.zarr", mode="w")
     with pytest.raises(SlideError, match="holds no OME-Zarr image"):
         open_slide(tmp_path / "empty.zarr")

@@ -6,6 +6,7 @@ https://ngff.openmicroscopy.org/specifications/index.html
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import zarr
+from zarr.errors import ContainsArrayError
 
 from wsi_suite.errors import SlideError
 from wsi_suite.slides.listing import is_zarr
@@ -145,7 +147,7 @@ def transform_of(stated: object, *, dimensions: int) -> Transform | None:
 def channel_order(path: Path, group: zarr.Group) -> tuple[int, ...]:
     """Return which channels are red, green and blue: by their colours, where these are stated.
 
-    Channels of one colour, or without any, are in the order red, green, blue.
+    Channels of one colour, or without any that can be read, are in the order red, green, blue.
 
     Raises
     ------
@@ -157,7 +159,8 @@ def channel_order(path: Path, group: zarr.Group) -> tuple[int, ...]:
     if not isinstance(channels, list) or not all(isinstance(one, Mapping) for one in channels):
         return 0, 1, 2
     colours = [str(one.get("color", "")).lstrip("#").upper()[:6] for one in channels]
-    if len(colours) != 3 or len(set(colours)) == 1 or "" in colours:
+    are_stated = all(re.fullmatch("[0-9A-F]{6}", colour) for colour in colours)
+    if len(colours) != 3 or len(set(colours)) == 1 or not are_stated:
         return 0, 1, 2
     if sorted(colours) != sorted(_RGB):
         raise SlideError(
@@ -171,6 +174,11 @@ def _open_group(path: Path) -> zarr.Group:
     try:
         # Consolidated metadata may be older than the groups themselves.
         return zarr.open_group(system_path(path), mode="r", use_consolidated=False)
+    except ContainsArrayError:
+        raise SlideError(
+            f"{path}: a Zarr array; expected a group of arrays with 'multiscales', give the folder"
+            " of the image around it"
+        ) from None
     except Exception as error:  # a different one for each way to be damaged
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SlideError(

@@ -20,6 +20,7 @@ from wsi_suite.slides.ngff import (
 )
 from wsi_suite.slides.pixel_size import stated_size
 from wsi_suite.slides.reader import is_smaller_copy
+from wsi_suite.slides.zarr_chunks import lacks_chunks
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def _pyramid(path: Path, group: zarr.Group, multiscale: Mapping[str, Any]) -> Py
     kept = levels[:1]
     for level in levels[1:]:
         difference = _difference(level, levels[0], axes=axes)
+        if difference is None and lacks_chunks(level.array, kept[-1].array, axes=axes):
+            difference = "chunks of it were never written"
         if difference is None:
             kept.append(level)
         else:

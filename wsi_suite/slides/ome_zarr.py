@@ -14,6 +14,7 @@ from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.ngff import ImageGroup, channel_order, image_groups
 from wsi_suite.slides.ngff_pyramid import Pyramid, read_pyramid
 from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, level_scale, overview_named
+from wsi_suite.slides.zarr_chunks import has_no_chunks
 
 _BLOCK_PX = 1024
 _CHUNK_MAX_PX = 200_000_000
@@ -115,6 +116,10 @@ def _refuse_unless_rgb8(path: Path, pyramid: Pyramid) -> None:
         raise SlideError(
             f"{path}: {channels} channel(s): greyscale or fluorescence; expected a brightfield"
             " slide of 8-bit RGB"
+        )
+    if has_no_chunks(array):
+        raise SlideError(
+            f"{path}: the pixels of its largest level were never written; write or copy it anew"
         )
 
 
