@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import CT, write_instance, write_slide
+from dicom_files import CT, TILE, write_instance, write_slide
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from slide_files import picture
 
 from wsi_suite.errors import SlideError
@@ -33,6 +35,46 @@ def test_a_slide_is_opened_by_each_of_its_files_and_by_its_folder(tmp_path: Path
             assert np.abs(read.astype(int) - PICTURE).mean() < 12  # JPEG
             assert "Secret" not in str(slide.describe())
         assert slide_file(path) == files[0]
+
+
+def rewrite(path: Path, places: list[tuple[int, int]] | None, organization: str) -> None:
+    """Organize the tiles of a file anew: keep the first ones, at columns and rows of tiles."""
+    data = pydicom.dcmread(path)
+    data.DimensionOrganizationType = organization
+    if places is not None:
+        frames = list(generate_frames(data.PixelData, number_of_frames=data.NumberOfFrames))
+        data.NumberOfFrames = len(places)
+        data.PixelData = encapsulate(frames[: len(places)])
+        data.PerFrameFunctionalGroupsSequence = [place_of_tile(*place) for place in places]
+    data.save_as(path)
+
+
+def place_of_tile(column: int, row: int) -> Dataset:
+    plane, group = Dataset(), Dataset()
+    plane.ColumnPositionInTotalImagePixelMatrix = column * TILE + 1
+    plane.RowPositionInTotalImagePixelMatrix = row * TILE + 1
+    group.PlanePositionSlideSequence = [plane]
+    return group
+
+
+def test_tiles_lie_where_the_file_says_and_the_others_are_white(tmp_path: Path) -> None:
+    path = write_slide(tmp_path, "A", PICTURE)[0]
+    rewrite(path, [(0, 0), (2, 0), (1, 1)], "TILED_SPARSE")
+    with open_slide(path) as slide:
+        read = slide.read_level(0, slide.levels[0].box).astype(int)
+    assert np.abs(read[:TILE, :TILE] - PICTURE[:TILE, :TILE]).mean() < 12
+    assert (read[:TILE, TILE : 2 * TILE] == 255).all()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("organization", ["TILED_SPARSE", "3D"])
+def test_tiles_without_a_place_are_refused_before_openslide_dies(
+    tmp_path: Path, organization: str, number: int
+) -> None:
+    files = write_slide(tmp_path, "A", PICTURE)
+    rewrite(files[number], None, organization)
+    with pytest.raises(SlideError, match=f"A_{number}.dcm: its tiles are {organization}, but no"):
+        open_slide(files[0])
 
 
 def test_files_without_an_ending_are_a_slide(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ _WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 _LAST_TAG = 0x0020000E  # SeriesInstanceUID; what is needed stands before it
 
+_PLACES_TAG = 0x52009230  # PerFrameFunctionalGroupsSequence
+_TILED_FULL = "TILED_FULL"
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -111,6 +114,47 @@ def dicom_slides(folder: Path) -> list[Path]:
     """Return a file for each DICOM slide in a folder."""
     files = [file for file in folder.iterdir() if may_be_dicom(file) and file.is_file()]
     return [series.slide for series in group_series(files) if series.slide is not None]
+
+
+def refuse_without_positions(path: Path) -> None:
+    """Refuse a slide that says nothing of where the tiles of one of its files lie.
+
+    That is stated once for all tiles (``TILED_FULL``) or for each. OpenSlide 4.0 ends the process
+    at a file that does neither.
+
+    Raises
+    ------
+    SlideError
+        Naming the file.
+    """
+    series = series_of(path)
+    for file in series.files if series is not None else ():
+        organization = _organization_without_positions(file)
+        if organization is not None:
+            raise SlideError(
+                f"{file}: its tiles are {organization}, but no place is stated for each; expected"
+                " PerFrameFunctionalGroupsSequence, export the slide anew"
+            )
+
+
+def _organization_without_positions(file: Path) -> str | None:
+    """Return how the tiles of a file are organized, if places are needed and missing."""
+    from pydicom.filereader import read_partial
+
+    has_places = False
+
+    def is_beyond(tag: int, _vr: object, _length: object) -> bool:
+        nonlocal has_places
+        has_places = has_places or tag == _PLACES_TAG
+        return tag >= _PLACES_TAG
+
+    with Path(system_path(file)).open("rb") as opened:
+        try:
+            header = read_partial(opened, stop_when=is_beyond)
+        except Exception:  # what cannot be read here is refused by OpenSlide, which says why
+            return None
+    organization = str(header.get("DimensionOrganizationType", _TILED_FULL))
+    return None if has_places or organization == _TILED_FULL else organization
 
 
 def slide_file(path: Path) -> Path:

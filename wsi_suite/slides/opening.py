@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box
-from wsi_suite.slides.dicom import read_instance, slide_file
+from wsi_suite.slides.dicom import read_instance, refuse_without_positions, slide_file
 from wsi_suite.slides.dicom_colours import refuse_other_colours
 from wsi_suite.slides.fallback import ImageReader, open_image
 from wsi_suite.slides.listing import is_zarr
@@ -94,6 +94,7 @@ def _refuse_unreadable(path: Path) -> None:
 
 def _open_dicom(path: Path) -> Reader:
     """Open a DICOM slide without what of its series has another shape."""
+    refuse_without_positions(path)
     refuse_other_colours(path)
     slide = OpenSlideReader(path)
     first, *others = slide.sizes
