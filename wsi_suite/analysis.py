@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from wsi_suite.nuclei.detector import Compute
     from wsi_suite.nuclei.weights import ModelFolder
 
+TILES_VERSION = 2
+"""What stored pixels and the plan of regions depend on beside settings: raise it with every change
+of reading, of tissue or of the plan after which a slide gives other pixels or regions."""
+
+RESULTS_VERSION = 2
+"""What nuclei, measurements and scores depend on beside tiles and settings: raise it with every
+change after which the same pixels give other results, beyond what rounding hides."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -117,6 +125,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
     settings, model = analysis.settings, analysis.model
     plain = settings.model_dump(mode="json")
     values: dict[str, Any] = {
+        "tiles_version": TILES_VERSION,
         "mpp": settings.mpp,
         "read_mpp": model.spec.read_mpp,
         "tissue": plain["tissue"],
@@ -125,6 +134,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
     }
     if analysis.compute is not None:
         values |= {
+            "results_version": RESULTS_VERSION,
             "model": {"name": model.spec.name, "hash": model.hash},
             "detect": {"min_score": settings.detect.min_score},
             "stain": plain["stain"],
@@ -156,6 +166,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
         "tissue_wkt": outline_text(facts.tissue),
         "glass_dab_od": facts.glass_dab_od,
         "notes": list(facts.notes),
+        "results_version": RESULTS_VERSION,
         "wsi_suite": wsi_suite.__version__,
     }
 

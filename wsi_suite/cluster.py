@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,10 @@ from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.worker import close_all, usable_threads
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, Future, Security
 
     from wsi_suite.nuclei.detector import Compute
     from wsi_suite.nuclei.weights import ModelFolder
-
-log = logging.getLogger(__name__)
 
 _TASKS_PER_WORKER = 2  # while one region ends, the next is being read
 _CONNECT_SECONDS = 10
@@ -64,21 +61,24 @@ class Cluster:
         return future
 
     def choose_compute(self, device: str, precision: str) -> Compute:
-        """Settle how forward passes are run, on the machine that runs them.
+        """Settle how forward passes are run, with all workers alike.
 
         Raises
         ------
-        ModelError
-            The device is not there.
+        ModelError, WorkerError
+            The device is not there, or workers have different ones.
         """
         from wsi_suite.nuclei.detector import choose_compute
 
         if not self.remote:
             return choose_compute(device, precision)
-        compute: Compute = self.client.submit(
-            choose_compute, device, precision, pure=False
-        ).result()
-        return compute
+        answers: dict[str, Any] = self.client.run(
+            choose_compute, device, precision, on_error="return"
+        )
+        for worker, answer in answers.items():
+            if isinstance(answer, BaseException):
+                raise WorkerError(f"worker {worker}: {answer}")
+        return _common_compute(answers)
 
 
 @contextmanager
@@ -101,20 +101,40 @@ def open_cluster(
     ConfigError
         No scheduler answers at the address, or it has no workers.
     """
+    from wsi_suite.local_workers import local_client
+
     with ExitStack() as stack:
         if settings.scheduler:
-            client = _connect(settings.scheduler)
+            client = _connect(settings)
             stack.callback(client.close)
             count, threads = _workers_of(client, settings.scheduler)
         else:
             count = settings.workers or _default_workers(device)
             threads = usable_threads(count)
-            client = stack.enter_context(_local_client(count))
+            client = stack.enter_context(local_client(count, threads=_TASKS_PER_WORKER))
             stack.push(_let_go)
         topic = f"wsi-suite-{uuid.uuid4().hex}"
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
         window = count * _TASKS_PER_WORKER + 1
         yield Cluster(client, threads, window, remote=bool(settings.scheduler), topic=topic)
+
+
+def _common_compute(choices: dict[str, Compute]) -> Compute:
+    """Return how all workers compute, by what each would choose for itself.
+
+    Where some have bf16 in hardware and others do not, all take fp32: results must not depend on
+    which worker gets a region.
+    """
+    (first, compute), *others = sorted(choices.items())
+    for worker, other in others:
+        if other.device != compute.device:
+            raise WorkerError(
+                f"worker {first} would compute on {compute.device}, worker {worker} on "
+                f"{other.device}, which give different results; name one with --device"
+            )
+        if other.precision != compute.precision:
+            compute = replace(compute, precision="fp32")
+    return compute
 
 
 def region_task(topic: str, key: str, job: SlideJob, region: Region) -> Nuclei | None:
@@ -194,16 +214,56 @@ def _probe(
     return library_versions()
 
 
-def _connect(address: str) -> Client:
+def _connect(settings: RunSettings) -> Client:
     from distributed import Client
 
+    address = settings.scheduler
     try:
-        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        return Client(
+            address,
+            security=_security(settings),
+            timeout=_CONNECT_SECONDS,
+            set_as_default=False,
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"--scheduler {address}: no Dask scheduler answers ({error}); start one with "
             "'dask scheduler', then workers with 'dask worker ADDRESS'"
         ) from None
+
+
+def _security(settings: RunSettings) -> Security:
+    """Return the certificates for a scheduler: from our settings, else from Dask's own.
+
+    Raises
+    ------
+    ConfigError
+        A file is not there, or is no certificate or key.
+    """
+    from distributed import Security
+
+    files = {
+        "tls_ca_file": settings.tls_ca_file,
+        "tls_client_cert": settings.tls_cert,
+        "tls_client_key": settings.tls_key,
+    }
+    given = {name: str(file) for name, file in files.items() if file is not None}
+    try:
+        security = Security(**given)
+        context = security.get_connection_args("client")["ssl_context"]  # reads the files
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        names = ", ".join(given.values()) or "Dask's distributed.comm.tls settings"
+        raise ConfigError(
+            f"--scheduler {settings.scheduler}: its certificates cannot be used ({names}: "
+            f"{reason}); expected PEM files in run.tls_ca_file, run.tls_cert and run.tls_key"
+        ) from None
+    if context is None and str(settings.scheduler).startswith(("tls://", "wss://")):
+        raise ConfigError(
+            f"--scheduler {settings.scheduler}: it wants a certificate; give run.tls_ca_file, "
+            "run.tls_cert and run.tls_key, or Dask's distributed.comm.tls settings"
+        )
+    return security
 
 
 def _workers_of(client: Client, address: str) -> tuple[int, int]:
@@ -214,50 +274,6 @@ def _workers_of(client: Client, address: str) -> tuple[int, int]:
             f"--scheduler {address}: it has no workers; start some with 'dask worker {address}'"
         )
     return len(workers), max(worker["nthreads"] for worker in workers.values())
-
-
-@contextmanager
-def _local_client(count: int) -> Iterator[Client]:
-    """Start `count` workers here: one lives in this process, several have processes of their own.
-
-    Dask's own limit of memory is off, since our queues bound it. A region that falls with its
-    worker comes back at once, with whatever else was on that worker: we know what to do then.
-    """
-    from distributed import Client, LocalCluster
-
-    cluster = LocalCluster(
-        n_workers=count,
-        threads_per_worker=_TASKS_PER_WORKER,
-        processes=count > 1,
-        memory_limit=None,
-        protocol="tcp",
-        host="127.0.0.1",  # nothing listens to other machines
-        silence_logs=logging.CRITICAL,
-        dashboard_address=None,
-        scheduler_kwargs={
-            "allowed_failures": 0,
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",  # its web server cannot be left out
-        },
-    )
-    try:
-        with Client(cluster, set_as_default=False) as client:
-            yield client
-    finally:
-        _close(cluster)
-
-
-def _close(cluster: LocalCluster) -> None:
-    """End the workers; those that a busy machine is slow to end die with this process."""
-    logger = logging.getLogger("tornado.application")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        cluster.close()
-    except TimeoutError:
-        log.debug("workers are slow to end", exc_info=True)
-    finally:
-        logger.setLevel(level)
 
 
 def _let_go(kind: type[BaseException] | None, *_: object) -> None:

@@ -173,6 +173,11 @@ class RunSettings(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     workers: int | None = Field(None, ge=1, description="worker processes (one per device)")
     scheduler: str | None = Field(None, description="address of a Dask scheduler")
+    tls_ca_file: Path | None = Field(
+        None, description="certificate that a tls:// scheduler is known by (Dask's settings)"
+    )
+    tls_cert: Path | None = Field(None, description="our certificate for it (Dask's settings)")
+    tls_key: Path | None = Field(None, description="our private key for it (Dask's settings)")
 
 
 class Settings(Section):

@@ -112,6 +112,7 @@ def summary_of(results: Results) -> dict[str, Any]:
     return {
         "slide": facts.name,
         "model": dict(results.provenance["model"]),
+        "compute": dict(results.provenance["compute"]),
         "notes": list(facts.notes),
         **summarise(
             results.nuclei,

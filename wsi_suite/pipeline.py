@@ -34,6 +34,7 @@ from wsi_suite.run_folder import (
     TABLE_NAME,
     check_foreign,
     check_settings,
+    check_versions,
     discard_results,
     library_versions,
     lock_folder,
@@ -122,7 +123,9 @@ def prepare_run(request: Request) -> SlideRun:
     earlier = _tiles_only(found, request) if discards else found
     if earlier is not None:
         request = keep_compute(request, earlier["fingerprint"]["settings"])
-        check_settings(request.folder, earlier, fingerprint=fingerprint_of(request))
+        fingerprint = fingerprint_of(request)
+        check_versions(request.folder, earlier, fingerprint=fingerprint)
+        check_settings(request.folder, earlier, fingerprint=fingerprint)
     facts = _facts(request, earlier)
     run = _plan(request, facts, earlier)
     if run.done:

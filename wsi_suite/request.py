@@ -20,7 +20,7 @@ from wsi_suite.sources import roi_file_of
 Stage = Literal["run", "tile", "detect"]
 """``run``: slide to scores; ``tile``: slide to tiles; ``detect``: tiles to scores."""
 
-TILE_SECTIONS = ("mpp", "read_mpp", "tissue", "rois", "tiles")
+TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
 """What of a fingerprint concerns the tiles."""
 
 
@@ -98,8 +98,10 @@ def ask_for_slides(
 def keep_compute(request: Request, settings: dict[str, Any]) -> Request:
     """Return the request with the precision that a run was begun with, unless the user chose one.
 
-    Which one is fastest is measured, and may come out differently at each start.
+    Another machine, on which the run may go on, would choose another one.
     """
+    from wsi_suite.nuclei.detector import warn_if_slow
+
     recorded = settings.get("compute")
     if request.compute is None or recorded is None:
         return request
@@ -107,6 +109,8 @@ def keep_compute(request: Request, settings: dict[str, Any]) -> Request:
         request.compute
     ):
         compute = replace(request.compute, precision=recorded["precision"], batch=recorded["batch"])
+        if compute != request.compute:
+            warn_if_slow(compute)
         return replace(request, compute=compute)
     return request
 

@@ -177,6 +177,35 @@ def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
         )
 
 
+def check_versions(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+    """Refuse to go on with what an earlier version of the suite began, which computed otherwise.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    earlier
+        What its ``run.json`` says.
+    fingerprint
+        Of this run.
+
+    Raises
+    ------
+    OutputConflictError
+        Tiles or results of the two versions differ.
+    """
+    before, now = earlier["fingerprint"]["settings"], fingerprint.settings
+    made_by = earlier.get("versions", {}).get("wsi-suite", "of unknown version")
+    for key, part in (("tiles_version", "tissue and tiles"), ("results_version", "nuclei")):
+        begun = key == "tiles_version" or "detect" in before
+        if key in now and begun and before.get(key) != now[key]:
+            raise OutputConflictError(
+                f"{folder}: was begun by wsi-suite {made_by}, which computes {part} otherwise than "
+                f"this version ({version('wsi-suite')}), and the two are not mixed; give "
+                "--overwrite to begin anew, or another --out"
+            )
+
+
 def lock_folder(folder: Path) -> BaseFileLock:
     """Keep other processes from working in a folder until this one unlocks it or ends.
 

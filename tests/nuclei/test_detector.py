@@ -74,7 +74,7 @@ class TestDevice:
 
     @pytest.mark.parametrize(("gains", "precision"), [(True, "bf16"), (False, "fp32")])
     def test_a_cpu_takes_what_it_is_fastest_with(self, no_gpu, monkeypatch, gains, precision):
-        monkeypatch.setattr(module, "_bf16_gains", lambda: gains)
+        monkeypatch.setattr(module, "bf16_is_fast", lambda: gains)
         assert choose_compute() == Compute("cpu", precision, batch=1)
         assert choose_compute(precision="fp32").precision == "fp32"
 

@@ -6,7 +6,7 @@ kept, since another choice moves scores in their last digits.
 
 from __future__ import annotations
 
-import time
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from wsi_suite.nuclei.network import NucleusNet, Peaks, decode_peaks
 from wsi_suite.nuclei.weights import ModelFolder, ModelSpec, find_model, load_network
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -53,29 +55,61 @@ class Compute:
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     """Settle device, precision and batch for this machine.
 
+    The choice depends on what the machine is, never on how busy it is, so that it is the same at
+    every start. Running, serving and training all ask here.
+
     Parameters
     ----------
     device
         ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``. On a CPU ``auto`` measures for some
-        milliseconds whether bf16 gains: it is several times faster with AMX or avx512_bf16 and
-        several times slower without.
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is fp16 with CUDA, bf16 on CPUs with
+        instructions for it (:func:`bf16_is_fast`) and fp32 elsewhere.
 
     Raises
     ------
     ModelError
-        The device is unknown or not there. Nothing else is taken instead.
+        The device is unknown or not there, or cannot compute in this precision. Nothing else is
+        taken instead.
     """
     resolved = resolve_device(device)
+    kind = resolved.partition(":")[0]
     if precision == "auto":
-        if resolved.startswith("cuda"):
-            precision = "fp16"
-        else:
-            precision = "bf16" if resolved == "cpu" and _bf16_gains() else "fp32"
-    if precision == "fp16" and resolved == "cpu":
+        usual = {"cuda": "fp16", "mps": "fp32", "cpu": "bf16" if bf16_is_fast() else "fp32"}
+        precision = usual[kind]
+    _check_precision(kind, precision)
+    compute = Compute(resolved, precision, 8 if kind == "cuda" else 1)
+    warn_if_slow(compute)
+    return compute
+
+
+def _check_precision(kind: str, precision: str) -> None:
+    """Refuse a precision that a kind of device does not have."""
+    if kind == "cpu" and precision == "fp16":
         raise ModelError("detect.precision fp16 is for GPUs; on a CPU take fp32, bf16 or auto")
-    return Compute(resolved, precision, 8 if resolved.startswith("cuda") else 1)
+    if kind == "mps" and precision == "bf16":
+        raise ModelError("detect.precision bf16 is not for MPS; take fp32, fp16 or auto")
+    if kind == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(False):
+        raise ModelError("detect.precision bf16: this GPU has none; take fp32, fp16 or auto")
+
+
+def bf16_is_fast() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware (avx512_bf16 or AMX).
+
+    Others compute the same several times slower than float32. ARM counts among them: whether bf16
+    gains there has not been measured.
+    """
+    cpu = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+
+
+def warn_if_slow(compute: Compute) -> None:
+    """Say in one line where a run computes in a precision that this CPU has no instructions for."""
+    if (compute.device, compute.precision) == ("cpu", "bf16") and not bf16_is_fast():
+        log.warning(
+            "detect.precision bf16: this CPU has no instructions for it and may be seven times "
+            "slower than with fp32"
+        )
 
 
 def resolve_device(device: str) -> str:
@@ -111,10 +145,9 @@ class Detector:
         self.model = model
         self.compute = compute
         self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
-        self._dtype = _DTYPES[compute.precision]
-        network = fuse_batch_norms(load_network(model))
+        network = fuse_batch_norms(load_network(model)).use_precision(_DTYPES[compute.precision])
         network = convert_conv2d_weight_memory_format(
-            network.to(self._device, self._dtype), torch.channels_last
+            network.to(self._device), torch.channels_last
         )
         self.network = network.requires_grad_(requires_grad=False)
 
@@ -129,10 +162,23 @@ class Detector:
         return self.spec.classes
 
     def forward(self, windows: Pixels) -> dict[str, Tensor]:
-        """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution."""
-        rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
-        with torch.inference_mode():
-            maps: dict[str, Tensor] = self.network(rgb.movedim(-1, 1).to(self._dtype))
+        """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution.
+
+        Raises
+        ------
+        ModelError
+            The device's memory is full.
+        """
+        try:
+            rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
+            with torch.inference_mode():
+                maps: dict[str, Tensor] = self.network(rgb.movedim(-1, 1))
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"{self.compute.device}: its memory is too small for {len(windows)} windows of "
+                f"{windows.shape[1]} x {windows.shape[2]} px, or others use it; end those, or give "
+                "--device cpu"
+            ) from None
         return maps
 
     def detect(self, windows: Pixels, *, min_score: float | None = None) -> list[Peaks]:
@@ -232,22 +278,3 @@ def fuse_batch_norms(network: NucleusNet) -> NucleusNet:
 def _set_module(root: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(root.get_submodule(parent), leaf, module)
-
-
-def _bf16_gains() -> bool:
-    """Time one convolution of the network's kind in both precisions."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        conv = convert_conv2d_weight_memory_format(
-            nn.Conv2d(64, 64, 3, padding=1, dtype=dtype), torch.channels_last
-        )
-        x = torch.ones(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            conv(x)  # the first call compiles kernels
-            runs = []
-            for _ in range(3):
-                start = time.perf_counter()
-                conv(x)
-                runs.append(time.perf_counter() - start)
-        seconds[dtype] = min(runs)
-    return seconds[torch.bfloat16] * 1.3 < seconds[torch.float32]

@@ -26,7 +26,7 @@ def detect_tiles(
 
     Where `stretched`, the network sees each tile as it does in QuPath's InstanSeg extension.
     """
-    like = next(network.parameters())
+    device = next(network.parameters()).device
     truth, found = [], []
     for tile in tiles:
         pixels = tile.read(spec.read_mpp)
@@ -35,9 +35,9 @@ def detect_tiles(
         if stretched:
             rgb = stretch(rgb, *stretch_limits(rgb))
             rgb = restore(rgb, darkest=spec.darkest, brightest=spec.brightest)
-        padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(like.device)
+        padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(device)
         with torch.inference_mode():
-            maps = network(padded.movedim(-1, 0)[None].to(like.dtype))
+            maps = network(padded.movedim(-1, 0)[None])
         peaks = separate_peaks(
             decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0],
             spec.min_distance_um / spec.read_mpp,

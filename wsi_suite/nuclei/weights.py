@@ -102,7 +102,7 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     Raises
     ------
     ModelError
-        The weights are damaged or belong to another network.
+        The weights are damaged, hold what is no number, or belong to another network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -113,6 +113,7 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     try:
         weights = {name: value.float() for name, value in load_file(path).items()}
         network.load_state_dict(weights)
+        _check_finite(weights, path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not readable as safetensors ({error})") from None
     except RuntimeError as error:
@@ -122,7 +123,13 @@ def load_network(folder: ModelFolder) -> NucleusNet:
 
 
 def save_model(path: Path, spec: ModelSpec, network: NucleusNet) -> ModelFolder:
-    """Write a model folder, weights in half precision; each file appears whole or not at all."""
+    """Write a model folder, weights in half precision; each file appears whole or not at all.
+
+    Raises
+    ------
+    ModelError
+        A weight is no number, or too large for half precision; nothing is written.
+    """
     from safetensors.torch import save
 
     path.mkdir(parents=True, exist_ok=True)
@@ -130,6 +137,7 @@ def save_model(path: Path, spec: ModelSpec, network: NucleusNet) -> ModelFolder:
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in network.state_dict().items()
     }
+    _check_finite(weights, path / WEIGHTS_FILE)
     _replace(path / WEIGHTS_FILE, save(weights))
     write_spec(path / SPEC_FILE, spec)
     return find_model(path)
@@ -146,6 +154,15 @@ def round_to_half(network: torch.nn.Module) -> None:
     for value in network.state_dict().values():
         if value.is_floating_point():
             value.copy_(value.half().float())
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{path}: {name} holds what is no number, or one beyond half precision (65504); "
+                "train the model anew, at a lower rate of learning"
+            )
 
 
 def _replace(path: Path, data: bytes) -> None:

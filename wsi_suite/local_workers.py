@@ -1,0 +1,99 @@
+"""Workers on this machine that nobody but this process can reach.
+
+Dask's own local cluster listens on TCP without asking who calls: whoever has an account on the
+machine could send it code, to be run as our user. One worker therefore lives inside the process and
+listens nowhere. Several have processes of their own, and speak TLS with a certificate that is made
+for this run and never leaves it. Dask's web servers, which know no passwords, are not started.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Worker
+
+log = logging.getLogger(__name__)
+
+
+class _WithoutWebServer:
+    """Part of a Dask server whose pages are not served."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        """Serve nothing: a worker inside a process would listen to the whole network."""
+
+
+class _Scheduler(_WithoutWebServer, Scheduler):
+    pass
+
+
+class _Worker(_WithoutWebServer, Worker):
+    pass
+
+
+@contextmanager
+def local_client(count: int, *, threads: int) -> Iterator[Client]:
+    """Start workers on this machine, and end them after the block.
+
+    Dask's own limit of memory is off, since our queues bound it. A region that falls with its
+    worker comes back at once, with whatever else was on that worker: we know what to do then.
+
+    Parameters
+    ----------
+    count
+        Number of workers. One lives in this process, several have processes of their own.
+    threads
+        Regions that each worker takes at once.
+    """
+    alone = count == 1
+    security = _no_security() if alone else Security.temporary()
+    place: dict[str, Any] = {"protocol": "inproc://" if alone else "tls://", "security": security}
+    if not alone:
+        place["host"] = "127.0.0.1"
+    worker = {
+        "cls": _Worker if alone else Nanny,
+        "options": {
+            **place,
+            "nthreads": threads,
+            "memory_limit": None,
+            "silence_logs": logging.CRITICAL,
+            **({} if alone else {"worker_class": _Worker}),
+        },
+    }
+    cluster = SpecCluster(
+        scheduler={
+            "cls": _Scheduler,
+            "options": {**place, "port": 0, "dashboard": False, "allowed_failures": 0},
+        },
+        workers=dict.fromkeys(range(count), worker),
+        security=security,
+        silence_logs=logging.CRITICAL,
+    )
+    try:
+        with Client(cluster, security=security, set_as_default=False) as client:
+            yield client
+    finally:
+        _close(cluster)
+
+
+def _no_security() -> Security:
+    """Return settings for calls inside a process, whatever Dask's files say of networks."""
+    return Security(
+        require_encryption=False, tls_ca_file=None, tls_client_cert=None, tls_scheduler_cert=None,
+        tls_worker_cert=None,
+    )  # fmt: skip
+
+
+def _close(cluster: SpecCluster) -> None:
+    """End the workers; those that a busy machine is slow to end die with this process."""
+    logger = logging.getLogger("tornado.application")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        cluster.close()
+    except TimeoutError:
+        log.debug("workers are slow to end", exc_info=True)
+    finally:
+        logger.setLevel(level)
