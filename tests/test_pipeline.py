@@ -15,12 +15,12 @@ import pytest
 from runs import Bench, do_regions, files_of, results_of, stored_tiles
 from scipy.spatial import cKDTree
 
-from wsi_suite import pipeline, plan
+from wsi_suite import analysis, pipeline, plan
 from wsi_suite.errors import InputError, OutputConflictError, OutputError, RegionError
 from wsi_suite.files import is_leftover
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.detector import Compute
-from wsi_suite.nuclei.parquet import read_nuclei
+from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.pipeline import (
     fail_run,
@@ -31,6 +31,7 @@ from wsi_suite.pipeline import (
     release_run,
 )
 from wsi_suite.qupath.rois import read_rois
+from wsi_suite.run_folder import read_run, write_run
 from wsi_suite.slides.store import TileStore
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -245,6 +246,57 @@ def test_precision_of_the_first_start_is_kept(bench: Bench, whole: Path) -> None
     assert prepare_run(bench.request(whole, "detect.precision=auto", compute=other)).done
     with pytest.raises(OutputConflictError, match="precision"):
         prepare_run(bench.request(whole, "detect.precision=bf16", compute=other))
+
+
+@pytest.mark.parametrize("name", ["TILES_VERSION", "RESULTS_VERSION"])
+@pytest.mark.parametrize("state", ["half", "whole"])
+def test_results_of_two_versions_are_not_mixed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, state: str
+) -> None:
+    monkeypatch.setattr(analysis, name, getattr(analysis, name) - 1)
+    run = prepare_run(bench.request(tmp_path / "run"))
+    if state == "whole":
+        do_regions(run)
+        finish_run(run)
+    else:
+        do_regions(run, limit=1)
+        release_run(run)
+    monkeypatch.undo()
+    before = files_of(run.folder)
+    with pytest.raises(OutputConflictError, match=r"was begun by wsi-suite .*give --overwrite"):
+        prepare_run(bench.request(run.folder))
+    assert files_of(run.folder) == before
+    release_run(prepare_run(bench.request(run.folder, overwrite=True)))
+
+
+def test_a_folder_that_tells_no_version_is_an_earlier_one(bench: Bench, tmp_path: Path) -> None:
+    run = prepare_run(bench.request(tmp_path / "run", stage="tile"))
+    release_run(run)
+    content = read_run(run.folder)
+    assert content is not None
+    del content["fingerprint"]["settings"]["tiles_version"]
+    write_run(run.folder, content)
+    for stage in ("tile", "run"):
+        with pytest.raises(OutputConflictError, match="computes tissue and tiles otherwise"):
+            prepare_run(bench.request(run.folder, stage=stage))
+
+
+def test_tiles_serve_results_of_a_later_version(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.do(tmp_path / "run", stage="tile")
+    monkeypatch.setattr(analysis, "RESULTS_VERSION", analysis.RESULTS_VERSION + 1)
+    bench.do(tmp_path / "run", stage="detect")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_the_precision_is_named_in_the_outputs(whole: Path) -> None:
+    compute = {"device": "cpu", "precision": "fp32", "batch": 1}
+    assert json.loads((whole / "summary.json").read_text("utf-8"))["compute"] == compute
+    assert read_provenance(whole / "nuclei.parquet")["compute"] == compute
+    run = read_run(whole)
+    assert run is not None
+    assert run["fingerprint"]["settings"]["compute"] == compute
 
 
 def test_other_kind_of_device_is_refused(bench: Bench, whole: Path) -> None:

@@ -25,7 +25,7 @@ def service(bench: Bench) -> Iterator[Running]:
     model = find_model(bench.model)
     analyst = Analyst({model.spec.name: model}, Compute("cpu", "fp32", 1))
     jobs, roots = JobQueue(analyst), Roots([bench.slide.parent])
-    guard = Guard(make_app(analyst, jobs, roots), token=TOKEN, hosts=("localhost",))
+    guard = Guard(make_app(analyst, jobs, roots, local=True), token=TOKEN, hosts=("localhost",))
     headers = {"authorization": f"Bearer {TOKEN}"}
     with (
         listening(guard) as address,

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
-from live import Running
+from live import TOKEN, Running, listening
 from runs import Bench
 
 import wsi_suite
@@ -23,6 +23,7 @@ from wsi_suite import plan
 from wsi_suite.nuclei.detector import Detector
 from wsi_suite.service import analyst as analyst_module
 from wsi_suite.service import guard as guard_module
+from wsi_suite.service.app import make_app
 from wsi_suite.service.messages import MAX_ROIS
 
 SQUARE = [[[20, 30], [420, 30], [420, 480], [20, 480], [20, 30]]]
@@ -296,6 +297,35 @@ def test_folders_are_listed_and_added(service: Running, bench: Bench, tmp_path: 
         answer = service.client.post("/v1/roots", json={"folder": str(folder)})
         assert answer.status_code == 403
         assert list(answer.json()) == ["detail"]
+
+
+@pytest.mark.parametrize(
+    "header", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"]
+)
+def test_a_proxy_adds_no_folder(service: Running, tmp_path: Path, header: str) -> None:
+    before = service.roots.folders
+    answer = service.client.post(
+        "/v1/roots", json={"folder": str(tmp_path)}, headers={header: "127.0.0.1"}
+    )
+    assert answer.status_code == 403
+    assert "--allow-root" in answer.json()["detail"]
+    assert service.roots.folders == before
+
+
+def test_a_service_for_other_machines_lets_nobody_add_a_folder(
+    service: Running, tmp_path: Path
+) -> None:
+    app = make_app(service.analyst, service.jobs, service.roots, local=False)
+    guard = guard_module.Guard(app, token=TOKEN, hosts=())
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with (
+        listening(guard) as address,
+        httpx.Client(base_url=address, headers=headers) as client,
+    ):
+        answer = client.post("/v1/roots", json={"folder": str(tmp_path)})
+        assert answer.status_code == 403
+        assert client.get("/v1/roots").status_code == 200
+    assert tmp_path.resolve() not in service.roots.folders
 
 
 def test_health_and_models(service: Running) -> None:

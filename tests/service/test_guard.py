@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from wsi_suite.service.guard import Guard
+from wsi_suite.service.guard import Guard, calls_from_here, is_loopback
 
 
 async def _answer(request: Request) -> Response:
@@ -133,3 +133,34 @@ def test_only_requests_with_the_token_count_as_activity(guard: Guard, client: ht
     assert guard.last_request == 0.0
     ask(client)
     assert guard.last_request > 0.0
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.0.7", False),
+        ("::ffff:192.168.0.7", False),
+        ("fe80::1%eth0", False),
+        ("localhost", False),  # a name is no address of a connection
+        ("", False),
+    ],
+)
+def test_addresses_of_this_machine_alone(address: str, own: bool) -> None:
+    assert is_loopback(address) is own
+
+
+@pytest.mark.parametrize(
+    ("client", "here"),
+    [(("127.0.0.1", 1), True), (("::1", 1), True), (("10.0.0.4", 1), False), (None, False)],
+)
+def test_who_calls_is_the_address_of_the_connection(
+    client: tuple[str, int] | None, here: bool
+) -> None:
+    headers = [(b"host", b"127.0.0.1")]
+    assert calls_from_here(Request({"type": "http", "client": client, "headers": headers})) is here

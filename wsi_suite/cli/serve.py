@@ -63,10 +63,10 @@ def serve(
     """
     from wsi_suite.cli.terminal import note, say
 
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if not _is_own(host):
         note(
             f"--host {host}: other machines can reach the service, unencrypted; whoever has its"
-            " token can read all slides in the allowed folders"
+            " token can read all slides in the folders of --allow-root"
         )
     from wsi_suite.service.server import ServiceSettings, serve  # takes seconds
 
@@ -85,3 +85,13 @@ def serve(
 
     if serve(settings, ready=ready):
         raise KeyboardInterrupt
+
+
+def _is_own(host: str) -> bool:
+    """Return whether a host is this machine as seen by itself alone."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -83,6 +83,7 @@ def fit_network(
             module,
             training_loader(train, settings),
             ckpt_path=last if last.exists() else None,
+            weights_only=True,  # a checkpoint of somebody else must not run code
         )
     return module.network
 

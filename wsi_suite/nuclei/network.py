@@ -125,7 +125,8 @@ class NucleusNet(nn.Module):
         x = (rgb.float() / 255 - self.mean) / self.std
         if self.spec.upsample > 1:
             x = F.interpolate(x, scale_factor=self.spec.upsample, mode="bilinear")
-        x = x.contiguous(memory_format=torch.channels_last).to(self.lateral[0].weight.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(next(self.backbone.parameters()).dtype)
         top: Tensor | None = None
         for feature, lateral in zip(
             reversed(self.backbone(x)), reversed(list(self.lateral)), strict=True
@@ -161,7 +162,7 @@ class _Head(nn.Sequential):
         *block, final = self
         for layer in block:
             x = layer(x)
-        maps: Tensor = final(x.to(final.weight.dtype))
+        maps: Tensor = final(x.to(next(final.parameters()).dtype))
         return maps
 
 

@@ -15,6 +15,7 @@ import wsi_suite
 from wsi_suite.errors import InputError
 from wsi_suite.service.analyst import Analyst
 from wsi_suite.service.finding import Finding
+from wsi_suite.service.guard import calls_from_here
 from wsi_suite.service.jobs import JobQueue, QueueFullError
 from wsi_suite.service.messages import Folder, Folders, Health, Job, JobRequest, Model, Problem
 from wsi_suite.service.roots import Roots
@@ -25,7 +26,8 @@ _NUCLEI_TYPE = "application/geo+json-seq"
 _REASONS = {
     400: "The Host header is not one of the service's, or the body cannot be parsed.",
     401: "The token is missing or wrong.",
-    403: "Not allowed here: a slide outside the allowed folders (or absent), a whole disk.",
+    403: "Not allowed here: a slide outside the allowed folders (or absent), a whole disk, a folder"
+    " from another machine.",
     404: "There is no such thing.",
     409: "The job is not done.",
     413: "The body is too long.",
@@ -43,8 +45,16 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": _REASONS[code]} for code in codes}
 
 
-def make_app(analyst: Analyst, jobs: JobQueue, roots: Roots) -> FastAPI:
-    """Return the application; who may call it is for :class:`~wsi_suite.service.guard.Guard`."""
+def make_app(analyst: Analyst, jobs: JobQueue, roots: Roots, *, local: bool) -> FastAPI:
+    """Return the application; who may call it is for :class:`~wsi_suite.service.guard.Guard`.
+
+    Parameters
+    ----------
+    analyst, jobs, roots
+        What it serves.
+    local
+        Whether it listens on loopback only. Elsewhere no client can have folders allowed.
+    """
     app = FastAPI(
         title="wsi-suite",
         summary="Nuclei and stain scores for QuPath",
@@ -61,7 +71,7 @@ def make_app(analyst: Analyst, jobs: JobQueue, roots: Roots) -> FastAPI:
         # For the documents: the guard has looked at the token already.
         dependencies=[Security(HTTPBearer(auto_error=False, description="in the user's file"))],
     )
-    _add_facts(router, analyst, roots)
+    _add_facts(router, analyst, roots, local=local)
     _add_jobs(router, analyst, jobs, roots)
     app.include_router(router)
 
@@ -73,7 +83,7 @@ def make_app(analyst: Analyst, jobs: JobQueue, roots: Roots) -> FastAPI:
     return app
 
 
-def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots) -> None:
+def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots, *, local: bool) -> None:
     @router.get("/models", tags=["service"])
     def models() -> list[Model]:
         """List the models that jobs may name."""
@@ -99,8 +109,14 @@ def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots) -> None:
         responses=_problems(403, 413, 422),
         tags=["slides"],
     )
-    def add_root(added: Folder) -> Folders:
-        """Allow one more folder; ask your user first."""
+    def add_root(added: Folder, request: Request) -> Folders:
+        """Allow one more folder; ask your user first. Only for programs on the same machine."""
+        if not (local and calls_from_here(request)):
+            raise HTTPException(
+                403,
+                "folders are allowed from the machine itself only, while the service listens to no "
+                "other; start it with --allow-root FOLDER",
+            )
         try:
             roots.add(added.folder)
         except InputError as error:

@@ -9,12 +9,16 @@ from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 32 * 2**20
 OPEN_PATHS = ("/v1/health", "/openapi.json")
 """What needs no token, since it tells nothing of the user."""
+
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers by which a proxy on this machine tells that the caller is on another."""
 
 
 class Guard:
@@ -99,6 +103,27 @@ class Guard:
     @property
     def _too_long(self) -> str:
         return f"longer than {self._max_body_bytes / 2**20:g} MiB; send fewer or simpler regions"
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is of this machine alone: 127.0.0.0/8, ::1."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+def calls_from_here(request: HTTPConnection) -> bool:
+    """Return whether a program on this machine calls, and for no other machine.
+
+    Who calls is the address of the connection, which cannot be chosen; a proxy here that calls
+    for others says so in its headers.
+    """
+    if request.client is None or not is_loopback(request.client.host):
+        return False
+    return not any(name in request.headers for name in _FORWARDED)
 
 
 def _has_port(host: str) -> bool:

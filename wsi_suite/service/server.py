@@ -23,7 +23,7 @@ from wsi_suite.errors import ConfigError
 from wsi_suite.service.analyst import Analyst
 from wsi_suite.service.app import make_app
 from wsi_suite.service.discovery import Service, announced, discovery_file, only_service
-from wsi_suite.service.guard import Guard
+from wsi_suite.service.guard import Guard, is_loopback
 from wsi_suite.service.jobs import JobQueue
 from wsi_suite.service.roots import Roots
 from wsi_suite.worker import close_all
@@ -99,7 +99,7 @@ def serve(settings: ServiceSettings, *, ready: Callable[[Service], None]) -> boo
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         guard = Guard(
-            make_app(analyst, jobs, roots),
+            make_app(analyst, jobs, roots, local=is_loopback(listening.getsockname()[0])),
             token=service.token,
             hosts=("localhost", socket.gethostname(), settings.host),
         )
@@ -126,6 +126,7 @@ def _config(guard: Guard) -> uvicorn.Config:
         log_config=None,  # paths of slides are nobody's business
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # else a header could say that the caller is on this machine
         lifespan="off",
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=2,
