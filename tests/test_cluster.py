@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
+import ssl
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +20,7 @@ from wsi_suite import cluster
 from wsi_suite.cluster import open_cluster, probe_workers
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, WorkerError
+from wsi_suite.nuclei.detector import Compute
 from wsi_suite.nuclei.weights import find_model
 from wsi_suite.slides.identity import SlideIdentity
 
@@ -161,20 +165,163 @@ def test_local_cluster_bounds_the_regions_in_flight() -> None:
         workers = local.client.scheduler_info(n_workers=-1)["workers"]
         assert (len(workers), local.window, local.remote) == (1, 3, False)
         assert all(worker["memory_limit"] == 0 for worker in workers.values())
-        assert all(address.startswith("tcp://127.0.0.1:") for address in workers)
+        assert all(address.startswith("inproc://") for address in workers)
+
+
+def listening_addresses() -> list[str]:
+    """Return where this process and its children listen."""
+    import psutil
+
+    me = psutil.Process()
+    return [
+        connection.laddr.ip
+        for process in (me, *me.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
+def test_one_worker_listens_nowhere() -> None:
+    before = sorted(listening_addresses())
+    with open_cluster(RunSettings(), device="cpu", progress=silent):
+        assert sorted(listening_addresses()) == before
+
+
+def test_several_workers_answer_only_who_has_their_certificate(tmp_path: Path) -> None:
+    from distributed import Client, Security
+
+    with open_cluster(RunSettings(workers=2), device="cpu", progress=silent) as local:
+        assert local.client.submit(abs, -3, pure=False).result() == 3
+        workers = local.client.scheduler_info(n_workers=-1)["workers"]
+        nannies = [worker["nanny"] for worker in workers.values()]
+        places = [local.client.scheduler.address, *workers, *nannies]
+        assert len(places) == 5
+        assert all(place.startswith("tls://127.0.0.1:") for place in places)
+        assert set(listening_addresses()) == {"127.0.0.1"}
+        for place in places:
+            host, port = place.removeprefix("tls://").split(":")
+            for context in (None, stranger(tmp_path)):
+                assert not answers(host, int(port), context)
+        with pytest.raises(OSError, match=r"[Tt]imed out|SSL|certificate"):
+            Client(places[0], security=Security.temporary(), timeout=1, set_as_default=False)
+
+
+def stranger(folder: Path) -> ssl.SSLContext:
+    """Return a caller that believes every certificate, and has one of its own."""
+    from distributed import Security
+
+    security = Security.temporary()
+    (folder / "cert.pem").write_text(security.tls_client_cert)
+    (folder / "key.pem").write_text(security.tls_client_key)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+def answers(host: str, port: int, context: ssl.SSLContext | None) -> bool:
+    """Return whether a Dask server sends anything to a caller, plain or over TLS."""
+    with socket.create_connection((host, port), timeout=5) as plain:
+        try:
+            with context.wrap_socket(plain) if context else plain as connection:
+                connection.sendall(struct.pack("<QQ", 1, 0))
+                return connection.recv(1) != b""
+        except OSError:  # of which ssl.SSLError is one
+            return False
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, Path]:
+    """The files of a cluster with TLS."""
+    from distributed import Security
+
+    security = Security.temporary()
+    texts = {
+        "tls_ca_file": security.tls_ca_file,
+        "tls_cert": security.tls_client_cert,
+        "tls_key": security.tls_client_key,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in texts}
+
+
+def test_a_scheduler_with_tls_is_reached_with_the_files_that_settings_name(
+    certificates: dict[str, Path],
+) -> None:
+    import dask
+    from distributed import LocalCluster, Security
+
+    ca, cert, key = map(str, certificates.values())
+    security = Security(
+        require_encryption=True, tls_ca_file=ca, tls_scheduler_cert=cert, tls_scheduler_key=key,
+        tls_worker_cert=cert, tls_worker_key=key, tls_client_cert=cert, tls_client_key=key,
+    )  # fmt: skip
+    with LocalCluster(
+        n_workers=1,
+        processes=False,
+        protocol="tls",
+        host="127.0.0.1",
+        security=security,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as there:
+        address = there.scheduler_address
+        ours = RunSettings(scheduler=address, **certificates)
+        with open_cluster(ours, device="cpu", progress=silent) as found:
+            assert found.client.submit(abs, -3, pure=False).result() == 3
+        tls = "distributed.comm.tls"
+        theirs = {f"{tls}.ca-file": ca, f"{tls}.client.cert": cert, f"{tls}.client.key": key}
+        with (
+            dask.config.set(theirs),
+            open_cluster(RunSettings(scheduler=address), device="cpu", progress=silent) as found,
+        ):
+            assert found.client.submit(abs, -4, pure=False).result() == 4
+
+
+def test_certificates_that_are_missing_or_none_are_told(
+    certificates: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    for change, reason in (
+        (None, "wants a certificate; give run.tls_ca_file"),
+        ({"tls_cert": tmp_path / "absent"}, "cannot be used .*absent"),
+        ({"tls_ca_file": tmp_path / "text"}, "cannot be used .*text"),
+    ):
+        files = {} if change is None else certificates | change
+        settings = RunSettings(scheduler="tls://127.0.0.1:9", **files)
+        with (
+            pytest.raises(ConfigError, match=rf"^--scheduler tls://127.0.0.1:9: .*{reason}"),
+            open_cluster(settings, device="cpu", progress=silent),
+        ):
+            pass
+
+
+def test_all_workers_compute_alike() -> None:
+    cpu = Compute("cpu", "fp32", 1)
+    assert cluster._common_compute({"tcp://a": cpu, "tcp://b": cpu}) == cpu
+    with pytest.raises(WorkerError, match=r"tcp://a would compute on cpu, .*b on cuda.*--device"):
+        cluster._common_compute({"tcp://a": cpu, "tcp://b": Compute("cuda", "fp16", 8)})
+
+
+def test_a_worker_without_the_device_is_named(remote: cluster.Cluster) -> None:
+    with pytest.raises(WorkerError, match=r"worker tcp://.*device 'tpu' is not on this machine"):
+        remote.choose_compute("tpu", "auto")
 
 
 def test_workers_that_are_slow_to_end_spoil_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
+    from distributed import SpecCluster
 
-    close = LocalCluster.close
+    close = SpecCluster.close
 
-    def slow(self: LocalCluster) -> None:
+    def slow(self: SpecCluster) -> None:
         close(self)
         raise TimeoutError
 
     with open_cluster(RunSettings(), device="cpu", progress=silent):
-        monkeypatch.setattr(LocalCluster, "close", slow)
+        monkeypatch.setattr(SpecCluster, "close", slow)
 
 
 def report(topic: str, pixels: int) -> None:

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,7 @@ def open_cluster(
 
 
 def _common_compute(choices: dict[str, Compute]) -> Compute:
-    """Return how all workers compute, by what each would choose for itself.
-
-    Where some have bf16 in hardware and others do not, all take fp32: results must not depend on
-    which worker gets a region.
-    """
+    """Return how all workers compute: results must not depend on which one gets a region."""
     (first, compute), *others = sorted(choices.items())
     for worker, other in others:
         if other.device != compute.device:
@@ -132,8 +128,6 @@ def _common_compute(choices: dict[str, Compute]) -> Compute:
                 f"worker {first} would compute on {compute.device}, worker {worker} on "
                 f"{other.device}, which give different results; name one with --device"
             )
-        if other.precision != compute.precision:
-            compute = replace(compute, precision="fp32")
     return compute
 
 
@@ -225,7 +219,7 @@ def _connect(settings: RunSettings) -> Client:
             timeout=_CONNECT_SECONDS,
             set_as_default=False,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"--scheduler {address}: no Dask scheduler answers ({error}); start one with "
             "'dask scheduler', then workers with 'dask worker ADDRESS'"

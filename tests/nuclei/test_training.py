@@ -48,7 +48,7 @@ def stop_after(epoch):
 def _same_on_every_machine():
     """Compute in single precision, and measure the halo on small cores."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "choose_compute", lambda device: Compute("cpu", "fp32", batch=1))
+        patch.setattr(module, "choose_compute", lambda device, precision: Compute("cpu", "fp32", 1))
         patch.setattr(halo, "_CORE_PX", 32)
         yield
 

@@ -63,8 +63,9 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     device
         ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is fp16 with CUDA, bf16 on CPUs with
-        instructions for it (:func:`bf16_is_fast`) and fp32 elsewhere.
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is fp16 with CUDA and fp32 elsewhere. On
+        CPUs with instructions for it (:func:`bf16_is_fast`) bf16 is about twice as fast, but moves
+        up to 0.7 % of the nuclei over the threshold; so it is taken only where it is asked for.
 
     Raises
     ------
@@ -75,8 +76,7 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     resolved = resolve_device(device)
     kind = resolved.partition(":")[0]
     if precision == "auto":
-        usual = {"cuda": "fp16", "mps": "fp32", "cpu": "bf16" if bf16_is_fast() else "fp32"}
-        precision = usual[kind]
+        precision = "fp16" if kind == "cuda" else "fp32"
     _check_precision(kind, precision)
     compute = Compute(resolved, precision, 8 if kind == "cuda" else 1)
     warn_if_slow(compute)
@@ -146,9 +146,7 @@ class Detector:
         self.compute = compute
         self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
         network = fuse_batch_norms(load_network(model)).use_precision(_DTYPES[compute.precision])
-        network = convert_conv2d_weight_memory_format(
-            network.to(self._device), torch.channels_last
-        )
+        network = convert_conv2d_weight_memory_format(network.to(self._device), torch.channels_last)
         self.network = network.requires_grad_(requires_grad=False)
 
     @property

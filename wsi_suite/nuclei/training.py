@@ -111,7 +111,7 @@ def train_model(
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
     if settings.network.sizes and all(np.isnan(tile.radius).all() for tile in split.train):
         raise DataError(f"{data}: no label has a radius; set network.sizes to false")
-    compute = choose_compute(device)
+    compute = choose_compute(device, settings.optimiser.precision)
     start = _start(settings)
     _claim(out, settings)
     log.info(
@@ -222,6 +222,7 @@ def _provenance(
         "wsi_suite": wsi_suite.__version__,
         "torch": str(torch.__version__),
         "device": f"{compute.device}, {platform.machine()}",
+        "precision": compute.precision,
         "runs": {part: sorted({tile.run for tile in tiles}) for part, tiles in parts.items()},
         "tiles": {part: len(tiles) for part, tiles in parts.items()},
         "nuclei": {part: sum(len(t.label) for t in tiles) for part, tiles in parts.items()},

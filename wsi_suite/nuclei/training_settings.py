@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from wsi_suite.config import Section
@@ -25,6 +27,9 @@ class OptimiserSettings(Section):
     crop_px: int = Field(192, ge=32, description="side of a crop, read pixels")
     learning_rate: float = Field(2e-3, gt=0, description="highest rate of the cycle")
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 with CUDA, else fp32; bf16 beside fp32 weights"
+    )
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     validate_every: int = Field(5, ge=1, description="epochs between looks at validation runs")
     loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
