@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,8 +157,6 @@ def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
             "brightfield slide"
         )
     tissue = find_tissue(slide, settings)
-    if settings.whole_slide:
-        tissue = replace(tissue, mask=np.ones_like(tissue.mask))
     return Overview(thumbnail, tissue, _to_the_edge(tissue, slide))
 
 
@@ -380,6 +378,6 @@ def _glass(overview: Overview, settings: Settings) -> float | None:
     stain = settings.stain
     return glass_dab_od(
         overview.thumbnail,
-        overview.tissue.mask,
+        overview.tissue.glass,
         stains=StainVectors(stain.hematoxylin, stain.dab, stain.background),
     )

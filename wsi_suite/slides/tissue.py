@@ -6,7 +6,7 @@ it depends on the slide alone, in steps that can each be looked at:
 1. the colour of the glass is read off the slide itself: bright, smooth, nearly grey;
 2. optical density relative to it, slightly smoothed; hysteresis keeps faint parts (hematoxylin
    alone, loose stroma) that touch clear ones;
-3. what was never scanned (black) and strokes of a marker pen are taken out;
+3. what was never scanned (``canvas.py``) and strokes of a marker pen are taken out;
 4. gaps are closed, and pieces that are small (dust) or grey (hairs, shadows, the edge of a cover
    glass) dropped;
 5. the mask is grown by a margin.
@@ -27,6 +27,7 @@ from shapely.ops import unary_union
 
 from wsi_suite.config import TissueSettings
 from wsi_suite.geometry import Box, Scale
+from wsi_suite.slides.canvas import find_canvas, is_straight, touching, without_canvas
 from wsi_suite.slides.slide import Slide
 
 Mask = npt.NDArray[np.bool_]
@@ -44,12 +45,12 @@ _CLOSE_UM = 24.0
 _PEN_MIN_AREA_UM2 = 40_000.0  # a stroke is wider than 0.2 mm and far longer
 _PEN_MARGIN_UM = 40.0  # its edge is out of focus
 _GLASS_MIN_GREY = 150
-_GLASS_MAX_CHROMA = 30
+_GLASS_MAX_CHROMA = 45
 _GLASS_MAX_DEVIATION = 1.5  # grey levels, over 3 x 3 pixels
 _GLASS_MIN_SHARE = 0.01
 _DARK = 60
-_UNSCANNED_BLACK = 12
-_UNSCANNED_WHITE = 254
+_ONE_COLOUR = 0.25  # smallest over largest channel: below it light has one or two colours
+_WHITE = 254
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,24 @@ class TissueMask:
         ``(rows, columns)``, true on tissue; the first pixel stands at the slide's corner.
     scale
         Level-0 pixels per pixel of the mask.
+    left_out
+        Like `mask`, true where nothing was scanned and under ink: there is no glass to be seen,
+        either. ``None``: nowhere.
     """
 
     mask: Mask
     scale: Scale
+    left_out: Mask | None = None
 
     @property
     def area_px0(self) -> float:
         """Area of the tissue in level-0 pixels."""
         return int(np.count_nonzero(self.mask)) * self.scale.x * self.scale.y
+
+    @property
+    def glass(self) -> Mask:
+        """``(rows, columns)``, true on empty glass."""
+        return ~self.mask if self.left_out is None else ~(self.mask | self.left_out)
 
     def covers(self, box0: Box) -> bool:
         """Return whether there is any tissue in a box of level-0 pixels."""
@@ -100,17 +110,31 @@ class TissueMask:
 def is_fluorescence(rgb: npt.NDArray[np.uint8]) -> bool:
     """Return whether a picture shows light on black, in single colours, as fluorescence does.
 
-    Brightfield may hold black too, never scanned, but what passes glass and tissue has all colours.
+    Brightfield may lie on a black canvas, but what passes glass and tissue has all colours.
 
     Parameters
     ----------
     rgb
         ``(H, W, 3)``, the whole slide, small.
     """
-    lit = rgb[rgb.max(axis=-1) >= _DARK]
-    if 2 * len(lit) > rgb.shape[0] * rgb.shape[1]:
-        return False
-    return len(lit) == 0 or float((lit.min(axis=-1) >= _DARK).mean()) < 0.05
+    canvas = find_canvas(rgb)
+    dark = rgb.max(axis=-1) < _DARK
+    lit = rgb[~dark & ~canvas]
+    if not len(lit):
+        return bool(dark.any())
+    light = np.maximum(lit - _dark_level(rgb, dark, canvas), 0)
+    return bool(np.median(light.min(axis=-1) / np.maximum(light.max(axis=-1), 1)) < _ONE_COLOUR)
+
+
+def _dark_level(rgb: npt.NDArray[np.uint8], dark: Mask, canvas: Mask) -> FloatArray:
+    """Return the R, G, B that a camera reads without light, which add to all colours."""
+    read = dark & ~canvas
+    if 2 * np.count_nonzero(read) <= np.count_nonzero(~canvas):
+        # Mostly light: what is dark lies about it, and is a canvas where it has straight borders.
+        read = dark | canvas
+        if not dark.any() or is_straight(read):
+            return np.zeros(3, np.float32)
+    return np.asarray(np.median(rgb[read], axis=0), np.float32)
 
 
 def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMask:
@@ -126,7 +150,10 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     raster = slide.raster(settings.mpp)
     rgb = raster.read(raster.box)
     mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
-    return TissueMask(tissue_in_image(rgb, mpp=mpp, settings=settings), raster.scale)
+    mask, left_out = _look(rgb, mpp=mpp, settings=settings)
+    if settings.whole_slide:
+        mask = ~find_canvas(rgb)
+    return TissueMask(mask, raster.scale, left_out)
 
 
 def tissue_in_image(
@@ -148,34 +175,49 @@ def tissue_in_image(
     ``(H, W)`` bool
         An image without any glass is tissue as a whole; one of glass alone has none.
     """
-    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb)).astype(np.float32)
-    left_out = rgb.max(axis=2) <= _UNSCANNED_BLACK
+    return _look(rgb, mpp=mpp, settings=settings)[0]
+
+
+def _look(rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings) -> tuple[Mask, Mask]:
+    """Return where tissue is, and where neither tissue nor glass can be seen."""
+    left_out = find_canvas(rgb)
+    rgb = without_canvas(rgb, left_out)
+    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb, left_out)).astype(np.float32)
     density[left_out] = 0
     if settings.exclude_pen:
         left_out |= _pen_strokes(density, mpp=mpp)
     density[left_out] = 0
     # The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
     darkest = cv2.GaussianBlur(density.max(axis=2), (0, 0), 8.0 / mpp)
-    tissue = _touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
+    tissue = touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
     tissue = _coloured(tissue & ~left_out, density)
     tissue = _close(tissue, radius_px=_CLOSE_UM / mpp)
     # In a small field of view a small piece may be all there is.
     min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
     tissue = _large(tissue, min_px=min_area_um2 / mpp**2)
     grown = _grow(tissue, radius_px=settings.margin_um / mpp)
-    return np.asarray(grown & ~left_out)
+    return np.asarray(grown & ~left_out), left_out
 
 
-def glass_colour(rgb: npt.NDArray[np.uint8]) -> FloatArray:
+def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:
     """Return the R, G, B of empty glass in an overview of a slide; white where it shows none.
 
     Glass is smooth, nearly grey, and among the brightest that was scanned.
+
+    Parameters
+    ----------
+    rgb
+        ``(H, W, 3)`` pixels.
+    canvas
+        ``(H, W)``, true where nothing was scanned.
     """
     values = rgb.astype(np.float32)
     grey = values.mean(axis=2)
     mean = cv2.blur(grey, (3, 3))
     variance = cv2.blur(grey * grey, (3, 3)) - mean * mean
-    scanned = rgb.min(axis=2) < _UNSCANNED_WHITE
+    scanned = rgb.min(axis=2) < _WHITE
+    if canvas is not None:
+        scanned &= ~canvas
     brightest = np.percentile(grey[scanned], 99) if scanned.any() else 255.0
     glass = (
         scanned
@@ -185,7 +227,7 @@ def glass_colour(rgb: npt.NDArray[np.uint8]) -> FloatArray:
     )
     # A wide patch: between the cells of loose tissue, single pixels look as even.
     glass = cv2.erode(glass.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    if np.count_nonzero(glass) < _GLASS_MIN_SHARE * glass.size:
+    if np.count_nonzero(glass) <= _GLASS_MIN_SHARE * np.count_nonzero(scanned):
         return np.full(3, 255, np.float32)
     return np.median(values[glass], axis=0).astype(np.float32)
 
@@ -202,14 +244,6 @@ def _pen_strokes(density: FloatArray, *, mpp: float) -> Mask:
     black_ink = (density.min(axis=2) > 0.6) & (np.ptp(density, axis=2) < _GREY_SPREAD * darkest)
     strokes = _large(blue_ink | green_ink | red_ink | black_ink, min_px=_PEN_MIN_AREA_UM2 / mpp**2)
     return _grow(strokes, radius_px=_PEN_MARGIN_UM / mpp)
-
-
-def _touching(mask: Mask, seeds: Mask) -> Mask:
-    """Return the pieces of `mask` that hold a seed."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    keep = np.bincount(labels[seeds & mask], minlength=count) > 0
-    keep[0] = False
-    return np.asarray(keep[labels])
 
 
 def _coloured(mask: Mask, density: FloatArray) -> Mask:

@@ -10,9 +10,9 @@ from wsi_suite.staining.deconvolution import StainVectors, separate_stains
 
 
 def glass_dab_od(
-    rgb: npt.NDArray[np.uint8], tissue: npt.NDArray[np.bool_], *, stains: StainVectors
+    rgb: npt.NDArray[np.uint8], glass: npt.NDArray[np.bool_], *, stains: StainVectors
 ) -> float | None:
-    """Return the median DAB optical density of what is not tissue.
+    """Return the median DAB optical density of empty glass.
 
     It should be about 0. Where a scanner's white is yellowish or grey, all nuclei seem to hold DAB
     that is not there, and the background colour in the stain settings has to be set.
@@ -21,8 +21,9 @@ def glass_dab_od(
     ----------
     rgb
         ``(H, W, 3)`` thumbnail of the slide.
-    tissue
-        ``(h, w)`` mask of the same field, of any size.
+    glass
+        ``(h, w)`` mask of the same field, of any size: no tissue, and nothing that was never
+        scanned.
     stains
         The vectors and the background.
 
@@ -32,6 +33,6 @@ def glass_dab_od(
         ``None`` where there is no glass.
     """
     height, width = rgb.shape[:2]
-    covered = cv2.resize(tissue.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    glass = rgb[covered == 0]
-    return float(np.median(separate_stains(glass, stains)[:, 1])) if len(glass) else None
+    shown = cv2.resize(glass.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    seen = rgb[shown > 0]
+    return float(np.median(separate_stains(seen, stains)[:, 1])) if len(seen) else None
