@@ -13,7 +13,7 @@ from wsi_suite.plan import look_at_slide
 from wsi_suite.slides.canvas import find_canvas
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.tissue import glass_colour, is_fluorescence, tissue_in_image
-from wsi_suite.staining.deconvolution import H_DAB, separate_stains
+from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.staining.glass import glass_dab_od
 
 BROWN = (110, 75, 52)
