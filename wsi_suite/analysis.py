@@ -166,6 +166,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
         "tissue_wkt": outline_text(facts.tissue),
         "glass_dab_od": facts.glass_dab_od,
         "notes": list(facts.notes),
+        "tissue_warnings": list(facts.warnings),
         "results_version": RESULTS_VERSION,
         "wsi_suite": wsi_suite.__version__,
     }

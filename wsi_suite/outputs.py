@@ -123,6 +123,7 @@ def summary_of(results: Results) -> dict[str, Any]:
             size_px0=(facts.width, facts.height),
             rois=results.rois,
             glass_dab_od=facts.glass_dab_od,
+            tissue_warnings=facts.warnings,
         ),
     }
 

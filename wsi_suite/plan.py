@@ -80,6 +80,8 @@ class SlideFacts:
         DAB that empty glass seems to hold; ``None`` where there is no glass.
     reader, notes
         How the file is read, and what the user should know of that.
+    warnings
+        What everybody who uses the results should read of the search for tissue.
     """
 
     name: str
@@ -98,6 +100,7 @@ class SlideFacts:
     glass_dab_od: float | None
     reader: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def working_mpp(self) -> tuple[float, float]:
@@ -204,6 +207,7 @@ def facts_of(
         glass_dab_od=_glass(overview, settings),
         reader=slide.reader,
         notes=notes,
+        warnings=overview.tissue.warnings,
     )
     # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
     return _from_plain(_to_plain(facts))
@@ -286,6 +290,7 @@ def _to_plain(facts: SlideFacts) -> dict[str, Any]:
         "glass_dab_od": facts.glass_dab_od,
         "reader": facts.reader,
         "notes": list(facts.notes),
+        "warnings": list(facts.warnings),
         "wanted_chunks": _drawn(facts.wanted),
         "tissue_chunks": _drawn(facts.tissue_chunks),
         "tissue_outline_wkt": outline_text(facts.tissue),
@@ -312,6 +317,7 @@ def _from_plain(content: Mapping[str, Any]) -> SlideFacts:
         glass_dab_od=content["glass_dab_od"],
         reader=content["reader"],
         notes=tuple(content["notes"]),
+        warnings=tuple(content.get("warnings", ())),
     )
 
 

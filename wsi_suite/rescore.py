@@ -69,6 +69,7 @@ def rescore(
             size_px0=(metadata["size_px0"][0], metadata["size_px0"][1]),
             rois=_rois(metadata, rois, several=several),
             glass_dab_od=metadata["glass_dab_od"],
+            tissue_warnings=metadata.get("tissue_warnings", ()),
         ),
     }
     return Outcome(Path(metadata["slide"]), _table(result).parent, state="done", summary=summary)

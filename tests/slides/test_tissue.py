@@ -19,6 +19,7 @@ from wsi_suite.slides.tissue import (
     is_fluorescence,
     tissue_in_image,
 )
+from wsi_suite.staining.deconvolution import StainVectors, combine_stains
 from wsi_suite.synthetic import make_slide, make_tile
 
 MPP = 8.0
@@ -90,6 +91,74 @@ def test_pen_is_left_out_and_tissue_beside_it_stays(ink):
     kept = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(exclude_pen=False))
     # Without colour, black ink is not taken for tissue in any case.
     assert kept[28:32, 60:140].all() == (ink != "black")
+
+
+def brown_tissue(side: int = 240) -> np.ndarray:
+    """Draw brown and blue tissue at 8 um per pixel, with glass about it."""
+    rng = np.random.default_rng(2)
+    amounts = cv2.GaussianBlur(rng.random((side, side, 2)).astype(np.float32), (0, 0), 1.5)
+    amounts = (amounts - 0.5) * (0.6, 2.0) + (0.2, 0.3)
+    amounts[:, :40] = 0
+    stains = np.concatenate([np.maximum(amounts, 0), np.zeros((side, side, 1))], axis=2)
+    return combine_stains(stains, StainVectors(background=GLASS))
+
+
+def inked(rgb: np.ndarray, ink: tuple[int, int, int], strength: float) -> np.ndarray:
+    """Draw a stroke of translucent ink across a picture: light passes tissue and ink."""
+    stroke = np.zeros(rgb.shape[:2], np.float32)
+    cv2.line(stroke, (-5, 100), (rgb.shape[1] + 5, 130), 1.0, 30)
+    soft = cv2.GaussianBlur(stroke, (0, 0), 1)[..., None]
+    return np.clip(np.rint(rgb * (np.array(ink) / 255) ** (strength * soft)), 0, 255).astype(
+        np.uint8
+    )
+
+
+STROKE_CORE = (slice(108, 112), slice(60, 150))
+
+
+@pytest.mark.parametrize("strength", [0.7, 1.0])
+@pytest.mark.parametrize("ink", ["blue", "green", "red", "black"])
+def test_translucent_ink_over_tissue_is_left_out(ink, strength):
+    clean = brown_tissue()
+    settings = TissueSettings(margin_um=0)
+    before = tissue_in_image(clean, mpp=MPP, settings=settings)
+    found = tissue_in_image(inked(clean, PENS[ink], strength), mpp=MPP, settings=settings)
+    assert before[STROKE_CORE].all()
+    assert found[STROKE_CORE].mean() < 0.03
+    far = np.r_[0:70, 170:240]
+    assert overlap(found[far], before[far]) > 0.99
+
+
+@pytest.mark.parametrize("ink", ["blue", "red"])
+def test_ink_too_pale_to_tell_is_warned_of(tmp_path: Path, ink):
+    clean = brown_tissue()
+    for rgb, warned in ((clean, False), (inked(clean, PENS[ink], 0.4), True)):
+        path = tmp_path / f"{warned}.png"
+        cv2.imwrite(str(path), rgb[..., ::-1])
+        with open_slide(path, mpp=8.0) as slide:
+            tissue = find_tissue(slide)
+        assert bool(tissue.warnings) == warned
+    assert "has colours that no stain has" in tissue.warnings[0]
+    assert tissue.mask[STROKE_CORE].all()
+
+
+def test_left_out_ink_is_told(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "s.png"), inked(brown_tissue(), PENS["blue"], 1.0)[..., ::-1])
+    with open_slide(tmp_path / "s.png", mpp=8.0) as slide:
+        tissue = find_tissue(slide)
+        everything = find_tissue(slide, TissueSettings(whole_slide=True))
+        unasked = find_tissue(slide, TissueSettings(exclude_pen=False))
+    assert "was taken for pen ink and left out" in tissue.warnings[0]
+    assert everything.mask.all()
+    assert "counts as tissue" in everything.warnings[0]
+    assert not unasked.warnings
+
+
+@pytest.mark.realdata
+def test_tissue_of_real_slides_is_not_taken_for_ink(real_data: Path):
+    for name in ("CMU-1-Small-Region.svs", "ki67-OS-2-vsi.ome.tif", "luna-1065626.svs"):
+        with open_slide(real_data / "slides" / name) as slide:
+            assert find_tissue(slide).warnings == ()
 
 
 def test_dust_hairs_and_shadows_are_left_out():

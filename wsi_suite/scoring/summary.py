@@ -60,6 +60,7 @@ def summarise(
     size_px0: tuple[int, int] | None = None,
     rois: Sequence[Roi] | None = None,
     glass_dab_od: float | None = None,
+    tissue_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score a slide and return what ``summary.json`` holds.
 
@@ -82,6 +83,8 @@ def summarise(
         Score only inside these, each and their union; ``None``: the whole slide.
     glass_dab_od
         See :func:`wsi_suite.staining.glass.glass_dab_od`.
+    tissue_warnings
+        What the search for tissue found doubtful.
 
     Raises
     ------
@@ -127,6 +130,7 @@ def summarise(
         **_describe_scores(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
         "regions": regions,
         "warnings": _no_tissue(scored_tissue_mm2, regions)
+        + list(tissue_warnings)
         + _warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
     }
 

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.slides.mask_shapes import touching
+
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 
@@ -169,11 +171,3 @@ def is_straight(mask: Mask) -> bool:
         straight += int(np.count_nonzero(lines & (steps > 0)))
         total += int(np.count_nonzero(steps))
     return total > 0 and straight >= _STRAIGHT_SHARE * total
-
-
-def touching(mask: Mask, seeds: Mask) -> Mask:
-    """Return the pieces of `mask` that hold a seed."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    keep = np.bincount(labels[seeds & mask], minlength=count) > 0
-    keep[0] = False
-    return np.asarray(keep[labels])

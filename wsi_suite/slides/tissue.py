@@ -11,7 +11,8 @@ it depends on the slide alone, in steps that can each be looked at:
    glass) dropped;
 5. the mask is grown by a margin.
 
-Pens in the colours of a stain, such as brown or pink, cannot be told from it and stay in.
+Pens in the colours of a stain, such as brown, pink or violet, cannot be told from it and stay in.
+Ink too pale to be told for certain stays in, too, and is warned of.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from shapely.ops import unary_union
 
 from wsi_suite.config import TissueSettings
 from wsi_suite.geometry import Box, Scale
-from wsi_suite.slides.canvas import find_canvas, is_straight, touching, without_canvas
+from wsi_suite.slides.canvas import find_canvas, is_straight, without_canvas
+from wsi_suite.slides.ink import find_ink, ink_warnings
+from wsi_suite.slides.mask_shapes import close, grow, large, touching
 from wsi_suite.slides.slide import Slide
 
 Mask = npt.NDArray[np.bool_]
@@ -42,8 +45,6 @@ _CLEAR_OD = 0.05
 _GREY_SPREAD = 0.15  # stains absorb one channel a third less than another, or more
 _COLOURED_SHARE = 0.05  # where brown and blue mix, tissue is grey in part
 _CLOSE_UM = 24.0
-_PEN_MIN_AREA_UM2 = 40_000.0  # a stroke is wider than 0.2 mm and far longer
-_PEN_MARGIN_UM = 40.0  # its edge is out of focus
 _GLASS_MIN_GREY = 150
 _GLASS_MAX_CHROMA = 45
 _GLASS_MAX_DEVIATION = 1.5  # grey levels, over 3 x 3 pixels
@@ -66,11 +67,14 @@ class TissueMask:
     left_out
         Like `mask`, true where nothing was scanned and under ink: there is no glass to be seen,
         either. ``None``: nowhere.
+    warnings
+        What everybody who uses the mask should read: ink, and what may be ink.
     """
 
     mask: Mask
     scale: Scale
     left_out: Mask | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def area_px0(self) -> float:
@@ -150,10 +154,14 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     raster = slide.raster(settings.mpp)
     rgb = raster.read(raster.box)
     mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
-    mask, left_out = _look(rgb, mpp=mpp, settings=settings)
+    seen = _look(rgb, mpp=mpp, settings=settings)
+    mask, left_out, counted = seen.tissue, seen.canvas | seen.ink, seen.pale_ink & seen.tissue
     if settings.whole_slide:
-        mask = ~find_canvas(rgb)
-    return TissueMask(mask, raster.scale, left_out)
+        mask, counted = ~seen.canvas, seen.ink | seen.pale_ink
+    warnings = ink_warnings(
+        left_out=seen.ink & ~mask, counted=counted, mpp=raster.mpp, scale=raster.scale
+    )
+    return TissueMask(mask, raster.scale, left_out, warnings)
 
 
 def tissue_in_image(
@@ -175,28 +183,39 @@ def tissue_in_image(
     ``(H, W)`` bool
         An image without any glass is tissue as a whole; one of glass alone has none.
     """
-    return _look(rgb, mpp=mpp, settings=settings)[0]
+    return _look(rgb, mpp=mpp, settings=settings).tissue
 
 
-def _look(rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings) -> tuple[Mask, Mask]:
-    """Return where tissue is, and where neither tissue nor glass can be seen."""
-    left_out = find_canvas(rgb)
-    rgb = without_canvas(rgb, left_out)
-    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb, left_out)).astype(np.float32)
-    density[left_out] = 0
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What an overview shows, as masks."""
+
+    tissue: Mask
+    canvas: Mask
+    ink: Mask
+    pale_ink: Mask
+
+
+def _look(rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings) -> _Seen:
+    canvas = find_canvas(rgb)
+    rgb = without_canvas(rgb, canvas)
+    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb, canvas)).astype(np.float32)
+    density[canvas] = 0
+    ink, pale_ink = np.zeros_like(canvas), np.zeros_like(canvas)
     if settings.exclude_pen:
-        left_out |= _pen_strokes(density, mpp=mpp)
+        ink, pale_ink = find_ink(density, mpp=mpp)
+    left_out = canvas | ink
     density[left_out] = 0
     # The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
     darkest = cv2.GaussianBlur(density.max(axis=2), (0, 0), 8.0 / mpp)
     tissue = touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
     tissue = _coloured(tissue & ~left_out, density)
-    tissue = _close(tissue, radius_px=_CLOSE_UM / mpp)
+    tissue = close(tissue, radius_px=_CLOSE_UM / mpp)
     # In a small field of view a small piece may be all there is.
     min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
-    tissue = _large(tissue, min_px=min_area_um2 / mpp**2)
-    grown = _grow(tissue, radius_px=settings.margin_um / mpp)
-    return np.asarray(grown & ~left_out), left_out
+    tissue = large(tissue, min_px=min_area_um2 / mpp**2)
+    grown = grow(tissue, radius_px=settings.margin_um / mpp)
+    return _Seen(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas)
 
 
 def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:
@@ -232,20 +251,6 @@ def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> Floa
     return np.median(values[glass], axis=0).astype(np.float32)
 
 
-def _pen_strokes(density: FloatArray, *, mpp: float) -> Mask:
-    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
-    # Hematoxylin, eosin and DAB all absorb green. Blue and green inks let it pass, or absorb red
-    # far more than tissue does at this resolution; red ink absorbs green and blue alike, and more
-    # than blood does.
-    blue_ink = (red > 0.5) & (red > 1.3 * green) & (blue < 0.45 * red)
-    green_ink = (red > 0.3) & (green < 0.75 * np.minimum(red, blue))
-    red_ink = (green > 0.7) & (blue > 0.7 * green) & (green > 0.8 * blue) & (red < 0.17 * green)
-    darkest = density.max(axis=2)
-    black_ink = (density.min(axis=2) > 0.6) & (np.ptp(density, axis=2) < _GREY_SPREAD * darkest)
-    strokes = _large(blue_ink | green_ink | red_ink | black_ink, min_px=_PEN_MIN_AREA_UM2 / mpp**2)
-    return _grow(strokes, radius_px=_PEN_MARGIN_UM / mpp)
-
-
 def _coloured(mask: Mask, density: FloatArray) -> Mask:
     """Return the pieces of `mask` that are not grey all over."""
     coloured = np.ptp(density, axis=2) > np.maximum(_GREY_SPREAD * density.max(axis=2), 0.015)
@@ -254,30 +259,3 @@ def _coloured(mask: Mask, density: FloatArray) -> Mask:
     keep = np.bincount(labels[coloured], minlength=count) > _COLOURED_SHARE * area
     keep[0] = False
     return np.asarray(keep[labels])
-
-
-def _large(mask: Mask, *, min_px: float) -> Mask:
-    """Return the pieces of `mask` that have an area of at least `min_px` pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    keep = stats[:, cv2.CC_STAT_AREA] >= min_px
-    keep[0] = False
-    return np.asarray(keep[labels])
-
-
-def _close(mask: Mask, *, radius_px: float) -> Mask:
-    """Fill gaps narrower than twice the radius; the border counts as more of the same."""
-    disc = _disc(radius_px)
-    pad = disc.shape[0]
-    padded = np.pad(mask.astype(np.uint8), pad, mode="edge")
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
-    return np.asarray(closed[pad:-pad, pad:-pad] > 0)
-
-
-def _grow(mask: Mask, *, radius_px: float) -> Mask:
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), _disc(radius_px)) > 0)
-
-
-def _disc(radius_px: float) -> npt.NDArray[np.uint8]:
-    reach = math.ceil(radius_px)
-    offsets = np.arange(-reach, reach + 1)
-    return (np.hypot(offsets[:, None], offsets) <= max(radius_px, 0.0)).astype(np.uint8)
