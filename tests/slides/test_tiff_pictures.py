@@ -166,3 +166,48 @@ def test_planes_of_an_aperio_stack_are_no_levels(tmp_path):
     plane = picture(600, 480, seed=4)
     path = write(tmp_path / "slide.svs", aperio(SCAN), aperio(plane), aperio(shrunk(SCAN, 4)))
     assert_scan(path, sizes=[SIZES[0], SIZES[2]], left=["picture of 600 x 480 px"])
+
+
+def philips_attribute(name, group, element, kind, value):
+    place = f'Group="0x{group}" Element="0x{element}"'
+    return f'<Attribute Name="{name}" {place} PMSVR="{kind}">{value}</Attribute>'
+
+
+def philips_spacing(um):
+    value = f'"{um / 1000}" "{um / 1000}"'
+    return philips_attribute("DICOM_PIXEL_SPACING", "0028", "0030", "IDoubleArray", value)
+
+
+def test_levels_of_philips_are_padded_and_nothing_is_left_out(tmp_path):
+    scan, number = SCAN[:448], "PIIM_PIXEL_DATA_REPRESENTATION_NUMBER"
+    levels = "".join(
+        f'<DataObject ObjectType="PixelDataRepresentation">{philips_spacing(0.5 * 2**n)}'
+        f"{philips_attribute(number, '1001', '8B02', 'IUInt16', n)}</DataObject>"
+        for n in range(3)
+    )
+    sequence = philips_attribute(
+        "PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE", "1001", "8B01", "IDataObjectArray",
+        f"<Array>{levels}</Array>",
+    )  # fmt: skip
+    kind = philips_attribute("PIM_DP_IMAGE_TYPE", "301D", "1004", "IString", "WSI")
+    image = f'<DataObject ObjectType="DPScannedImage">{kind}{philips_spacing(0.5)}{sequence}'
+    images = philips_attribute(
+        "PIM_DP_SCANNED_IMAGES", "301D", "1003", "IDataObjectArray",
+        f"<Array>{image}</DataObject></Array>",
+    )  # fmt: skip
+    maker = philips_attribute("DICOM_MANUFACTURER", "0008", "0070", "IString", "PHILIPS")
+    text = f'<?xml version="1.0"?><DataObject ObjectType="DPUfsImport">{maker}{images}</DataObject>'
+    software = {"software": "Philips DP v1.0", "compression": "jpeg"}
+    pages = []
+    for factor, more in ((1, {"description": text}), (2, FLAGGED), (4, FLAGGED)):
+        level = shrunk(scan, factor)
+        pad = ((0, -level.shape[0] % 64), (0, -level.shape[1] % 64), (0, 0))
+        padded = np.pad(level, pad, constant_values=255)
+        pages.append((padded, {**TILES, **software, **more}))
+    with open_slide(write(tmp_path / "slide.tiff", *pages)) as slide:
+        assert (slide.vendor, slide.mpp) == ("philips", (0.5, 0.5))
+        assert slide.notes == ("level 1, 2 read through OpenSlide",)
+        for number, level in enumerate(slide.levels):
+            assert (level.width, level.height) == (640 >> number, 448 >> number)
+            found = slide.read_level(number, level.box)[: 448 >> number, : 600 >> number]
+            assert np.abs(found - shrunk(scan, 2**number).astype(float)).mean() < 12

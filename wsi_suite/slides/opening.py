@@ -110,7 +110,9 @@ def _open_dicom(path: Path) -> Reader:
 
 def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     """Open a TIFF that OpenSlide knows: JPEG levels directly where both agree."""
-    index = _without_other_pictures(path, index_tiff(path))
+    index = index_tiff(path)
+    if vendor != "philips":  # whose levels are padded, and known to OpenSlide
+        index = _without_other_pictures(path, index)
     is_generic = vendor == "generic-tiff"
     if index.vendor == "OME-TIFF" or not (index.as_libtiff or not is_generic):
         return _open_other_tiff(path, index)
