@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_tiles_without_a_place_are_refused_before_openslide_dies(
     rewrite(files[number], None, organization)
     with pytest.raises(SlideError, match=f"A_{number}.dcm: its tiles are {organization}, but no"):
         open_slide(files[0])
+
+
+def test_a_header_with_an_unknown_kind_of_value_is_left_to_openslide(tmp_path: Path) -> None:
+    path = write_slide(tmp_path, "A", PICTURE)[0]
+    data = path.read_bytes()
+    at = data.index(b"TILED_FULL") - 4  # two letters for the kind, two bytes for the length
+    path.write_bytes(data[:at] + b"QQ" + data[at + 2 :])
+    with suppress(SlideError), open_slide(path) as slide:
+        assert slide.width == 700
 
 
 def test_files_without_an_ending_are_a_slide(tmp_path: Path) -> None:

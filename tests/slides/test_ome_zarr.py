@@ -367,6 +367,38 @@ def test_an_image_whose_pixels_were_never_written_is_refused(tmp_path: Path) -> 
         open_slide(path)
 
 
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_chunks_that_lie_elsewhere_than_the_metadata_say_are_not_taken_for_black(
+    tmp_path: Path, separator: str
+) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, separator=separator)
+    metadata = path / "0" / ".zarray"
+    stated = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**stated, "dimension_separator": "./".strip(separator)}))
+    with pytest.raises(SlideError, match="lie elsewhere than its metadata say"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("stated", [0, "0", None, [], {"path": 0}])
+def test_a_level_is_listed_in_odd_ways(tmp_path: Path, stated: Any) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, multiscale={"datasets": [stated]})
+    with suppress(SlideError), open_slide(path, mpp=0.5) as slide:
+        assert np.array_equal(whole(slide), PICTURE)
+
+
+def test_a_level_with_chunks_of_no_size_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, factors=(1, 2), zarr_format=3)
+    metadata = path / "1" / "zarr.json"
+    stated = json.loads(metadata.read_text())
+    stated["chunk_grid"]["configuration"]["chunk_shape"][1] = 0
+    metadata.write_text(json.dumps(stated))
+    with open_slide(path) as slide:
+        assert "level '1' left out" in " ".join(slide.notes)
+
+
 def test_channels_are_taken_by_their_colours(tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
     bgr = {"attributes": colours("#0000ff", "00FF00", "FF0000")}

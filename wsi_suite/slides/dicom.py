@@ -151,9 +151,9 @@ def _organization_without_positions(file: Path) -> str | None:
     with Path(system_path(file)).open("rb") as opened:
         try:
             header = read_partial(opened, stop_when=is_beyond)
+            organization = str(header.get("DimensionOrganizationType", _TILED_FULL))
         except Exception:  # what cannot be read here is refused by OpenSlide, which says why
             return None
-    organization = str(header.get("DimensionOrganizationType", _TILED_FULL))
     return None if has_places or organization == _TILED_FULL else organization
 
 

@@ -123,7 +123,8 @@ def _stored_levels(
     notes: list[str] = []
     datasets = multiscale.get("datasets")
     for dataset in datasets if isinstance(datasets, list) else []:
-        name = str(dataset.get("path")) if isinstance(dataset, Mapping) else str(dataset)
+        stated = dataset if isinstance(dataset, Mapping) else {"path": dataset}
+        name = str(stated.get("path"))
         array = _array(group, name)
         if isinstance(array, str) and not levels:
             raise SlideError(
@@ -134,8 +135,8 @@ def _stored_levels(
             reason = array if isinstance(array, str) else "it has other axes"
             notes.append(f"level '{name}' left out: {reason}")
             continue
-        stated = dataset.get("coordinateTransformations")
-        levels.append(StoredLevel(name, array, transform_of(stated, dimensions=array.ndim)))
+        transform = stated.get("coordinateTransformations")
+        levels.append(StoredLevel(name, array, transform_of(transform, dimensions=array.ndim)))
     if not levels:
         raise SlideError(f"{path}: its 'multiscales' list no levels; copy the folder anew")
     return levels, notes
@@ -147,7 +148,9 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any] | str:
         found = group[name]
     except Exception as error:  # absent, damaged, a codec that is not installed
         return " ".join(str(error).split()) or type(error).__name__
-    return found if isinstance(found, zarr.Array) else "it is no array"
+    if not isinstance(found, zarr.Array):
+        return "it is no array"
+    return found if 0 not in (*found.shape, *found.chunks) else "it is empty"
 
 
 def _size(level: StoredLevel, axes: str) -> tuple[int, int]:

@@ -119,7 +119,8 @@ def _refuse_unless_rgb8(path: Path, pyramid: Pyramid) -> None:
         )
     if has_no_chunks(array):
         raise SlideError(
-            f"{path}: the pixels of its largest level were never written; write or copy it anew"
+            f"{path}: the chunks of its largest level were never written, or lie elsewhere than its"
+            " metadata say (dimension_separator); write or copy it anew"
         )
 
 

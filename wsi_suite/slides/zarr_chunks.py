@@ -22,9 +22,10 @@ _SAMPLES = 8
 
 
 def has_no_chunks(array: zarr.Array[Any]) -> bool:
-    """Return whether an array's folder holds no file of a chunk."""
-    files = (file for file in _folder(array).rglob("*") if file.is_file())
-    return all(file.name in _METADATA for file in files)
+    """Return whether no chunk lies where the array's metadata say, as ``0.0`` or as ``0/0``."""
+    key = array.metadata.encode_chunk_key((0,) * array.ndim)
+    found = _folder(array).glob("/".join("*" for _ in key.split("/")))
+    return all(file.name in _METADATA or not file.is_file() for file in found)
 
 
 def lacks_chunks(coarse: zarr.Array[Any], fine: zarr.Array[Any], *, axes: str) -> bool:
