@@ -167,6 +167,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
         "glass_dab_od": facts.glass_dab_od,
         "notes": list(facts.notes),
         "tissue_warnings": list(facts.warnings),
+        "seen": None if model.spec.seen is None else model.spec.seen.model_dump(mode="json"),
         "results_version": RESULTS_VERSION,
         "wsi_suite": wsi_suite.__version__,
     }

@@ -19,6 +19,7 @@ from wsi_suite.errors import DiskError, OutputError
 from wsi_suite.files import remove_leftovers, whole_file
 from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
+from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.plan import SlideFacts
@@ -124,8 +125,15 @@ def summary_of(results: Results) -> dict[str, Any]:
             rois=results.rois,
             glass_dab_od=facts.glass_dab_od,
             tissue_warnings=facts.warnings,
+            seen=seen_of(results.provenance),
         ),
     }
+
+
+def seen_of(provenance: Mapping[str, Any]) -> SeenFields | None:
+    """Return what the model of a result was trained on, where it says so."""
+    seen = provenance.get("seen")
+    return None if seen is None else SeenFields.model_validate(seen)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outcome import Outcome
+from wsi_suite.outputs import seen_of
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, origin_of
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
@@ -25,7 +26,7 @@ from wsi_suite.scoring.summary import summarise
 from wsi_suite.sources import roi_file_of
 
 _NEEDED = {
-    *("slide", "size_px0", "mpp", "model", "score", "measure", "wsi_suite"),
+    *("slide", "size_px0", "mpp", "model", "score", "measure", "compute", "wsi_suite"),
     *("rois", "tissue_area_mm2", "tissue_wkt", "glass_dab_od", "notes"),
 }
 _TOUCH_PX0 = 1.0  # regions drawn along each other's border share it within this
@@ -59,6 +60,7 @@ def rescore(
     summary = {
         "slide": metadata["slide"],
         "model": metadata["model"],
+        "compute": metadata["compute"],
         "notes": metadata["notes"],
         **summarise(
             nuclei,
@@ -70,6 +72,7 @@ def rescore(
             rois=_rois(metadata, rois, several=several),
             glass_dab_od=metadata["glass_dab_od"],
             tissue_warnings=metadata.get("tissue_warnings", ()),
+            seen=seen_of(metadata),
         ),
     }
     return Outcome(Path(metadata["slide"]), _table(result).parent, state="done", summary=summary)

@@ -8,12 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wsi_suite.config import MeasureSettings
 from wsi_suite.nuclei.detector import Detector, separate_peaks
 from wsi_suite.nuclei.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.nuclei.labelled import LabelledTile
 from wsi_suite.nuclei.network import NucleusNet, decode_peaks
+from wsi_suite.nuclei.seen import SeenFields, learn_fields
 from wsi_suite.nuclei.stretch import restore, stretch, stretch_limits
+from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.nuclei.weights import ModelSpec
+from wsi_suite.staining.deconvolution import H_DAB
+from wsi_suite.staining.measurement import measure_nuclei
 
 LOWEST_SCORE = 0.05
 """Detections below this are left out of precision-recall curves."""
@@ -80,6 +85,45 @@ def evaluate_model(
         min_score=detector.spec.min_score,
         match_um=match_um,
     )
+
+
+def fields_of_tiles(
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
+) -> SeenFields | None:
+    """Return what a model remembers of the tiles it was trained on."""
+    return learn_fields(
+        tables_of_tiles(network, tiles, spec=spec), mpp=(1.0, 1.0), min_score=spec.min_score
+    )
+
+
+def tables_of_tiles(
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
+) -> list[Nuclei]:
+    """Return the nuclei found in tiles, measured with the default settings; positions in um."""
+    _, found = detect_tiles(network, tiles, spec=spec)
+    tables = []
+    for tile, nuclei in zip(tiles, found, strict=True):
+        pixels = tile.read(spec.read_mpp)
+        kept = nuclei.score >= spec.min_score
+        points_um = nuclei.points[kept]
+        values = measure_nuclei(
+            pixels.rgb,
+            points_um / pixels.mpp,
+            mpp=pixels.mpp,
+            stains=H_DAB,
+            settings=MeasureSettings(),
+        ).values
+        tables.append(
+            Nuclei(
+                x=points_um[:, 0],
+                y=points_um[:, 1],
+                score=nuclei.score[kept],
+                label=nuclei.label[kept].astype(np.uint8),
+                classes=spec.classes,
+                measurements=values,
+            )
+        )
+    return tables
 
 
 def pad_white(rgb: npt.NDArray[np.uint8], multiple: int) -> npt.NDArray[np.uint8]:

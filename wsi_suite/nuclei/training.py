@@ -27,7 +27,7 @@ from wsi_suite.nuclei.halo import measure_halo
 from wsi_suite.nuclei.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.nuclei.network import NucleusNet
 from wsi_suite.nuclei.stretch import usual_levels
-from wsi_suite.nuclei.tiles import detect_tiles
+from wsi_suite.nuclei.tiles import detect_tiles, fields_of_tiles
 from wsi_suite.nuclei.training_settings import SplitSettings, TrainSettings
 from wsi_suite.nuclei.weights import (
     ModelFolder,
@@ -205,6 +205,7 @@ def _finish(
             "halo_px": measure_halo(network, split.train, mpp=settings.read_mpp),
         }
     )
+    spec = spec.model_copy(update={"seen": fields_of_tiles(network, split.train, spec=spec)})
     log.info("threshold %.2f, halo %d px", spec.min_score, spec.halo_px)
     return save_model(out, spec, network)
 

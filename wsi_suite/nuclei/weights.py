@@ -17,6 +17,7 @@ from wsi_suite.errors import ConfigError, ModelError, did_you_mean
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.labelled import LabelSpec
 from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
+from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.nuclei.stretch import RgbLevels
 from wsi_suite.resources import models_folder
 
@@ -37,6 +38,9 @@ class ModelSpec(Section):
     darkest: RgbLevels = Field((0, 0, 0), description="usual lowest RGB of a training tile")
     brightest: RgbLevels = Field((255, 255, 255), description="usual highest; for QuPath's export")
     headline_class: str | None = Field(None, description="class whose H-score stands first")
+    seen: SeenFields | None = Field(
+        None, description="fields it was trained on; without it no result is called unfamiliar"
+    )
     provenance: dict[str, Any] = Field({}, description="how it was trained")
 
     @property

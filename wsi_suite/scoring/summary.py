@@ -32,10 +32,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import INTENSITIES, Nuclei
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
@@ -61,6 +63,7 @@ def summarise(
     rois: Sequence[Roi] | None = None,
     glass_dab_od: float | None = None,
     tissue_warnings: Sequence[str] = (),
+    seen: SeenFields | None = None,
 ) -> dict[str, Any]:
     """Score a slide and return what ``summary.json`` holds.
 
@@ -85,6 +88,8 @@ def summarise(
         See :func:`wsi_suite.staining.glass.glass_dab_od`.
     tissue_warnings
         What the search for tissue found doubtful.
+    seen
+        What the model was trained on; ``None`` where it does not say.
 
     Raises
     ------
@@ -99,6 +104,7 @@ def summarise(
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
     scored, regions = None, []
+    in_regions: dict[str, Nuclei] = {}
     if rois is not None:
         rois = scored_rois(rois)
         in_any = np.zeros(len(nuclei), np.bool_)
@@ -106,6 +112,7 @@ def summarise(
         scored_area_mm2, scored_tissue_mm2 = _areas_mm2(_union(areas), tissue, mpp=mpp)
         for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
             in_any[rows] = True
+            in_regions[roi.name] = nuclei.take(rows)
             scores = score_nuclei(nuclei, grades, rows=rows)
             regions.append(
                 _describe_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp))
@@ -131,6 +138,7 @@ def summarise(
         "regions": regions,
         "warnings": _no_tissue(scored_tissue_mm2, regions)
         + list(tissue_warnings)
+        + _unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp)
         + _warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
     }
 
@@ -227,6 +235,33 @@ def _no_tissue(tissue_mm2: float | None, regions: Sequence[Mapping[str, Any]]) -
             "tissue only."
         )
     return warnings
+
+
+def _unfamiliar(
+    nuclei: Nuclei,
+    scored: npt.NDArray[np.int_] | None,
+    *,
+    regions: Mapping[str, Nuclei],
+    seen: SeenFields | None,
+    mpp: tuple[float, float],
+) -> list[str]:
+    """Say if most of what is scored, or of some regions, is unlike what the model has seen."""
+    if seen is None:
+        return []
+    all_scored = nuclei if scored is None else nuclei.take(scored)
+    parts = {"what is scored": all_scored} if len(regions) < 2 else dict(regions)
+    compared = {name: compare_fields(part, seen, mpp=mpp) for name, part in parts.items()}
+    unseen = {name: result for name, result in compared.items() if result.mostly}
+    if not unseen:
+        return []
+    fields = sum(result.fields for result in unseen.values())
+    outside = sum(result.outside for result in unseen.values())
+    reasons = list(dict.fromkeys(kind for result in unseen.values() for kind in result.reasons))
+    return [
+        f"Most of {', '.join(unseen)} is unlike what the model was trained on "
+        f"({outside} of {fields} fields of 100 um: {', '.join(reasons)}): "
+        "check its nuclei and their classes before use."
+    ]
 
 
 def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:

@@ -1,0 +1,146 @@
+"""What a model has seen in training, and how much of a result lies outside it.
+
+Tissue is cut into fields. A field is described by medians over its nuclei: the confidence of the
+detector, the stain and the size. A model remembers between which values the fields lay that it
+was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from wsi_suite.config import Section
+from wsi_suite.nuclei.table import Nuclei
+
+_FIELD_UM = 100.0
+_FEWEST_NUCLEI = 10  # of a field: fewer have no meaningful median
+_TAIL_PERCENT = 1.0
+CONFIDENCE = "Confidence"
+
+_KINDS = {
+    CONFIDENCE: ("a lower confidence", "a higher confidence"),
+    "Nucleus: DAB OD mean": ("less DAB", "more DAB"),
+    "Nucleus: Hematoxylin OD mean": ("less hematoxylin", "more hematoxylin"),
+    "Nucleus: Area µm^2": ("smaller nuclei", "larger nuclei"),
+}
+
+
+class SeenFields(Section):
+    """Between which values the fields lay that a model was trained on."""
+
+    min_score: float = Field(ge=0, le=1, description="of nuclei from this score")
+    medians: dict[str, tuple[float, float]] = Field(
+        description="lowest and highest usual median of a field, by measurement"
+    )
+
+
+class Unseen(NamedTuple):
+    """Fields of a result that lie outside what a model has seen.
+
+    Attributes
+    ----------
+    fields, outside
+        Numbers of fields: all, and those outside.
+    reasons
+        In what these differ, such as "less DAB", the commonest first.
+    """
+
+    fields: int
+    outside: int
+    reasons: tuple[str, ...]
+
+    @property
+    def mostly(self) -> bool:
+        """Whether more than half of the fields lie outside."""
+        return 2 * self.outside > self.fields
+
+
+def learn_fields(
+    tables: Iterable[Nuclei], *, mpp: tuple[float, float], min_score: float
+) -> SeenFields | None:
+    """Return between which values the fields of training tiles lie; ``None`` without nuclei.
+
+    Parameters
+    ----------
+    tables
+        What the model finds in each tile, measured.
+    mpp
+        Um per pixel of the tables' positions, x and y.
+    min_score
+        The model's threshold.
+    """
+    found = [_medians(nuclei, mpp=mpp, min_score=min_score) for nuclei in tables]
+    found = [medians for medians in found if medians]
+    if not found:
+        return None
+    ends = {}
+    for name in _KINDS:
+        values = np.concatenate([medians[name] for medians in found])
+        low, high = np.nanpercentile(values, [_TAIL_PERCENT, 100 - _TAIL_PERCENT])
+        ends[name] = (round(float(low), 3), round(float(high), 3))
+    ends[CONFIDENCE] = (ends[CONFIDENCE][0], 1.0)  # a model that is sure is no reason to warn
+    return SeenFields(min_score=min_score, medians=ends)
+
+
+def compare_fields(nuclei: Nuclei, seen: SeenFields, *, mpp: tuple[float, float]) -> Unseen:
+    """Compare the fields of a result with those a model was trained on.
+
+    Parameters
+    ----------
+    nuclei
+        Of a slide or a region.
+    seen
+        What the model remembers.
+    mpp
+        Um per level-0 pixel, x and y.
+    """
+    medians = _medians(nuclei, mpp=mpp, min_score=seen.min_score)
+    counts: dict[str, int] = {}
+    outside = np.zeros(len(medians.get(CONFIDENCE, ())), np.bool_)
+    for name, (low, high) in seen.medians.items():
+        if name not in medians or name not in _KINDS:
+            continue  # measured in another way
+        sides = (medians[name] < low, medians[name] > high)
+        for kind, beyond in zip(_KINDS[name], sides, strict=True):
+            outside |= beyond
+            counts[kind] = int(np.count_nonzero(beyond))
+    reasons = sorted((kind for kind in counts if counts[kind]), key=lambda kind: -counts[kind])
+    common = [kind for kind in reasons if 4 * counts[kind] >= np.count_nonzero(outside)]
+    return Unseen(len(outside), int(np.count_nonzero(outside)), tuple(common))
+
+
+def _medians(
+    nuclei: Nuclei, *, mpp: tuple[float, float], min_score: float
+) -> Mapping[str, npt.NDArray[np.float64]]:
+    """Return ``(fields,)`` medians by measurement; all nuclei are one field if they are few."""
+    nuclei = nuclei.take(nuclei.score >= min_score)
+    if len(nuclei) < _FEWEST_NUCLEI:
+        return {}
+    cells = np.floor(nuclei.points * mpp / _FIELD_UM).astype(np.int64)
+    _, own, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    own = own.ravel()
+    if counts.max() < _FEWEST_NUCLEI:
+        own, counts = np.zeros(len(nuclei), np.int64), np.array([len(nuclei)])
+    columns = {CONFIDENCE: nuclei.score, **nuclei.measurements}
+    order = np.argsort(own, kind="stable")
+    ends = np.cumsum(counts)
+    large = [
+        order[end - count : end]
+        for end, count in zip(ends, counts, strict=True)
+        if count >= _FEWEST_NUCLEI
+    ]
+    return {
+        name: np.array([_median(columns[name][rows]) for rows in large])
+        for name in _KINDS
+        if name in columns
+    }
+
+
+def _median(values: npt.NDArray[np.float32]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan
