@@ -157,6 +157,32 @@ def test_nuclei_that_the_mask_leaves_out_do_not_count(
             assert region["tissue_area_mm2"] < region["area_mm2"]
 
 
+def test_nucleus_in_tissue_counts_though_it_was_detected_in_a_chunk_without(
+    bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask ends where chunks of 64 level-0 px end, and some nuclei lie on these lines."""
+    find = plan.find_tissue
+
+    def find_stripes(*arguments: object) -> plan.TissueMask:
+        tissue = find(*arguments)  # type: ignore[arg-type]
+        rows, _ = np.indices(tissue.mask.shape) // 2
+        return replace(tissue, mask=rows % 2 == 0)
+
+    monkeypatch.setattr(plan, "CHUNK_PX", 32)
+    monkeypatch.setattr(plan, "find_tissue", find_stripes)
+    bench.do(tmp_path / "everywhere", "tiles.keep=false", "tissue.whole_slide=true")
+    bench.do(tmp_path / "out", "tiles.keep=false")
+    everywhere = nuclei_of(tmp_path / "everywhere")
+    facts = plan.read_facts(tmp_path / "out")
+    assert facts is not None
+    inside, detected = (
+        points_in_areas(points, [facts.tissue])[0]
+        for points in (everywhere.points, everywhere.detected_points)
+    )
+    assert set(inside) - set(detected), "some are detected beyond the mask"
+    assert_equal(nuclei_of(tmp_path / "out"), everywhere.take(inside))
+
+
 def test_tissue_reaches_the_edge_of_the_slide(bench: Bench, tmp_path: Path) -> None:
     """The mask's pixels end before a slide of 600 x 560 px does; nuclei beyond them are real."""
     bench.do(tmp_path / "out", "tiles.keep=false", "tissue.whole_slide=true")

@@ -73,7 +73,7 @@ class SlideFacts:
     wanted
         ``(rows, cols)``, whether nuclei are looked for in a chunk.
     tissue_chunks
-        ``(rows, cols)``, whether a chunk holds tissue.
+        ``(rows, cols)``, whether a chunk holds tissue or is next to some.
     tissue
         Its outline, level-0 pixels: nuclei count in it only.
     glass_dab_od
@@ -188,6 +188,7 @@ def facts_of(
         height=raster.height,
         scale=raster.scale,
         chunk_px=CHUNK_PX,
+        margin_px0=_shift_um(raster, settings) / min(slide.mpp),
     )
     near = _near_rois(raster, rois, settings=settings, spec=spec)
     facts = SlideFacts(
@@ -329,6 +330,11 @@ def _chunks(drawn: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.array([[char == "#" for char in row] for row in drawn], bool)
 
 
+def _shift_um(raster: Raster, settings: Settings) -> float:
+    """Return how far a nucleus may be detected from where it counts, its outline's centre."""
+    return settings.measure.max_radius_um + SEAM_PX * max(raster.mpp)
+
+
 def _near_rois(
     raster: Raster, rois: Sequence[Roi] | None, *, settings: Settings, spec: ModelSpec
 ) -> npt.NDArray[np.bool_]:
@@ -339,9 +345,7 @@ def _near_rois(
     """
     if rois is None:
         return np.ones(chunk_shape(raster.width, raster.height, chunk_px=CHUNK_PX), bool)
-    margin_um = (
-        settings.measure.max_radius_um + 3 * spec.min_distance_um + SEAM_PX * max(raster.mpp)
-    )
+    margin_um = _shift_um(raster, settings) + 3 * spec.min_distance_um
     return chunks_in_rois(
         rois,
         width=raster.width,

@@ -189,7 +189,13 @@ def chunk_shape(width: int, height: int, *, chunk_px: int = CHUNK_PX) -> tuple[i
 
 
 def chunks_with_tissue(
-    tissue: TissueMask, *, width: int, height: int, scale: Scale, chunk_px: int = CHUNK_PX
+    tissue: TissueMask,
+    *,
+    width: int,
+    height: int,
+    scale: Scale,
+    chunk_px: int = CHUNK_PX,
+    margin_px0: float = 0.0,
 ) -> BoolArray:
     """Return for each chunk of a raster whether any tissue lies under it.
 
@@ -199,14 +205,17 @@ def chunks_with_tissue(
         The mask, in its own frame.
     width, height, scale
         The raster: its size, and the level-0 pixels that one of its pixels spans.
+    margin_px0
+        Chunks that come as near as this to tissue, along x and y, count, too.
 
     Returns
     -------
     ``(rows, cols)`` bool
     """
     y, x = _edges(height, chunk_px) * scale.y, _edges(width, chunk_px) * scale.x
-    top, bottom = _mask_range(y / tissue.scale.y, tissue.mask.shape[0])
-    left, right = _mask_range(x / tissue.scale.x, tissue.mask.shape[1])
+    margin_y, margin_x = margin_px0 / tissue.scale.y, margin_px0 / tissue.scale.x
+    top, bottom = _mask_range(y / tissue.scale.y, tissue.mask.shape[0], margin=margin_y)
+    left, right = _mask_range(x / tissue.scale.x, tissue.mask.shape[1], margin=margin_x)
     # With a summed-area table the tissue under any rectangle is four look-ups.
     table = np.pad(tissue.mask, ((1, 0), (1, 0))).astype(np.int64).cumsum(axis=0).cumsum(axis=1)
     area = (
@@ -350,9 +359,11 @@ def _edges(size: int, chunk_px: int) -> FloatArray:
     return np.append(np.arange(0, size, chunk_px), size).astype(np.float64)
 
 
-def _mask_range(edges: FloatArray, size: int) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+def _mask_range(
+    edges: FloatArray, size: int, *, margin: float
+) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
     # First and last-plus-one mask pixel under each chunk: at least one, for the mask's size is
     # rounded and may end a little before the raster does.
-    first = np.clip(np.floor(edges[:-1] + 1e-6).astype(np.int_), 0, size - 1)
-    last = np.clip(np.ceil(edges[1:] - 1e-6).astype(np.int_), first + 1, size)
+    first = np.clip(np.floor(edges[:-1] - margin + 1e-6).astype(np.int_), 0, size - 1)
+    last = np.clip(np.ceil(edges[1:] + margin - 1e-6).astype(np.int_), first + 1, size)
     return first, last
