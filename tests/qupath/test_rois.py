@@ -59,8 +59,15 @@ def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
         (polygon([[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]), 50),
         (polygon([[x, y, 7] for x, y in SQUARE]), 100),
         (polygon(SQUARE[:-1]), 100),
+        (polygon(SQUARE, [[x + 20, y] for x, y in SQUARE]), 100),
+        (polygon(SQUARE, [[x + 5, y] for x, y in SQUARE]), 50),
+        (polygon(SQUARE, [[2, 2], [8, 8], [8, 2], [2, 8], [2, 2]]), 82),
+        (polygon(SQUARE, plane={"c": -1, "z": 0, "t": 0}), 100),
     ],
-    ids=["hole", "multi", "collection", "bow tie", "z", "open ring"],
+    ids=[
+        *("hole", "multi", "collection", "bow tie", "z", "open ring"),
+        *("hole outside", "hole across the border", "hole that crosses itself", "plane"),
+    ],
 )
 def test_areas(tmp_path: Path, geometry: dict[str, Any], area: float) -> None:
     (roi,) = read_rois(saved(tmp_path, feature(geometry)))
@@ -86,6 +93,31 @@ def test_an_ellipse_fills_its_bounds(tmp_path: Path, vertices: int) -> None:
     (roi,) = read_rois(saved(tmp_path, feature(drawn)))
     assert roi.area.area == pytest.approx(math.pi * 10 * 5, rel=1e-3)
     assert roi.area.bounds == pytest.approx((0, 0, 20, 10))
+
+
+@pytest.mark.parametrize("bounds", [(100.25, 50.5, 20, 12), (33333.3, 22222.2, 10000, 8000)])
+def test_ellipse_is_the_polygon_by_which_qupath_counts(
+    tmp_path: Path, bounds: tuple[float, float, float, float]
+) -> None:
+    """QuPath 0.6 gives an ellipse 100 vertices, from its right end on, rounded to 0.01 px."""
+    x, y, width, height = bounds
+    corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height], [x, y]]
+    (roi,) = read_rois(saved(tmp_path, feature(polygon(corners, isEllipse=True))))
+    angles = [k * math.tau / 100 for k in range(100)]
+    vertices = [
+        (round(x + width / 2 * (1 + math.cos(a)), 2), round(y + height / 2 * (1 + math.sin(a)), 2))
+        for a in angles
+    ]
+    assert roi.area.hausdorff_distance(Polygon(vertices)) < 0.0101
+
+
+@pytest.mark.parametrize(("plane", "named"), [({"z": 2}, "z = 2, t = 0"), ({"t": 1}, "t = 1")])
+def test_regions_on_other_planes_are_refused(
+    tmp_path: Path, plane: dict[str, int], named: str
+) -> None:
+    path = saved(tmp_path, feature(polygon(SQUARE, plane={"c": -1, **plane}), name="Hot spot"))
+    with pytest.raises(RegionError, match=f"'Hot spot' lies on the plane .*{named}"):
+        read_rois(path)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +258,9 @@ def test_what_cannot_be_used_is_refused(
     [
         polygon([[0, 0], [1, "a"], [1, 1], [0, 0]]),
         polygon([[0, 0], [float("nan"), 0], [1, 1], [0, 0]]),
+        polygon([[0, 0], [10**400, 0], [1, 1], [0, 0]]),
+        polygon([[0, 0], [1e300, 0], [1, 1], [0, 0]]),
+        polygon(SQUARE, [[0, 0], [-3e9, 0], [1, 1], [0, 0]]),
         polygon([0, 0, 1, 1]),
         {"type": "Polygon"},
         "POLYGON ((0 0, 1 1, 1 0, 0 0))",

@@ -18,7 +18,7 @@ from wsi_suite.errors import InputError
 
 REMEDY = "export it from QuPath with File > Export objects as GeoJSON"
 
-MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What taking an object apart raises that is not as GeoJSON has it."""
 
 _ENDINGS = (".geojson", ".json")

@@ -24,7 +24,8 @@ def read_rois(path: Path | str) -> tuple[Roi, ...]:
     Raises
     ------
     RegionError
-        The file is missing, is not GeoJSON, or holds no annotation with an area.
+        The file is missing, is not GeoJSON, or holds no annotation with an area, or one on another
+        plane of a stack than the first.
     """
     return _rois(read_objects(Path(path), refusal=RegionError), path)
 
@@ -42,7 +43,7 @@ def parse_rois(document: object, *, source: str) -> tuple[Roi, ...]:
     Raises
     ------
     RegionError
-        It is not GeoJSON, or holds no annotation with an area.
+        As for :func:`read_rois`.
     """
     return _rois(objects_in([document], path=source, refusal=RegionError), source)
 
@@ -80,8 +81,20 @@ def _rois(objects: Sequence[DrawnObject], path: Path | str) -> tuple[Roi, ...]:
     for one, shape in zip(drawn, shapes_of(drawn, path=path, refusal=RegionError), strict=True):
         if shape.area > 0:
             name = one.name or f"Region {len(rois) + 1}"
+            _check_plane(one, name, path=path)
             area = shape if isinstance(shape, MultiPolygon) else MultiPolygon([shape])
             rois.append(Roi(name, one.class_name, area, locked=one.locked))
     if not rois:
         raise RegionError(f"{path}: no annotation with an area in it; draw one and {REMEDY}")
     return tuple(rois)
+
+
+def _check_plane(drawn: DrawnObject, name: str, *, path: Path | str) -> None:
+    """Refuse an annotation of a stack that was not drawn on the plane that is read."""
+    plane = drawn.geometry.get("plane")
+    z, t = (plane.get(axis) or 0 for axis in "zt") if isinstance(plane, dict) else (0, 0)
+    if z or t:
+        raise RegionError(
+            f"{path}: '{name}' lies on the plane z = {z}, t = {t}, but nuclei are looked for on "
+            "z = 0, t = 0 only; draw it there"
+        )
