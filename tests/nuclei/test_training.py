@@ -118,8 +118,9 @@ class TestTraining:
         assert model.spec.network == SETTINGS.network
         assert 0.1 <= model.spec.min_score <= 0.7
         assert 0 < model.spec.halo_px <= 64
-        if model.spec.seen is not None:  # two epochs may find too few nuclei for a field
-            assert model.spec.seen.min_score == model.spec.min_score
+        assert model.spec.seen is not None
+        assert model.spec.seen.min_score == model.spec.min_score
+        assert len(model.spec.seen.medians) == 4
         detector = load_detector(model.path, device="cpu", precision="fp32")
         assert len(detector.detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2
 

@@ -136,6 +136,13 @@ def test_fluorescence_is_told_on_any_background(glow, background):
     assert is_fluorescence(lay([(40, 50, rgb[:200, :200])], (0, 0, 0)))
 
 
+@pytest.mark.parametrize("colour", [(128, 128, 128), (205, 205, 205), (255, 255, 255)])
+def test_ink_beside_a_bright_canvas_is_no_fluorescence(colour):
+    part = scan(GLASS)
+    part[40:70] = (20, 35, 58)
+    assert not is_fluorescence(lay([(80, 90, part)], colour))
+
+
 def test_blank_pictures_are_told():
     assert is_fluorescence(np.zeros((50, 50, 3), np.uint8))
     assert not is_fluorescence(np.full((50, 50, 3), 128, np.uint8))

@@ -103,10 +103,12 @@ def brown_tissue(side: int = 240) -> np.ndarray:
     return combine_stains(stains, StainVectors(background=GLASS))
 
 
-def inked(rgb: np.ndarray, ink: tuple[int, int, int], strength: float) -> np.ndarray:
+def inked(
+    rgb: np.ndarray, ink: tuple[int, int, int], strength: float, *, width_px: int = 30
+) -> np.ndarray:
     """Draw a stroke of translucent ink across a picture: light passes tissue and ink."""
     stroke = np.zeros(rgb.shape[:2], np.float32)
-    cv2.line(stroke, (-5, 100), (rgb.shape[1] + 5, 130), 1.0, 30)
+    cv2.line(stroke, (-5, 100), (rgb.shape[1] + 5, 130), 1.0, width_px)
     soft = cv2.GaussianBlur(stroke, (0, 0), 1)[..., None]
     return np.clip(np.rint(rgb * (np.array(ink) / 255) ** (strength * soft)), 0, 255).astype(
         np.uint8
@@ -127,6 +129,14 @@ def test_translucent_ink_over_tissue_is_left_out(ink, strength):
     assert found[STROKE_CORE].mean() < 0.03
     far = np.r_[0:70, 170:240]
     assert overlap(found[far], before[far]) > 0.99
+
+
+@pytest.mark.parametrize("ink", ["blue", "red"])
+def test_ink_that_covers_most_of_the_stain_is_told(ink):
+    clean = brown_tissue()
+    found = tissue_in_image(inked(clean, PENS[ink], 0.8, width_px=130), mpp=MPP)
+    assert not found[70:150, 60:].any()
+    assert found[:25, 60:].all()
 
 
 @pytest.mark.parametrize("ink", ["blue", "red"])

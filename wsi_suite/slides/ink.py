@@ -99,9 +99,14 @@ def _pale_ink(density: FloatArray) -> Mask:
 
 
 def _usual_red(density: FloatArray) -> float:
-    """Return the optical density in red over that in green, as it is usual in stained pixels."""
-    red, green = density[..., 0], density[..., 1]
-    stained = green > 0.15
-    if not stained.any():
-        return 1.0
-    return float(np.median(red[stained] / green[stained]))
+    """Return the optical density in red over that in green, as it is usual in the tissue.
+
+    Colours of ink are left aside, if much else is stained, so that a wide stroke is not the usual.
+    """
+    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    stained = green > 0.1
+    odd = (red > 0.35) & (red > 1.1 * green)
+    odd |= (red < 0.5 * green) & (blue > 0.8 * green) & (blue < 1.25 * green)
+    plain = stained & ~odd
+    chosen = plain if 10 * np.count_nonzero(plain) > np.count_nonzero(stained) else stained
+    return float(np.median(red[chosen] / green[chosen])) if chosen.any() else 1.0

@@ -133,12 +133,12 @@ def is_fluorescence(rgb: npt.NDArray[np.uint8]) -> bool:
 def _dark_level(rgb: npt.NDArray[np.uint8], dark: Mask, canvas: Mask) -> FloatArray:
     """Return the R, G, B that a camera reads without light, which add to all colours."""
     read = dark & ~canvas
-    if 2 * np.count_nonzero(read) <= np.count_nonzero(~canvas):
-        # Mostly light: what is dark lies about it, and is a canvas where it has straight borders.
-        read = dark | canvas
-        if not dark.any() or is_straight(read):
-            return np.zeros(3, np.float32)
-    return np.asarray(np.median(rgb[read], axis=0), np.float32)
+    if 2 * np.count_nonzero(read) > np.count_nonzero(~canvas):
+        return np.asarray(np.median(rgb[read], axis=0), np.float32)
+    # Mostly light was scanned. What is dark lies about it: a canvas if its borders are straight.
+    if 2 * np.count_nonzero(dark) > dark.size and not is_straight(dark | canvas):
+        return np.asarray(np.median(rgb[dark], axis=0), np.float32)
+    return np.zeros(3, np.float32)
 
 
 def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMask:
