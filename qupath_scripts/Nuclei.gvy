@@ -1,8 +1,8 @@
 /*
  * Nuclei of wsi-suite inside QuPath 0.4 - 0.7: how they are replaced and told apart.
  *
- * A library, not a script: wsi-suite's own scripts and `wsi-suite push` load it, after
- * Positions.gvy. Nothing here opens a window or needs one.
+ * A library, not a script: wsi-suite's own scripts and `wsi-suite push` load it, with
+ * Positions.gvy and Removals.gvy. Nothing here opens a window or needs one.
  *
  * An object is ours when its metadata say so (_source begins with "wsi-suite"). It carries the state
  * in which it was put in (_pushed: x, y, area, compartment), so that what somebody corrected since
@@ -51,9 +51,6 @@ class Nuclei {
 
     /** An annotation up to this size marks one nucleus. */
     public static final double LARGEST_UM2 = 700d
-
-    /** That many nuclei of one run that are all gone were cleared away, not judged one by one. */
-    public static final int CLEARED = 10
 
     private static final List<String> INTENSITIES = ["Negative", "Positive", "1+", "2+", "3+"]
 
@@ -199,13 +196,14 @@ class Nuclei {
      * @param region  only here, by centroid; null: the whole image
      * @param discardCorrections  keep nothing of ours, whatever somebody did to it
      * @param mpp     um per pixel of the full resolution
-     * @return placed, removed; kept: changed, deleted, added; suppressed
+     * @return placed, removed; kept: changed, deleted, added; suppressed; cleared: nuclei that were gone
+     *         with a whole region, which is no correction; replaced: of these, where others' detections are now
      */
     static Map<String, Integer> place(ImageData imageData, Collection<? extends PathObject> nuclei,
             Geometry region, boolean discardCorrections, double mpp) {
         PathObjectHierarchy hierarchy = imageData.getHierarchy()
         BiPredicate<Double, Double> inside = insideOf(region)
-        State state = new State(hierarchy, recordOf(imageData), inside)
+        State state = new State(hierarchy, recordOf(imageData), inside, mpp)
         List<PathObject> outdated = new ArrayList<>(state.untouched)
         if (discardCorrections) {
             outdated.addAll(state.changed)
@@ -238,7 +236,7 @@ class Nuclei {
         imageData.setProperty(RECORD, state.recordAfter(placed).write())
         return [placed: placed.size(), removed: outdated.size(), changed: state.changed.size(),
             deleted: state.deleted.length, added: added.size(),
-            suppressed: within.size() - placed.size()]
+            suppressed: within.size() - placed.size(), cleared: state.cleared, replaced: state.replaced]
     }
 
     private static Positions.Record recordOf(ImageData imageData) {
@@ -270,12 +268,17 @@ class Nuclei {
         final List<PathObject> changed = []
         final Set<String> compartments = new HashSet<>()
         long[] deleted
+        int cleared   // gone, but not deleted one by one
+        int replaced  // of these, where a detection of somebody else's is now
         private final Positions.Record record
         private final BiPredicate<Double, Double> inside
+        private final double mpp
 
-        State(PathObjectHierarchy hierarchy, Positions.Record record, BiPredicate<Double, Double> inside) {
+        State(PathObjectHierarchy hierarchy, Positions.Record record, BiPredicate<Double, Double> inside,
+                double mpp) {
             this.record = record
             this.inside = inside
+            this.mpp = mpp
             Map<String, Positions.LongList> present = new HashMap<>()
             for (PathObject object : hierarchy.getDetectionObjects()) {
                 if (!isOurs(object))
@@ -291,31 +294,52 @@ class Nuclei {
                     (same ? untouched : changed).add(object)
                 }
             }
-            deleted = deletedFrom(present)
+            deleted = deletedFrom(present, hierarchy)
         }
 
         /** Return where nuclei were deleted, in this push's time or before. */
-        private long[] deletedFrom(Map<String, Positions.LongList> present) {
-            Positions.LongList gone = new Positions.LongList()
-            for (long key : record.deleted) {
-                if (isInside(key))
-                    gone.add(key)
-            }
+        private long[] deletedFrom(Map<String, Positions.LongList> present, PathObjectHierarchy hierarchy) {
+            Positions.LongList pushed = new Positions.LongList()
+            BitSet gone = new BitSet(), away = new BitSet()
             for (Map.Entry<String, long[]> entry : record.pushed.entrySet()) {
                 long[] there = listOf(present, entry.getKey()).sorted()
-                Positions.LongList missing = new Positions.LongList()
-                int all = 0
+                int first = pushed.size
                 for (long key : entry.getValue()) {
                     if (!isInside(key))
                         continue
-                    all++
-                    if (Arrays.binarySearch(there, key) < 0)
-                        missing.add(key)
+                    gone.set(pushed.size, Arrays.binarySearch(there, key) < 0)
+                    pushed.add(key)
                 }
-                if (all < CLEARED || missing.size < all)
-                    gone.addAll(missing)
+                int all = pushed.size - first
+                if (all >= Removals.CLEARED && gone.get(first, pushed.size).cardinality() == all)
+                    away.set(first, pushed.size)
             }
-            return gone.sorted()
+            if (!gone.isEmpty())
+                away = withCleared(away, pushed.all(), gone, hierarchy)
+            Positions.LongList lost = new Positions.LongList()
+            for (long key : record.deleted) {
+                if (isInside(key))
+                    lost.add(key)
+            }
+            long[] keys = pushed.all()
+            gone.andNot(away)
+            for (int i = gone.nextSetBit(0); i >= 0; i = gone.nextSetBit(i + 1))
+                lost.add(keys[i])
+            return lost.sorted()
+        }
+
+        /** Return `away` and what was cleared with a region, and count them. */
+        private BitSet withCleared(BitSet away, long[] pushed, BitSet gone, PathObjectHierarchy hierarchy) {
+            Removals removals = new Removals(pushed, gone, mpp)
+            BitSet others = removals.replacedBy(hierarchy.getDetectionObjects()
+                .findAll { PathObject it -> !isOurs(it) }, REACH_UM, LARGEST_UM2)
+            boolean everywhere = pushed.length >= Removals.CLEARED && gone.cardinality() == pushed.length
+            BitSet found = away | (everywhere ? gone :
+                removals.clearedIn(hierarchy.getAllObjects(false).findAll { PathObject it ->
+                    !it.isDetection() && it.getROI()?.isArea() }, others))
+            cleared = found.cardinality()
+            replaced = (others & found).cardinality()
+            return found
         }
 
         /** Return the record once nuclei were put in. */
@@ -376,11 +400,13 @@ class Nuclei {
                 continue
             ROI roi = annotation.getROI()
             if (roi.isPoint()) {
+                int number = 0
                 for (Point2 point : roi.getAllPoints()) {
+                    number++
                     if (inside.test(point.getX(), point.getY()))
-                        added.add(PathObjects.createDetectionObject(ROIs.createPointsROI(
+                        added.add(named(PathObjects.createDetectionObject(ROIs.createPointsROI(
                             point.getX(), point.getY(), roi.getImagePlane()),
-                            annotation.getPathClass()))
+                            annotation.getPathClass()), "point ${number} of ${annotation.getID()}"))
                 }
             } else if (roi.isArea() && roi.getArea() * mpp * mpp <= LARGEST_UM2 &&
                     inside.test(roi.getCentroidX(), roi.getCentroidY())) {
@@ -464,23 +490,56 @@ class Nuclei {
     static Map<PathObject, String> states(ImageData imageData) {
         PathObjectHierarchy hierarchy = imageData.getHierarchy()
         BiPredicate<Double, Double> inside = insideOf(null)
-        State state = new State(hierarchy, recordOf(imageData), inside)
+        // Where the pixel size is not known no annotation is small: its points alone count.
+        PixelCalibration calibration = imageData.getServer().getPixelCalibration()
+        double mpp = calibration.hasPixelSizeMicrons() ? calibration.getAveragedPixelSizeMicrons() : Double.NaN
+        State state = new State(hierarchy, recordOf(imageData), inside, mpp)
         Map<PathObject, String> states = new LinkedHashMap<>()
-        for (PathObject object : state.untouched)
+        for (PathObject object : inOrder(state.untouched))
             states.put(object, UNTOUCHED)
-        for (PathObject object : state.changed)
+        for (PathObject object : inOrder(state.changed))
             states.put(object, CORRECTED)
-        for (long key : state.deleted)
-            states.put(PathObjects.createDetectionObject(ROIs.createPointsROI(Positions.xOf(key), Positions.yOf(key),
-                ImagePlane.getDefaultPlane())), DELETED)
+        for (long key : state.deleted) {
+            double x = Positions.xOf(key), y = Positions.yOf(key)
+            states.put(named(PathObjects.createDetectionObject(ROIs.createPointsROI(x, y,
+                ImagePlane.getDefaultPlane())), "deleted at ${x}, ${y}"), DELETED)
+        }
         if (!state.compartments.isEmpty()) {
-            // Where the pixel size is not known no annotation is small: its points alone count.
-            PixelCalibration calibration = imageData.getServer().getPixelCalibration()
-            double mpp = calibration.hasPixelSizeMicrons() ?
-                calibration.getAveragedPixelSizeMicrons() : Double.NaN
-            for (PathObject object : addedTo(hierarchy, state.compartments, mpp, inside))
+            for (PathObject object : inOrder(addedTo(hierarchy, state.compartments, mpp, inside)))
                 states.put(object, ADDED)
         }
         return states
+    }
+
+    /** Return objects from top to bottom: QuPath keeps them in no order of its own. */
+    static List<PathObject> inOrder(Collection<? extends PathObject> objects) {
+        List<Placed> placed = new ArrayList<>(objects.size())
+        for (PathObject object : objects) {
+            Shape shape = Shape.of(object)
+            placed.add(new Placed(key: shape.key(), id: object.getID(), object: object))
+        }
+        Collections.sort(placed)
+        List<PathObject> ordered = new ArrayList<>(placed.size())
+        for (Placed one : placed)
+            ordered.add(one.object)
+        return ordered
+    }
+
+    @CompileStatic
+    private static class Placed implements Comparable<Placed> {
+        long key
+        UUID id
+        PathObject object
+
+        int compareTo(Placed other) {
+            int order = Long.compare(key, other.key)
+            return order != 0 ? order : id.compareTo(other.id)
+        }
+    }
+
+    /** Give an object that is made only to be returned the same id at every call. */
+    private static PathObject named(PathObject object, CharSequence name) {
+        object.setID(UUID.nameUUIDFromBytes("wsi-suite: ${name}".toString().getBytes("UTF-8")))
+        return object
     }
 }

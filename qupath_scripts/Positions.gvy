@@ -130,6 +130,11 @@ class Positions {
                 add(value)
         }
 
+        /** Return the numbers as they were added. */
+        long[] all() {
+            return Arrays.copyOf(values, size)
+        }
+
         /** Return the numbers, rising, each once. */
         long[] sorted() {
             long[] all = Arrays.copyOf(values, size)

@@ -15,6 +15,10 @@ class PathObjectHierarchy {
         objects.findAll { it.isAnnotation() }
     }
 
+    Collection<PathObject> getAllObjects(boolean includeRoot) {
+        objects
+    }
+
     Collection<PathObject> getObjectsForROI(Class type, ROI roi) {
         objects.findAll { roi.contains(it.getROI().getCentroidX(), it.getROI().getCentroidY()) }
     }
