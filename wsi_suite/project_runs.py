@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.projects import Transfer
+from wsi_suite.projects import Transfer, check_entries, several_images
 from wsi_suite.qupath.project import Project, ProjectImage, project_file
 from wsi_suite.slides.identity import slide_stem
 
@@ -32,7 +33,7 @@ class ProjectBatch:
 
 
 def project_batches(
-    project: Path, *, in_class: str | None, folder: Path
+    project: Path, *, in_class: str | None, folder: Path, entries: Collection[str] = ()
 ) -> tuple[list[ProjectBatch], list[Transfer]]:
     """Return the images of a project as batches, and those that cannot be run.
 
@@ -44,18 +45,32 @@ def project_batches(
         Look only inside annotations of this class, in images that have any.
     folder
         Gets the regions, as GeoJSON.
+    entries
+        Ids of the images to run on; without any all. Several images of one file cannot be told
+        apart without them, unless one is the largest or has the file's name.
     """
     refused: list[Transfer] = []
     together: dict[tuple[bool, float | None, int], list[Path]] = {}
     rois: dict[tuple[bool, float | None, int], Path] = {}
     seen: set[Path] = set()
     with Project(project, readonly=True) as opened:
-        for image in opened.images():
+        images = opened.images()
+        check_entries(entries, images)
+        files = Counter(image.path.resolve() for image in images if image.path is not None)
+        for image in images:
+            if entries and image.id not in entries:
+                continue
             try:
                 slide = _file_of(image)
-                if slide.resolve() in seen:
+                alone = files[slide.resolve()] == 1
+                if not (alone or entries or _is_meant(image, images, opened)):
                     continue
-                seen.add(slide.resolve())
+                if slide in seen:
+                    raise InputError(
+                        f"{image.name}: of the same slide as another --entry; run it by itself, "
+                        "with another --out"
+                    )
+                seen.add(slide)
                 frame = opened.frame(image)
                 drawn = folder / f"{image.id}.geojson"
                 inside = in_class is not None and bool(
@@ -91,6 +106,31 @@ def _file_of(image: ProjectImage) -> Path:
             "its new place"
         )
     return image.path
+
+
+def _is_meant(image: ProjectImage, images: Sequence[ProjectImage], project: Project) -> bool:
+    """Return whether an image is the one of those of its file that a run is for.
+
+    Raises
+    ------
+    InputError
+        They cannot be told apart; raised for the first of them.
+    """
+    assert image.path is not None
+    file = image.path.resolve()
+    same = [other for other in images if other.path is not None and other.path.resolve() == file]
+    frames = {other.id: project.frame(other) for other in same}
+    plain = [other for other in same if not frames[other.id].moved] or same
+    largest = max(frames[other.id].width * frames[other.id].height for other in plain)
+    fitting = [
+        other for other in plain if frames[other.id].width * frames[other.id].height == largest
+    ]
+    named = [other for other in fitting if other.name == file.name]
+    if len(fitting) == 1 or len(named) == 1:
+        return image == (named or fitting)[0]
+    if image == same[0]:
+        raise several_images(file.name, fitting)
+    return False
 
 
 def _free_batch(

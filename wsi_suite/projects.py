@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSui
 from wsi_suite.files import file_names
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
-from wsi_suite.run_folder import SUMMARY_NAME, TABLE_NAME, read_run
+from wsi_suite.qupath.project_files import has_data
+from wsi_suite.run_folder import RUN_FILE, SUMMARY_NAME, TABLE_NAME, read_run
 from wsi_suite.slides.identity import SlideIdentity
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Transfer:
         What the user should know.
     error
         Why it failed.
+    entry
+        The id of the image in the project.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Transfer:
     backup: Path | None = None
     notes: tuple[str, ...] = ()
     error: WsiSuiteError | None = None
+    entry: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,22 @@ def push_results(
     image_type: str | None = None,
     shape: str = "polygon",
     discard_corrections: bool = False,
+    entries: Collection[str] = (),
+    qupath: Collection[int] | None = None,
+    tell: Callable[[str], None] = log.warning,
     progress: Progress = lambda name, fraction: None,
 ) -> list[Transfer]:
     """Put results into a QuPath project.
 
     Slides that are missing in the project are added. Nuclei of an earlier push go, but for those
-    that somebody corrected; nothing of anybody else's is touched. It can be repeated.
+    that somebody corrected; nothing of anybody else's is touched. It can be repeated. While the
+    project is written no other push writes to it.
 
     Parameters
     ----------
     folders
-        Results folders, or folders of them.
+        Results folders, or folders of them. Other files are left out; a folder that cannot be used
+        is a failed transfer.
     project
         A project file or its folder.
     create
@@ -101,6 +110,13 @@ def push_results(
         ``polygon``, ``ellipse`` or ``point``.
     discard_corrections
         Keep nothing of ours that somebody corrected.
+    entries
+        Ids of images of the project; if there are any, nuclei go into these alone.
+    qupath
+        Processes of QuPath that may run meanwhile; ``None``: any. Another one that is found before
+        an image is written is an error of this image.
+    tell
+        Hears what the user should know at once: who is waited for, what is left out.
     progress
         Hears what is done.
 
@@ -109,19 +125,22 @@ def push_results(
     InputError
         There are no results, or the project cannot be used at all.
     """
-    transfers: list[Transfer] = []
+    found, transfers = _results_folders(folders, tell=tell)
     pushed: dict[tuple[int, str], Path] = {}
     content_of = functools.cache(_content_of)
-    with Project(project, create=create) as opened:
-        images = opened.images()
-        for folder in _results_folders(folders):
+    with Project(project, create=create, qupath=qupath, tell=tell) as opened:
+        check_entries(entries, opened.images())
+        for folder in found:
             progress(folder.name, 0)
             try:
+                images = opened.images()  # as they are now: the project may have been opened anew
                 result = _read_result(folder)
                 first = pushed.setdefault(result.identity.content, folder)
                 if first != folder:
                     raise InputError(f"{folder}: of the same slide as {first}; push one of the two")
-                image, notes = _image_of(result, images, project=opened, content_of=content_of)
+                image, notes = _image_of(
+                    result, images, entries=entries, project=opened, content_of=content_of
+                )
                 answer = opened.push(
                     image,
                     table=folder / TABLE_NAME,
@@ -139,6 +158,7 @@ def push_results(
                     result.identity.name,
                     folder,
                     image=image.name,
+                    entry=image.id,
                     counts={**answer["counts"], "regions": answer["regions"]},
                     backup=Path(answer["backup"]) if answer["backup"] else None,
                     notes=(*notes, *answer["notes"]),
@@ -152,12 +172,15 @@ def pull_project(
     out: Path,
     *,
     overwrite: bool = False,
+    entries: Collection[str] = (),
+    tell: Callable[[str], None] = log.warning,
     progress: Progress = lambda name, fraction: None,
 ) -> list[Transfer]:
     """Write what a project holds: its annotations, and our nuclei with what became of each.
 
     Each image that has objects gets a folder with ``annotations.geojson``, ``nuclei.geojson`` and
-    ``nuclei.csv``; the state of a nucleus is untouched, corrected, deleted or added.
+    ``nuclei.csv``; the state of a nucleus is untouched, corrected, deleted or added. The same
+    project gives the same bytes.
 
     Parameters
     ----------
@@ -167,6 +190,10 @@ def pull_project(
         Gets the folders.
     overwrite
         Replace what an earlier pull left.
+    entries
+        Ids of the images to pull; without any all that have objects.
+    tell
+        Hears what the user should know at once.
     progress
         Hears what is done.
 
@@ -176,42 +203,89 @@ def pull_project(
         The project cannot be used at all.
     """
     transfers = []
-    with Project(project, readonly=True) as opened:
-        images = [image for image in opened.images() if image.data.exists()]
+    with Project(project, readonly=True, tell=tell) as opened:
+        images = opened.images()
+        check_entries(entries, images)
+        # Names follow from all images, so that they stay when others get objects.
         for image, name in zip(images, file_names(one.name for one in images), strict=True):
+            if image.id not in entries if entries else not has_data(image.data.parent):
+                continue
             progress(image.name, 0)
             folder = out / name
             try:
                 _claim(folder, overwrite=overwrite)
                 counts = opened.pull(image, folder=folder)
             except WsiSuiteError as error:
-                transfers.append(Transfer(image.name, folder, image=image.name, error=error))
+                transfers.append(
+                    Transfer(image.name, folder, image=image.name, entry=image.id, error=error)
+                )
                 continue
-            transfers.append(Transfer(image.name, folder, image=image.name, counts=counts))
+            notes = tuple(counts.pop("notes", ()))
+            transfers.append(
+                Transfer(
+                    image.name, folder, image=image.name, entry=image.id, counts=counts, notes=notes
+                )
+            )
     return transfers
 
 
-def _results_folders(folders: Sequence[Path]) -> list[Path]:
-    """Return the results folders among folders and one level below, each once.
+def check_entries(entries: Collection[str], images: Sequence[ProjectImage]) -> None:
+    """Refuse ids that no image of the project has."""
+    unknown = sorted(set(entries) - {image.id for image in images})
+    if unknown:
+        raise InputError(
+            f"--entry {unknown[0]}: no image of the project has this id; there are "
+            f"{_listed(images)}"
+        )
+
+
+def _listed(images: Sequence[ProjectImage]) -> str:
+    """Return ids and names of images, for the user."""
+    more = f" and {len(images) - 20} more" if len(images) > 20 else ""
+    return ", ".join(f"{image.id} ('{image.name}')" for image in images[:20]) + more
+
+
+def _results_folders(
+    places: Sequence[Path], *, tell: Callable[[str], None]
+) -> tuple[list[Path], list[Transfer]]:
+    """Return the results folders among folders and one level below, each once, and bad folders.
+
+    A pattern such as ``night/*`` also names files, such as ``summary.csv``: they are left out.
 
     Raises
     ------
     InputError
-        One holds none.
+        There are no results at all.
     """
     found: dict[Path, None] = {}
-    for folder in folders:
-        inside = [folder] if (folder / TABLE_NAME).exists() or not folder.is_dir() else []
-        inside = inside or sorted(path.parent for path in folder.glob(f"*/{TABLE_NAME}"))
-        if not inside or not folder.exists():
-            raise InputError(f"{folder}: no results here; make them with 'wsi-suite run'")
+    refused: list[Transfer] = []
+    files = []
+    for place in places:
+        if place.is_file():
+            files.append(place)
+            continue
+        inside = [place] if _is_of_run(place) else []
+        inside = inside or sorted(path for path in place.glob("*") if _is_of_run(path))
+        if not inside:
+            why = "no results here; make them with 'wsi-suite run'"
+            refused.append(Transfer(place.name, place, error=InputError(f"{place}: {why}")))
         found |= dict.fromkeys(path.resolve() for path in inside)
-    return list(found)
+    if not found:
+        if refused and refused[0].error is not None:
+            raise refused[0].error
+        raise InputError(f"{files[0]}: no results here; name the folder of a run")
+    if files:
+        tell(f"left out, because they are no folders of a run: {', '.join(map(str, files))}")
+    return list(found), refused
+
+
+def _is_of_run(folder: Path) -> bool:
+    return (folder / TABLE_NAME).is_file() or (folder / RUN_FILE).is_file()
 
 
 def _read_result(folder: Path) -> _Result:
     run = read_run(folder)
-    if run is None or run["state"] != "done":
+    if run is None or run["state"] != "done" or not (folder / TABLE_NAME).is_file():
         raise InputError(f"{folder}: its run is not finished; give the same 'wsi-suite run' again")
     provenance = read_provenance(folder / TABLE_NAME)
     try:
@@ -245,8 +319,9 @@ def _scores_of(region: Mapping[str, Any]) -> dict[str, float]:
 
 def _image_of(
     result: _Result,
-    images: list[ProjectImage],
+    images: Sequence[ProjectImage],
     *,
+    entries: Collection[str],
     project: Project,
     content_of: Callable[[Path], tuple[int, str] | None],
 ) -> tuple[ProjectImage, tuple[str, ...]]:
@@ -274,28 +349,49 @@ def _image_of(
                 f"{result.slide}: the slide is no longer there and not in the project; move it "
                 "back, or add it to the project in QuPath"
             )
+        if entries:
+            raise InputError(
+                f"{result.identity.name}: none of the images that --entry names is of this slide"
+            )
         here = [project.add(result.slide)]
-        images.extend(here)
-    return _only(here, result, project), notes
+    return _only(here, result, entries=entries, project=project), notes
 
 
-def _only(images: Sequence[ProjectImage], result: _Result, project: Project) -> ProjectImage:
+def _only(
+    images: Sequence[ProjectImage],
+    result: _Result,
+    *,
+    entries: Collection[str],
+    project: Project,
+) -> ProjectImage:
     """Return which of several images of a file is meant: that of the run's size."""
-    if len(images) == 1:
-        return images[0]
+    name = result.identity.name
+    chosen = [image for image in images if image.id in entries] if entries else list(images)
+    if not chosen:
+        raise InputError(
+            f"{name}: none of the images that --entry names is of this slide; those of it are "
+            f"{_listed(images)}"
+        )
+    if len(chosen) == 1:
+        return chosen[0]
     size = tuple(read_provenance(result.folder / TABLE_NAME)["size_px0"])
     fitting = []
-    for image in images:
+    for image in chosen:
         frame = project.frame(image)
-        if (frame.width, frame.height) == size:
+        if (frame.width, frame.height) == size and not frame.moved:
             fitting.append(image)
-    named = [image for image in fitting if image.name == result.identity.name]
+    named = [image for image in fitting if image.name == name]
     if len(fitting) == 1 or len(named) == 1:
         return (named or fitting)[0]
-    names = ", ".join(f"'{image.name}'" for image in fitting or images)
-    raise InputError(
-        f"{result.identity.name}: is in the project more than once ({names}); name the one that is "
-        f"meant '{result.identity.name}'"
+    raise several_images(name, fitting or chosen)
+
+
+def several_images(name: str, images: Sequence[ProjectImage]) -> InputError:
+    """Return the error of a slide whose images in a project cannot be told apart."""
+    names = ", ".join(f"'{image.name}'" for image in images)
+    return InputError(
+        f"{name}: is in the project more than once ({names}); give --entry with the id of the one "
+        f"that is meant: {_listed(images)}"
     )
 
 

@@ -36,12 +36,16 @@ def project(tmp_path: Path) -> Path:
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Let the process be a Python program: `body` runs for each request, as `request`."""
+    """Let the process be a Python program: `body` runs for each request, as `request`.
+
+    `number` is the request's, and `say` answers it.
+    """
     program = f"""
 import json, os, sys, signal
-def say(**message): print(json.dumps(message), flush=True)
+def say(**message): print(json.dumps(dict(id=number) | message), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
+    number = request.pop("id")
     if request["do"] == "open":
         say(result={{"version": "0.6.0"}})
         continue

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from wsi_suite.project_runs import project_batches
 from wsi_suite.projects import Transfer, pull_project, push_results
 from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.project import Project
-from wsi_suite.synthetic import Truth
+from wsi_suite.synthetic import Truth, make_slide
 
 pytestmark = [pytest.mark.qupath, pytest.mark.slow]
 
@@ -53,6 +56,20 @@ def test_a_push_puts_in_what_the_results_hold(results: Results, qupath: InQuPath
         table.setImageData(imageData, [hierarchy.rootObject])
         {json.dumps(names)}.collect {{ table.getNumericValue(hierarchy.rootObject, it) }}""")
     assert shown == pytest.approx(list(results.summary["h_scores"].values()))
+
+
+def test_classes_for_corrections_join_the_users(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    mine = """def mine = PathClass.fromString("Epithelium"); mine.color = 0x123456
+        project.pathClasses = [PathClass.fromString("Mine"), mine]; return 0"""
+    qupath(mine)
+    push(results, qupath.project)
+    listed = qupath("return project.pathClasses.collect { [it.toString(), it.color & 0xffffff] }")
+    names = [name for name, _ in listed]
+    assert names[:2] == ["Mine", "Epithelium"]
+    assert ["Epithelium", 0x123456] in listed
+    assert {"Stroma: Negative", "Stroma: 2+", "Epithelium: 3+"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 def test_a_second_push_changes_nothing(results: Results, qupath: InQuPath) -> None:
@@ -245,6 +262,11 @@ def test_a_slide_that_is_turned_in_the_project_is_refused(
         project.addImage(turned.builder).imageName = entry.imageName
         entry.imageName = "as it was scanned"
         return turned.class.simpleName""")
+    assert push(results, qupath.project).image == "as it was scanned"
+    qupath(
+        "project.removeImage(entry, true); project.syncChanges(); return 0",
+        name="as it was scanned",
+    )
     with pytest.raises(InputError, match=r"\(pyramidize, rotated\)|\(rotated\)"):
         push(results, qupath.project)
 
@@ -278,20 +300,122 @@ def test_a_damaged_data_file_is_never_overwritten(results: Results, qupath: InQu
     assert data.read_bytes() == damaged
 
 
-def test_a_kill_in_the_middle_loses_nothing(results: Results, qupath: InQuPath) -> None:
+@pytest.mark.parametrize("moment", [0.6, 0.75, 1.0])
+def test_kills_one_after_the_other_lose_nothing(
+    results: Results, qupath: InQuPath, moment: float
+) -> None:
     push(results, qupath.project)
+    drawn = qupath("""def roi = ROIs.createRectangleROI(9, 9, 90, 90, ImagePlane.defaultPlane)
+        hierarchy.addObject(PathObjects.createAnnotationObject(roi)); return 1""")
+    assert drawn == 1
     table = results.folder / "nuclei.parquet"
     with Project(qupath.project) as opened:
         (image,) = opened.images()
 
         def kill(fraction: float) -> None:
             assert opened._process is not None
-            opened._process.kill()
+            if fraction >= min(moment, 0.75):
+                time.sleep(0.1 if moment == 1.0 else 0)  # it is saving
+                opened._process.kill()
 
-        with pytest.raises(WsiSuiteError, match=r"died \(exit code -9"):
-            opened.push(image, table=table, progress=kill)
-        counts = opened.push(image, table=table)["counts"]
-    assert counts["placed"] == counts["removed"] == len(results.nuclei)
+        for _ in range(2):
+            with suppress(WsiSuiteError):  # it may have been done already
+                opened.push(image, table=table, progress=kill)
+    assert qupath("return [ours.size(), hierarchy.annotationObjects.size()]") == [
+        len(results.nuclei),
+        1,
+    ]
+    assert push(results, qupath.project).counts["placed"] == len(results.nuclei)
+
+
+def test_two_pushes_at_once_put_each_slide_into_its_own_image(
+    results: Results, qupath: InQuPath, tmp_path: Path
+) -> None:
+    other = tmp_path / "C7.tif"
+    truth = make_slide(other, width=600, height=500, mpp=0.25, tissue_fraction=0.8, seed=7)
+    others = make_results(tmp_path / "results" / "C7", slide=other, truth=truth)
+    with ThreadPoolExecutor() as pool:
+        pushed = list(pool.map(lambda one: push(one, qupath.project), (results, others)))
+    assert {done.image for done in pushed} == {"B12 größer.tif", "C7.tif"}
+    assert len({done.entry for done in pushed}) == 2
+    for done, one in zip(pushed, (results, others), strict=True):
+        size = qupath(
+            "return [hierarchy.detectionObjects.size(), imageData.server.width]", name=done.image
+        )
+        assert size == [len(one.nuclei), {"C7.tif": 600}.get(str(done.image), 900)]
+    assert not list(qupath.project.glob(".wsi-suite*"))
+
+
+REPLACE = """
+def roi = ROIs.createRectangleROI(100, 100, 350, 300, ImagePlane.defaultPlane)
+def inside = ours.findAll { roi.contains(it.ROI.centroidX, it.ROI.centroidY) }
+def kept = ours.find { !roi.contains(it.ROI.centroidX, it.ROI.centroidY) }
+hierarchy.removeObjects(inside + [kept], true)
+hierarchy.addObject(PathObjects.createAnnotationObject(roi, PathClass.fromString("%s")))
+if (%s)  // as QuPath's cell detection leaves its own
+    hierarchy.addObjects(inside.collect { PathObjects.createDetectionObject(it.ROI) })
+return inside.size()
+"""
+
+
+@pytest.mark.parametrize("cells", ["true", "false"])
+def test_what_qupath_cleared_in_a_region_comes_back(
+    results: Results, qupath: InQuPath, cells: str
+) -> None:
+    push(results, qupath.project)
+    cleared = qupath(REPLACE % ("Tumor", cells))
+    assert cleared >= 20
+    done = push(results, qupath.project)
+    assert done.counts["deleted"] == 1, "the one that was deleted by itself"
+    assert done.counts["suppressed"] <= 3, "that one and what lies within its reach"
+    assert done.counts["placed"] + done.counts["suppressed"] == len(results.nuclei)
+    assert any(f"{cleared} nuclei of earlier pushes were gone" in note for note in done.notes)
+    assert qupath("return ours.size()") == done.counts["placed"]
+
+
+def test_a_region_to_be_kept_empty_stays_empty(results: Results, qupath: InQuPath) -> None:
+    push(results, qupath.project)
+    cleared = qupath(REPLACE % ("Ignore*", "false"))
+    for _ in range(2):
+        assert push(results, qupath.project).counts["deleted"] == cleared + 1
+
+
+def test_two_pulls_give_the_same_bytes(
+    results: Results, qupath: InQuPath, edited: dict[str, object], tmp_path: Path
+) -> None:
+    pulled = []
+    for name in ("one", "two"):
+        pull_project(qupath.project, tmp_path / name)
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        pulled.append({file.relative_to(tmp_path / name): file.read_bytes() for file in files})
+    assert len(pulled[0]) >= 3
+    assert pulled[0] == pulled[1]
+
+
+def test_two_images_of_a_slide_are_told_apart_by_their_ids(
+    results: Results, qupath: InQuPath
+) -> None:
+    first = push(results, qupath.project)
+    second = qupath("""def twin = project.addImage(entry.serverBuilder)
+        twin.imageName = entry.imageName; project.syncChanges(); return twin.ID""")
+    with pytest.raises(InputError, match=rf"more than once .*--entry .*{first.entry} .*{second} "):
+        push(results, qupath.project)
+    done = push(results, qupath.project, entries=[second])
+    assert (done.entry, done.backup) == (second, None)
+    with pytest.raises(InputError, match=r"--entry 99: no image"):
+        push(results, qupath.project, entries=["99"])
+
+
+def test_a_project_that_cannot_be_filled_is_not_made(
+    slide: tuple[Path, Truth], qupath: InQuPath, tmp_path: Path
+) -> None:
+    lost = tmp_path / "lost.tif"
+    shutil.copy(slide[0], lost)
+    results = make_results(tmp_path / "r" / "lost", slide=lost, truth=slide[1])
+    lost.unlink()
+    with pytest.raises(InputError, match=r"lost\.tif"):
+        push(results, qupath.project)
+    assert not qupath.project.exists()
 
 
 def test_images_and_regions_of_a_project(

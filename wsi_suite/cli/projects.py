@@ -56,6 +56,16 @@ Force = Annotated[
         " image in QuPath before, and open it again afterwards.",
     ),
 ]
+Entries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entry",
+        help="Only the image with this id in the project; can be given several times. It tells two"
+        " images of one slide apart.",
+        metavar="ID",
+        show_default=False,
+    ),
+]
 PullOut = Annotated[
     Path,
     typer.Option(
@@ -91,6 +101,7 @@ def push(
             help="Also replace nuclei that somebody corrected, and put deleted ones back.",
         ),
     ] = False,
+    entry: Entries = None,
     force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -108,9 +119,10 @@ def push(
 
     Before an image is changed, its objects are kept beside them as data.qpdata.before-push.
     """
+    from wsi_suite.cli.terminal import note
     from wsi_suite.projects import push_results
 
-    _check_qupath(force=force)
+    running = _check_qupath(force=force)
     with _progress() as progress:
         transfers = push_results(
             results,
@@ -119,6 +131,9 @@ def push(
             image_type=image_type and image_type.value,
             shape=shape.value,
             discard_corrections=discard_corrections,
+            entries=entry or (),
+            qupath=running,
+            tell=note,
             progress=progress,
         )
     _show_pushes(transfers, as_json=as_json)
@@ -130,6 +145,7 @@ def pull(
     project: ProjectPath,
     out: PullOut,
     overwrite: Overwrite = False,
+    entry: Entries = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -139,11 +155,13 @@ def pull(
     [bold]nuclei.geojson[/bold] and nuclei.csv: every nucleus that was pushed, its class then and
     now, and whether it is untouched, corrected, deleted or added. The project is not changed.
     """
-    from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.cli.terminal import note, print_json, say, show_table
     from wsi_suite.projects import pull_project
 
     with _progress() as progress:
-        transfers = pull_project(project, out, overwrite=overwrite, progress=progress)
+        transfers = pull_project(
+            project, out, overwrite=overwrite, entries=entry or (), tell=note, progress=progress
+        )
     if as_json:
         print_json([_as_json(transfer) for transfer in transfers])
     else:
@@ -156,6 +174,9 @@ def pull(
                 if done.error is None
             ],
         )
+        for done in transfers:
+            for remark in done.notes:
+                note(f"{done.name}: {remark}")
         say(f"A folder an image: {out}")
     _leave(transfers)
 
@@ -166,6 +187,7 @@ def run_project(
     out: Path | None,
     settings: Settings,
     in_class: str | None,
+    entries: Sequence[str],
     overwrite: bool,
     force: bool,
     as_json: bool,
@@ -175,16 +197,18 @@ def run_project(
 
     from wsi_suite.cli.outcomes import show_scores
     from wsi_suite.cli.progress import slide_progress
-    from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.cli.terminal import note, print_json, say
     from wsi_suite.project_runs import default_out, project_batches
     from wsi_suite.projects import Transfer, push_results
 
-    _check_qupath(force=force)
+    running = _check_qupath(force=force)
     out = out or default_out(project)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         with _progress():
-            batches, failed = project_batches(project, in_class=in_class, folder=Path(folder))
+            batches, failed = project_batches(
+                project, in_class=in_class, folder=Path(folder), entries=entries
+            )
         for batch in batches:
             mpp = settings.mpp or batch.mpp
             with slide_progress() as progress:
@@ -209,7 +233,9 @@ def run_project(
     pushed: list[Transfer] = []
     if folders:
         with _progress() as told:
-            pushed = push_results(folders, project, progress=told)
+            pushed = push_results(
+                folders, project, entries=entries, qupath=running, tell=note, progress=told
+            )
     if as_json:
         summaries = {str(outcome.folder): outcome.summary for outcome in outcomes}
         print_json(
@@ -225,15 +251,23 @@ def run_project(
     _leave([*pushed, *failed], shown=[done for done in failed if done.folder is not None])
 
 
-def _check_qupath(*, force: bool) -> None:
-    """Ask, or refuse, where QuPath is running: it may have the project open."""
+def _check_qupath(*, force: bool) -> list[int] | None:
+    """Ask, or refuse, if QuPath is running: it may have the project open.
+
+    Returns
+    -------
+    list or None
+        The processes that may go on running; ``None`` with --force: any.
+    """
     from wsi_suite.cli.terminal import stderr
     from wsi_suite.errors import InputError
     from wsi_suite.qupath.running import running_qupath
 
-    found = [] if force else running_qupath()
+    if force:
+        return None
+    found = running_qupath()
     if not found:
-        return
+        return []
     told = (
         f"QuPath is running (process {', '.join(map(str, found))}); if it has this project open, "
         "the program that saves last wins"
@@ -241,6 +275,7 @@ def _check_qupath(*, force: bool) -> None:
     asks = stderr.is_terminal and sys.stdin.isatty()
     if not (asks and typer.confirm(f"{told}. Go on?", err=True)):
         raise InputError(f"{told}: close the project there, or give --force")
+    return found
 
 
 @contextmanager
@@ -306,6 +341,7 @@ def _as_json(transfer: Transfer) -> dict[str, Any]:
         "slide": transfer.name,
         "folder": str(transfer.folder) if transfer.folder else None,
         "image": transfer.image,
+        "entry": transfer.entry,
         "counts": dict(transfer.counts),
         "backup": str(transfer.backup) if transfer.backup else None,
         "notes": list(transfer.notes),

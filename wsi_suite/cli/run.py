@@ -74,6 +74,16 @@ InClass = Annotated[
         rich_help_panel=_QUPATH,
     ),
 ]
+RunEntries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entry",
+        help="Only the image with this id in the project; can be given several times.",
+        metavar="ID",
+        show_default=False,
+        rich_help_panel=_QUPATH,
+    ),
+]
 RunForce = Annotated[
     bool,
     typer.Option(
@@ -90,6 +100,7 @@ def run(
     out: OutOrProject = None,
     project: RunProject = None,
     in_class: InClass = None,
+    entry: RunEntries = None,
     force: RunForce = False,
     mpp: Mpp = None,
     roi: RoiFile = None,
@@ -136,6 +147,7 @@ def run(
             out=out,
             settings=settings,
             in_class=in_class,
+            entries=entry or (),
             overwrite=overwrite,
             force=force,
             as_json=as_json,
@@ -143,6 +155,8 @@ def run(
         return
     if in_class is not None:
         raise ConfigError("--in-class: takes annotations from a project; give --project, or --roi")
+    if entry:
+        raise ConfigError("--entry: names an image of a project; give --project, too")
     if not slides:
         raise InputError(
             "Missing argument 'SLIDE...' or option '--project'. See 'wsi-suite run --help'."

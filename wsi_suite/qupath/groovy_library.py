@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _compile() -> SimpleNamespace:
         name: java(
             loader.parseClass(java("java.io.File")(str(qupath_scripts_folder() / f"{name}.gvy")))
         )
-        for name in ("Positions", "Nuclei", "NucleiData", "Classes")
+        for name in ("Positions", "Removals", "Nuclei", "NucleiData", "Classes")
     }
     return SimpleNamespace(java=java, **classes)
 
@@ -113,12 +114,16 @@ def region_annotations(
 
     plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
     annotations = library.java("java.util.ArrayList")()
-    for region in regions:
+    for number, region in enumerate(regions):
         geometry = WKBReader().read(WKBReader.hexToBytes(region["wkb"]))
         roi = GeometryTools.geometryToROI(geometry, plane)
         path_class = PathClass.fromString(region["class"]) if region["class"] else None
         annotation = PathObjects.createAnnotationObject(roi, path_class)
         annotation.setName(region["name"])
+        identity = f"{origin} {number} {region['name']} {region['wkb']}"
+        annotation.setID(
+            library.java("java.util.UUID").fromString(str(uuid5(NAMESPACE_OID, identity)))
+        )
         for name, value in region["measurements"].items():
             annotation.getMeasurementList().put(name, float(value))
         annotation.setLocked(True)

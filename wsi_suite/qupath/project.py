@@ -7,22 +7,35 @@ takes anything else with it.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import logging
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import wsi_suite.errors
-from wsi_suite.errors import InputError, WsiSuiteError
+from wsi_suite.errors import OutputError, WsiSuiteError
+from wsi_suite.qupath.conversation import (
+    Conversation,
+    DeathError,
+    NonsenseError,
+    Patience,
+    SilenceError,
+)
+from wsi_suite.qupath.project_files import (
+    LOCK_NAME,
+    check_project,
+    project_file,
+    remove_folders,
+    remove_new_project,
+)
+from wsi_suite.qupath.project_lock import ProjectLock
 
-PROJECT_FILE = "project.qpproj"
+__all__ = ["Frame", "Project", "ProjectImage", "check_project", "project_file"]
+
+log = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-m", "wsi_suite.qupath.project_process")
 
@@ -61,85 +74,37 @@ class Frame:
         um per pixel, x and y; ``None`` where it does not know.
     mpp_set_by_hand
         Whether that is not what the file says.
+    moved
+        In which ways it was rotated, cropped or changed.
     """
 
     width: int
     height: int
     mpp: tuple[float, float] | None
     mpp_set_by_hand: bool
-
-
-def project_file(path: Path) -> Path:
-    """Return the project file that a path names: the file itself, or the one in a folder."""
-    return path if path.suffix == ".qpproj" else path / PROJECT_FILE
-
-
-def check_project(path: Path, *, create: bool, writes: bool) -> None:
-    """Refuse what is no project, before anything is begun.
-
-    Parameters
-    ----------
-    path
-        A project file or its folder.
-    create
-        It may be missing: it will be made.
-    writes
-        It must be possible to change it.
-
-    Raises
-    ------
-    InputError
-        There is no project, it is damaged or it cannot be changed.
-    """
-    file = project_file(path)
-    if file.is_file():
-        _check_content(file)
-        if writes:
-            _check_writable(file)
-    elif not create:
-        raise InputError(f"{path}: no QuPath project ({file.name}); --create makes one")
-    elif file.parent.exists() and any(file.parent.iterdir()):
-        raise InputError(
-            f"{file.parent}: neither a QuPath project nor empty; name an empty or a new folder"
-        )
-
-
-def _check_content(file: Path) -> None:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-        known = isinstance(content, dict) and "version" in content
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        known = False
-    if not known:
-        raise InputError(
-            f"{file}: not a QuPath project, or a damaged one; QuPath keeps the file as it was "
-            f"before in {file.name}.backup"
-        )
-
-
-def _check_writable(file: Path) -> None:
-    folders = [file.parent, file.parent / "data"]
-    folders += sorted(folder for folder in folders[1].glob("*") if folder.is_dir())
-    for place in (file, *folders):
-        if place.exists() and not os.access(place, os.W_OK):
-            raise InputError(f"{place}: the project is read-only; make it writable, or copy it")
+    moved: tuple[str, ...] = ()
 
 
 class Project:
     """An open project; use it in a ``with`` block.
 
-    Its process is started by the first question, and again where it died.
+    Its process is started by the first question, and again if it died. A project that is written
+    to is locked from that first question to the end: another process that wants to write waits.
 
     Parameters
     ----------
     path
         The project file or its folder.
     create
-        Make the project where there is none.
+        Make the project if there is none. If nothing was put into it in the end, it is removed.
     readonly
         Never change it.
+    qupath
+        Processes of QuPath that may be running while the project is written; ``None``: any.
+    tell
+        Hears, once, what the user should know: who holds the lock, what was put back.
+    patience
+        How long the process may be silent.
 
     Raises
     ------
@@ -147,14 +112,32 @@ class Project:
         It is no project, or cannot be changed.
     """
 
-    def __init__(self, path: Path, *, create: bool = False, readonly: bool = False) -> None:
-        check_project(path, create=create, writes=not readonly)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = False,
+        readonly: bool = False,
+        qupath: Collection[int] | None = None,
+        tell: Callable[[str], None] = log.warning,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+    ) -> None:
         self.file = project_file(path).resolve()
-        self._opening = {"path": str(self.file), "create": create, "readonly": readonly}
-        self._process: subprocess.Popen[str] | None = None
-        self._log = tempfile.TemporaryFile(  # noqa: SIM115 - closed with the process
-            "w+", encoding="utf-8", errors="replace"
-        )
+        if not (self.file.parent / LOCK_NAME).exists():  # else it may be about to be made
+            check_project(path, create=create, writes=not readonly)
+        self._opening = {
+            "path": str(self.file),
+            "create": create,
+            "readonly": readonly,
+            "qupath": None if qupath is None else sorted(qupath),
+        }
+        self._tell = tell
+        self._patience = patience
+        self._told: set[str] = set()
+        self._process: Conversation | None = None
+        self._images: list[ProjectImage] | None = None
+        self._made: list[Path] | None = None  # folders of a project that is new
+        self._pushes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -166,15 +149,20 @@ class Project:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-        self._log.close()
+        if self._made is not None and not self._pushes:
+            self._remove()
 
     def images(self) -> list[ProjectImage]:
         """List the images, without opening them."""
-        return [_image(found) for found in self._ask("images")]
+        if self._process is None or self._images is None:  # others may have added some meanwhile
+            self._images = [_image(found) for found in self._ask("images")]
+        return list(self._images)
 
     def add(self, slide: Path) -> ProjectImage:
         """Add a slide."""
-        return _image(self._ask("add", slide=str(slide.resolve())))
+        image = _image(self._ask("add", slide=str(slide.resolve())))
+        self._images = None
+        return image
 
     def frame(self, image: ProjectImage) -> Frame:
         """Open an image's pixels and return its frame."""
@@ -184,6 +172,7 @@ class Project:
             found["height"],
             tuple(found["mpp"]) if found["mpp"] else None,
             found["mpp_set_by_hand"],
+            tuple(found["moved"]),
         )
 
     def push(
@@ -211,11 +200,18 @@ class Project:
             shape=shape,
             discard_corrections=discard_corrections,
         )
+        self._pushes += 1
         return answer
 
-    def pull(self, image: ProjectImage, *, folder: Path) -> dict[str, int]:
-        """Write the objects of an image to a folder and return how many are in which state."""
-        answer: dict[str, int] = self._ask("pull", image=image.id, folder=str(folder.resolve()))
+    def pull(self, image: ProjectImage, *, folder: Path) -> dict[str, Any]:
+        """Write the objects of an image to a folder.
+
+        Returns
+        -------
+        dict
+            How many are in which state, and ``notes``.
+        """
+        answer: dict[str, Any] = self._ask("pull", image=image.id, folder=str(folder.resolve()))
         return answer
 
     def write_annotations(self, image: ProjectImage, *, file: Path, class_name: str) -> int:
@@ -227,20 +223,9 @@ class Project:
         )
 
     def close(self) -> int | None:
-        """End the process and return its exit code, ``None`` where there was none."""
+        """End the process and return its exit code, ``None`` if there was none."""
         process, self._process = self._process, None
-        if process is None:
-            return None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdout.close()
-        try:
-            return process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        return None if process is None else process.end()
 
     def _ask(
         self,
@@ -255,66 +240,70 @@ class Project:
         return self._exchange({"do": what, **arguments}, progress)
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-        )
+        self._images = None
+        self._process = Conversation(_COMMAND, patience=self._patience)
         try:
-            self._exchange({"do": "open", **self._opening})
+            opened = self._exchange({"do": "open", **self._opening})
         except WsiSuiteError:
             self.close()
             raise
+        if opened.get("made") is not None:
+            self._made = [Path(folder) for folder in opened["made"]]
 
     def _exchange(
-        self, request: dict[str, Any], progress: Callable[[float], None] | None = None
+        self, question: dict[str, Any], progress: Callable[[float], None] | None = None
     ) -> Any:  # noqa: ANN401
         process = self._process
         assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            for line in process.stdout:
-                answer = _parsed(line)
-                if "progress" not in answer:
-                    return _unpacked(answer)
-                if progress is not None:
-                    progress(answer["progress"])
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it is dead, as a stdout that ends is
-        raise self._death()
 
-    def _death(self) -> WsiSuiteError:
-        """Return the error of a process that ended without an answer."""
-        code = self.close()
-        self._log.seek(0)
-        said = [line.strip() for line in self._log if line.strip()][-1:]
-        self._log.seek(0, os.SEEK_END)
+        def hear(message: dict[str, Any]) -> None:
+            if "tell" in message and message["tell"] not in self._told:
+                self._told.add(message["tell"])
+                self._tell(message["tell"])
+            if "progress" in message and progress is not None:
+                progress(message["progress"])
+
+        try:
+            answer = process.ask(question, hear=hear, skip_nonsense=question["do"] == "open")
+        except BaseException as error:
+            self._process = None  # it was ended
+            if isinstance(error, DeathError | SilenceError | NonsenseError):
+                raise self._failure(error) from None
+            raise
+        if "error" in answer:
+            kind: type[WsiSuiteError] = getattr(wsi_suite.errors, answer["kind"])
+            raise kind(answer["error"])
+        return answer["result"]
+
+    def _failure(self, error: Exception) -> WsiSuiteError:
+        """Return what the user is told of a process that gave no answer."""
+        match error:
+            case DeathError(code=code, said=said):
+                how = f"died (exit code {code}{'; ' + said[:200] if said else ''})"
+            case SilenceError():
+                how = f"gave no answer for {error} and was ended"
+            case _:
+                how = f"gave no answer but: {error}"
         return WsiSuiteError(
-            f"{self.file}: the process with QuPath's Java died (exit code {code}"
-            f"{'; ' + said[0][:200] if said else ''}); the image's data are as QuPath saves them, "
-            "whole or as before: run again, with more memory free where it was short"
+            f"{self.file}: the process with QuPath's Java {how}; the image is whole, as before or "
+            "with the new nuclei: give the same command again, with more memory free if it was "
+            "short"
         )
 
+    def _remove(self) -> None:
+        """Remove a project that was made here and stayed empty, unless another process uses it."""
+        assert self._made is not None
 
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = json.loads(line)
-    except ValueError:
-        raise WsiSuiteError(f"QuPath's process gave no answer but: {line.strip()[:200]}") from None
-    return answer
+        def leave(holder: str) -> None:
+            raise OutputError(f"{self.file}: used by {holder}")
 
-
-def _unpacked(answer: dict[str, Any]) -> Any:  # noqa: ANN401
-    if "error" in answer:
-        kind: type[WsiSuiteError] = getattr(wsi_suite.errors, answer["kind"])
-        raise kind(answer["error"])
-    return answer["result"]
+        try:
+            lock = ProjectLock(self.file.parent, tell=leave)
+        except OutputError:
+            return
+        remove_new_project(self.file)
+        lock.release()
+        remove_folders(self._made)
 
 
 def _image(found: dict[str, Any]) -> ProjectImage:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +18,20 @@ from wsi_suite.files import whole_file
 from wsi_suite.nuclei.parquet import read_grades, read_nuclei
 from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, region_annotations
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
+from wsi_suite.qupath.project_files import (
+    BACKUP_NAME,
+    DAMAGED_NAME,
+    DATA_NAME,
+    cannot_write,
+    data_files,
+    ends_whole,
+    has_data,
+    replacing,
+    stamp,
+)
 
 if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
-
-BACKUP_NAME = "data.qpdata.before-push"
 
 _BLOCK = 50_000  # nuclei made at a time: columns of a block are small beside its objects
 
@@ -34,6 +46,7 @@ def push_table(
     shape: Shape,
     discard_corrections: bool,
     progress: Callable[[float], None],
+    may_write: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Put the nuclei of a ``nuclei.parquet`` into an image, and save it.
 
@@ -55,21 +68,27 @@ def push_table(
         Keep nothing that somebody corrected.
     progress
         Hears which fraction is done.
+    may_write
+        Raises if the image must not be written now; asked right before it is.
 
     Returns
     -------
     dict
-        ``counts`` of the rule, number of ``regions``, ``backup`` and ``notes``.
+        ``counts`` of the rule, number of ``regions``, ``classes`` of the model, ``backup`` and
+        ``notes``.
 
     Raises
     ------
     InputError
         The image has another frame than the nuclei, or its data file is damaged.
+    OutputError
+        The image cannot be saved; it is as it was.
     """
     nuclei, provenance = read_nuclei(Path(table))
     check_frame(entry.image_name, frame, size=provenance["size_px0"], table=table)
-    data = _read_data(entry)
-    notes = _pixel_size_notes(frame, provenance) + _set_type(data, image_type, provenance)
+    found = _read_data(entry)
+    data, notes = found.data, list(found.notes)
+    notes += _pixel_size_notes(frame, provenance) + _set_type(data, image_type, provenance)
     library, origin = groovy_library(), origin_of(provenance)
     objects = library.java("java.util.ArrayList")()
     grades = read_grades(Path(table))
@@ -84,37 +103,49 @@ def push_table(
         objects.addAll(library.NucleiData.build(nucleus_columns(made, library, origin)))
         progress(0.6 * (start + len(rows)) / len(nuclei))
     mpp = float(np.mean(provenance["mpp"]))
-    counts = library.Nuclei.place(data, objects, None, discard_corrections, mpp)
-    placed = library.Nuclei.placeRegions(data, region_annotations(regions, library, origin))
+    placed = library.Nuclei.place(data, objects, None, discard_corrections, mpp)
+    counts = {str(key): int(placed.get(key)) for key in placed.keySet()}
+    notes += _clearing_notes(counts.pop("cleared"), replaced=counts.pop("replaced"))
+    drawn = library.Nuclei.placeRegions(data, region_annotations(regions, library, origin))
     progress(0.75)
-    backup = _back_up(entry)
-    _save(entry, data)
+    backup = _save(entry, found, may_write=may_write)
+    data.getServer().close()
     return {
-        "counts": {str(key): int(counts.get(key)) for key in counts.keySet()},
-        "regions": int(placed),
+        "counts": counts,
+        "regions": int(drawn),
+        "classes": list(nuclei.classes),
         "backup": backup,
         "notes": notes,
     }
 
 
 def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
-    """Write what an image holds of ours and of its annotations; return counts by state."""
+    """Write what an image holds of ours and of its annotations.
+
+    Returns
+    -------
+    dict
+        Counts by state, of ``annotations``, and ``notes``.
+    """
     library = groovy_library()
-    data = _read_data(entry)
+    found = _read_data(entry)
+    data = found.data
     states = library.Nuclei.states(data)
     with whole_file(folder / "nuclei.geojson") as partial:
         library.NucleiData.writeGeoJson(states, library.java("java.io.File")(str(partial)))
     with whole_file(folder / "nuclei.csv") as partial:
         library.NucleiData.writeTable(states, library.java("java.io.File")(str(partial)))
-    annotations = data.getHierarchy().getAnnotationObjects()
+    annotations = library.Nuclei.inOrder(data.getHierarchy().getAnnotationObjects())
     _write_objects(annotations, folder / "annotations.geojson", library)
     counts = library.java("java.util.Collections")
+    data.getServer().close()
     return {
         "annotations": int(annotations.size()),
         **{
             state: int(counts.frequency(states.values(), state))
             for state in ("untouched", "corrected", "deleted", "added")
         },
+        "notes": list(found.notes),
     }
 
 
@@ -122,7 +153,8 @@ def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name:
     """Write the annotations of a class that have an area; return how many there are."""
     library = groovy_library()
     found = library.java("java.util.ArrayList")()
-    for annotation in _read_data(entry).getHierarchy().getAnnotationObjects():
+    hierarchy = _read_data(entry).data.getHierarchy()
+    for annotation in library.Nuclei.inOrder(hierarchy.getAnnotationObjects()):
         path_class = annotation.getPathClass()
         is_wanted = path_class is not None and str(path_class.toString()) == class_name
         if is_wanted and annotation.getROI().isArea() and not library.Nuclei.isOurs(annotation):
@@ -155,27 +187,91 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
         )
 
 
-def _read_data(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401
-    """Read an image's data, and never take a damaged file for one without objects.
+@dataclass(frozen=True)
+class _Found:
+    """The data of an image as they are on the disk.
 
-    QuPath logs that it cannot read a file and goes on with an empty image; saving that would lose
-    everything.
+    Attributes
+    ----------
+    data
+        QuPath's ``ImageData``.
+    file
+        The file that they were read from, whole; ``None`` if there is none yet.
+    damaged
+        Whether ``data.qpdata`` exists and could not be read whole.
+    stamp
+        Of ``data.qpdata``, to see whether another program writes it meanwhile.
+    notes
+        What the user should know.
     """
+
+    data: Any
+    file: Path | None
+    damaged: bool
+    stamp: tuple[int, int] | None
+    notes: tuple[str, ...] = ()
+
+
+def _read_data(entry: QuPathProjectImageEntry) -> _Found:
+    """Read the newest data of an image that are whole.
+
+    QuPath logs that it cannot read a file and goes on with an older or an empty image; saving that
+    would lose everything. So it is seen here which file was read.
+
+    Raises
+    ------
+    DataError
+        There are files, and none of them can be read.
+    """
+    import jpype
+
+    folder = entry.entry_path
+    before = stamp(folder / DATA_NAME)
+    why = "its end is missing"
+    for file in data_files(folder).candidates:
+        try:
+            data = _read_file(entry, file)
+        except jpype.JException as error:
+            why = str(error.getMessage() or error.getClass().getSimpleName())
+            continue
+        if file.name == DATA_NAME:
+            return _Found(data, file, damaged=False, stamp=before)
+        damaged = before is not None
+        told = (
+            f"{DATA_NAME} was {'cut off or damaged' if damaged else 'missing'}, as after a crash: "
+            f"the image was taken from {file.name} of {_time_of(file)}"
+        )
+        return _Found(data, file, damaged=damaged, stamp=before, notes=(told,))
+    if not has_data(folder):
+        try:
+            return _Found(entry.java_object.readImageData(), None, damaged=False, stamp=before)
+        except jpype.JException as error:
+            raise InputError(
+                f"{entry.image_name}: QuPath cannot open it ({error.getMessage()})"
+            ) from error
+    raise DataError(
+        f"{folder / DATA_NAME}: QuPath cannot read the objects of '{entry.image_name}' whole "
+        f"({why}), and no copy beside it is whole; put back {BACKUP_NAME} or another copy of it, "
+        "or open the image in QuPath and save what it shows"
+    )
+
+
+def _read_file(entry: QuPathProjectImageEntry, file: Path) -> Any:  # noqa: ANN401
+    """Read one data file with QuPath; a Java exception is raised if it is damaged."""
     import jpype
     from paquo.java import BufferedImage, PathIO
 
-    file = entry.entry_path / "data.qpdata"
-    try:
+    if file.name == DATA_NAME:
         data = entry.java_object.readImageData()
-        if data.getHierarchy().isEmpty() and file.exists():
-            path = jpype.JClass("java.nio.file.Path").of(str(file))
-            PathIO.readImageData(path, None, data.getServer(), BufferedImage)  # raises
-    except jpype.JException as error:
-        raise DataError(
-            f"{file}: QuPath cannot read the objects of '{entry.image_name}' "
-            f"({error.getMessage()}); put back {BACKUP_NAME} or another copy of it"
-        ) from error
-    return data
+        if str(data.getLastSavedPath()) == str(file):
+            return data
+    server = entry.java_object.getServerBuilder().build()
+    path = jpype.JClass("java.nio.file.Path").of(str(file))
+    return PathIO.readImageData(path, None, server, BufferedImage)
+
+
+def _time_of(file: Path) -> str:
+    return f"{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d %H:%M}"
 
 
 def _set_type(data: Any, wanted: str | None, provenance: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
@@ -231,27 +327,58 @@ def _pixel_size_notes(frame: Mapping[str, Any], provenance: Mapping[str, Any]) -
     return []
 
 
-def _back_up(entry: QuPathProjectImageEntry) -> str | None:
-    """Keep the image's data as they were before; ``None`` where there were none."""
-    file = entry.entry_path / "data.qpdata"
-    if not file.exists():
-        return None
-    backup = file.with_name(BACKUP_NAME)
-    with whole_file(backup) as partial:
-        shutil.copy2(file, partial)
-    return str(backup)
+def _clearing_notes(cleared: int, *, replaced: int) -> list[str]:
+    """Return what is told of nuclei that were removed together and not judged one by one."""
+    if not cleared:
+        return []
+    told = (
+        f"{cleared:,} nuclei of earlier pushes were gone from whole regions: this counts as "
+        "cleared, not as corrected, and new ones were put there; to keep a region empty, draw an "
+        "annotation of class 'Ignore*' around it"
+    )
+    if replaced:
+        told += f"; detections of others stand where {replaced:,} of them were: QuPath counts both"
+    return [told]
 
 
-def _save(entry: QuPathProjectImageEntry, data: Any) -> None:  # noqa: ANN401
-    """Save as QuPath does: where that fails, the earlier file is back."""
+def _save(
+    entry: QuPathProjectImageEntry, found: _Found, *, may_write: Callable[[], None]
+) -> str | None:
+    """Save the data of an image and return the backup of what they were; ``None`` without any.
+
+    A kill or a full disk at any moment leaves the earlier file or the new one, whole.
+    """
     import jpype
+    from paquo.java import File, PathIO
 
+    file = entry.entry_path / DATA_NAME
+    called = f"the objects of '{entry.image_name}'"
+    backup = None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if found.file is not None:
+        backup = file.with_name(BACKUP_NAME)
+        if found.file != backup:
+            with replacing(backup, called=f"the backup of {called}") as partial:
+                shutil.copy2(found.file, partial)
     try:
-        entry.java_object.saveImageData(data)
+        with replacing(file, called=called) as partial:
+            PathIO.writeImageData(File(str(partial)), found.data)
+            if not ends_whole(partial):
+                raise cannot_write(file, called=called, why="the new file is cut off")
+            may_write()
+            if stamp(file) != found.stamp:
+                raise OutputError(
+                    f"{file}: another program changed {called} meanwhile, and that was kept; give "
+                    "the same command again"
+                )
+            if found.damaged:  # perhaps somebody can get more out of it
+                file.replace(file.with_name(DAMAGED_NAME))
     except jpype.JException as error:
-        raise OutputError(
-            f"{entry.entry_path}: QuPath cannot save ({error.getMessage()}); check rights and disk"
-        ) from error
+        raise cannot_write(file, called=called, why=str(error.getMessage())) from error
+    found.data.setLastSavedPath(str(file), True)
+    with suppress(OSError):  # counts of the earlier objects; QuPath writes it when it saves
+        file.with_name("summary.json").unlink(missing_ok=True)
+    return None if backup is None else str(backup)
 
 
 def _write_objects(objects: Any, file: Path, library: SimpleNamespace) -> None:  # noqa: ANN401

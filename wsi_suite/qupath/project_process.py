@@ -1,13 +1,17 @@
 """The process that has QuPath's Java in it: ``python -m wsi_suite.qupath.project_process``.
 
-It reads requests from stdin and answers on what was its stdout, one JSON object a line::
+It reads questions from stdin and answers on what was its stdout, one JSON object a line. An answer
+repeats the number of its question::
 
-    {"do": "images"}          ->  {"progress": 0.3} ...  {"result": [...]}
-    {"do": "push", ...}       ->  {"error": "one line", "kind": "InputError"}
+    {"id": 1, "do": "images"}          ->  {"id": 1, "result": [...]}
+    {"id": 2, "do": "push", ...}       ->  {"id": 2, "progress": 0.3} ...
+                                           {"id": 2, "tell": "one line for the user"} ...
+                                           {"id": 2, "error": "one line", "kind": "InputError"}
 
-A request that was not answered was not fulfilled, whatever the exit code. What Java, QuPath and
-paquo print goes to stderr. Java starts once a process and never again, and may take the process
-with it: so it has one of its own, and the rest of the suite never imports paquo.
+A question that was not answered may or may not have been fulfilled, but no file is half written.
+What Java, QuPath and paquo print goes to stderr. Java starts once a process and never again, and
+may take the process with it: so it has one of its own, and the rest of the suite never imports
+paquo. This process holds the project's lock, so that the lock ends with whatever writes.
 """
 
 from __future__ import annotations
@@ -16,13 +20,25 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from wsi_suite.errors import ConfigError, InputError, WsiSuiteError
+from wsi_suite.errors import ConfigError, InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath.program import GET_QUPATH, find_qupath
+from wsi_suite.qupath.project_files import (
+    MAKE_ROOM,
+    cannot_write,
+    check_project,
+    remove_new_project,
+    restore_project,
+    stamp,
+)
+from wsi_suite.qupath.project_lock import ProjectLock
+from wsi_suite.qupath.running import running_qupath
 
 if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
@@ -32,13 +48,19 @@ _UNCHANGED = ("uri", "pyramidize")  # ways to show a file as it is; all others m
 
 
 def main() -> None:
-    """Answer requests until stdin ends."""
+    """Answer questions until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)  # Java writes to file descriptors, so that sys.stdout alone would not do
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     session = _Session(answers)
-    for line in sys.stdin:
-        session.say(_answer(session, json.loads(line)))
+    try:
+        for line in sys.stdin:
+            question = json.loads(line)
+            session.question = question.pop("id")
+            session.say(_answer(session, question))
+    finally:
+        if session.lock is not None:
+            session.lock.release()
 
 
 class _Session:
@@ -48,19 +70,78 @@ class _Session:
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
+        self.question = 0
+        self.lock: ProjectLock | None = None
+        self.qupath: list[int] | None = None  # processes that may run meanwhile; None: any
+        self._opened: tuple[int, int] | None = None
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send a line."""
-        self._answers.write(json.dumps(message, ensure_ascii=False) + "\n")
+        numbered = {"id": self.question, **message}
+        self._answers.write(json.dumps(numbered, ensure_ascii=False) + "\n")
         self._answers.flush()
 
     def progress(self, fraction: float) -> None:
         """Tell how far a request is."""
         self.say({"progress": round(fraction, 3)})
 
+    def tell(self, text: str) -> None:
+        """Tell the user something; the same text is shown once."""
+        self.say({"tell": text})
+
+    def load(self, path: str, *, readonly: bool) -> None:
+        """Read the project from the disk."""
+        from paquo.projects import QuPathProject
+
+        self._opened = stamp(Path(path))
+        try:
+            self.project = QuPathProject(path, mode="r" if readonly else "r+")
+        except Exception as error:
+            raise InputError(
+                f"{path}: QuPath cannot open it as a project ({_in_words(error)}); the file that "
+                "QuPath kept beside it ends in .backup"
+            ) from error
+
+    def refresh(self) -> None:
+        """Read the project anew if another program, such as QuPath, has changed it."""
+        path = str(self.project.java_object.getPath().toString())
+        if stamp(Path(path)) != self._opened:
+            self.load(path, readonly=False)
+
+    def written(self) -> None:
+        """Remember the project's file as it is now, because it was written here."""
+        self._opened = stamp(Path(str(self.project.java_object.getPath().toString())))
+
+    def check_qupath(self) -> None:
+        """Refuse to write if a QuPath was started that the user was not asked about.
+
+        Raises
+        ------
+        InputError
+            Naming its process.
+        """
+        if self.qupath is None:
+            return
+        found = [str(process) for process in running_qupath() if process not in self.qupath]
+        if found:
+            raise InputError(
+                f"QuPath was started meanwhile (process {', '.join(found)}), and the program that "
+                "saves last wins: nothing was written; close the project there and give the same "
+                "command again, or give --force"
+            )
+
     def entry(self, image: str) -> QuPathProjectImageEntry:
-        """Return an image of the project by its id."""
-        return next(entry for entry in self.project.images if entry.entry_id == image)
+        """Return an image of the project by its id.
+
+        Raises
+        ------
+        InputError
+            The project has none.
+        """
+        found = [entry for entry in self.project.images if entry.entry_id == image]
+        if not found:
+            raise InputError(f"no image with the id {image} is in the project any more")
+        return found[0]
 
 
 def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
@@ -84,24 +165,44 @@ def _in_words(error: Exception) -> str:
     return " ".join(f"{said}{because}".split())[:300]
 
 
-def _open(session: _Session, *, path: str, create: bool, readonly: bool) -> dict[str, Any]:
-    """Start Java and open or make a project."""
+def _open(
+    session: _Session, *, path: str, create: bool, readonly: bool, qupath: list[int] | None
+) -> dict[str, Any]:
+    """Start Java and open or make a project; return Java's version and what was made."""
     version = _start_java()
-    from paquo.projects import QuPathProject
-
-    mode = "r" if readonly else "a" if create else "r+"
-    try:
-        session.project = QuPathProject(path, mode=mode)  # type: ignore[arg-type]
-    except Exception as error:
-        raise InputError(
-            f"{path}: QuPath cannot open it as a project ({_in_words(error)}); the file that "
-            "QuPath kept beside it ends in .backup"
-        ) from error
+    file, made = Path(path), None
+    session.qupath = qupath
+    if not readonly:
+        session.lock = ProjectLock(
+            file.parent, tell=lambda holder: session.tell(f"{file.parent}: waiting for {holder}")
+        )
+        check_project(file, create=create, writes=True)
+        told = restore_project(file)
+        if told is not None:
+            session.tell(told)
+        if not file.exists():
+            _make_project(file)
+            made = [str(folder) for folder in session.lock.made]
+    session.load(path, readonly=readonly)
     if not readonly:
         from wsi_suite.qupath.groovy_library import prepare_library
 
         prepare_library()
-    return {"version": version}
+    return {"version": version, "made": made}
+
+
+def _make_project(file: Path) -> None:
+    """Make an empty project; paquo would refuse the folder for the lock in it."""
+    import jpype
+    from paquo.java import BufferedImage, File, Projects
+
+    try:
+        Projects.createProject(File(str(file)), BufferedImage).syncChanges()
+    except jpype.JException as error:
+        remove_new_project(file)
+        raise OutputError(
+            f"{file}: the new project cannot be written ({_in_words(error)}); {MAKE_ROOM}"
+        ) from error
 
 
 def _start_java() -> str:
@@ -153,12 +254,39 @@ def _image(entry: QuPathProjectImageEntry) -> dict[str, Any]:
 
 def _add(session: _Session, *, slide: str) -> dict[str, Any]:
     """Add a slide to the project; of a file of several images the largest."""
+    session.check_qupath()
+    session.refresh()
+    before = {entry.entry_id for entry in session.project.images}
     try:
         entries = session.project.add_image(slide, return_list=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{slide}: QuPath cannot open it ({_in_words(error)})") from error
+    except Exception as error:
+        _forget_added(session, before)
+        file = Path(str(session.project.java_object.getPath().toString()))
+        if isinstance(error, OSError | RuntimeError) and not _is_of_disk(error):
+            raise InputError(f"{slide}: QuPath cannot open it ({_in_words(error)})") from error
+        raise cannot_write(
+            file, called=f"the image {Path(slide).name}", why=_in_words(error)
+        ) from error
+    session.written()
     largest = max(entries, key=lambda entry: entry.width * entry.height)
     return _image(largest)
+
+
+def _is_of_disk(error: Exception) -> bool:
+    """Return whether an error of paquo's comes from writing and not from the slide."""
+    words = ("save the project", "No space left", "Permission denied", "Read-only", "quota")
+    return any(word in f"{error} {error.__cause__} {error.__context__}" for word in words)
+
+
+def _forget_added(session: _Session, before: set[str]) -> None:
+    """Remove the images that an addition left half done, and what is on the disk of them."""
+    for entry in list(session.project.images):
+        if entry.entry_id not in before:
+            session.project.java_object.removeImage(entry.java_object, False)
+            shutil.rmtree(entry.entry_path, ignore_errors=True)
+    path = str(session.project.java_object.getPath().toString())
+    with suppress(InputError):
+        session.load(path, readonly=False)
 
 
 def _frame(session: _Session, *, image: str) -> dict[str, Any]:
@@ -172,7 +300,7 @@ def _frame(session: _Session, *, image: str) -> dict[str, Any]:
     recipe = str(GsonTools.getInstance().toJson(server.getBuilder(), kind))  # builders, nested
     ways = re.findall(r'"builderType"\s*:\s*"(\w+)"', recipe)
     now, stored = server.getMetadata(), server.getOriginalMetadata()
-    return {
+    frame = {
         "server": str(server.getClass().getSimpleName()),
         "args": json.loads(recipe).get("args", []),
         "width": int(server.getWidth()),
@@ -181,6 +309,8 @@ def _frame(session: _Session, *, image: str) -> dict[str, Any]:
         "mpp_set_by_hand": _mpp(now) != _mpp(stored),
         "moved": [way for way in ways if way not in _UNCHANGED],
     }
+    server.close()  # a project has thousands of images, and a process some thousand files
+    return frame
 
 
 def open_server(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401 - of Java
@@ -216,7 +346,30 @@ def _push(session: _Session, *, image: str, **asked: Any) -> dict[str, Any]:  # 
     from wsi_suite.qupath.project_objects import push_table
 
     frame = _frame(session, image=image)
-    return push_table(session.entry(image), frame=frame, progress=session.progress, **asked)
+    answer = push_table(
+        session.entry(image),
+        frame=frame,
+        progress=session.progress,
+        may_write=session.check_qupath,
+        **asked,
+    )
+    _list_classes(session, tuple(answer.pop("classes")), notes=answer["notes"])
+    return answer
+
+
+def _list_classes(session: _Session, classes: tuple[str, ...], *, notes: list[str]) -> None:
+    """Offer in QuPath the classes that corrections need; a failure is a note."""
+    import jpype
+
+    from wsi_suite.qupath.groovy_library import add_classes, groovy_library
+
+    try:
+        add_classes(session.project.java_object, classes, groovy_library())
+    except jpype.JException as error:
+        notes.append(
+            f"the project's list of classes could not be written ({_in_words(error)}): add the"
+            " classes of the nuclei there by hand, or push again"
+        )
 
 
 def _pull(session: _Session, *, image: str, folder: str) -> dict[str, Any]:
