@@ -46,8 +46,13 @@ class Classes {
         return missing.size()
     }
 
-    /** Return the classes of QuPath's own list. */
-    private static List<PathClass> standard() {
+    /**
+     * Return the classes of QuPath's own list.
+     *
+     * To be called before any class such as "Stroma: 1+" is made. That makes a class Stroma, too, which
+     * has QuPath's own colour only if QuPath made its own classes before, as its window does.
+     */
+    static List<PathClass> standard() {
         return [
             PathClass.StandardPathClasses.TUMOR,
             PathClass.StandardPathClasses.STROMA,

@@ -54,6 +54,7 @@ class GeoJson {
      */
     static List<PathObject> read(Reader text, String source, Map<String, Integer> colours,
             IntConsumer report) {
+        Classes.standard()
         List<PathObject> found = []
         try {
             text.withCloseable {

@@ -18,6 +18,7 @@ from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, Nuclei
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.labels import ADDED, UNTOUCHED, read_labels
 from wsi_suite.qupath.rois import read_rois
+from wsi_suite.resources import qupath_scripts_folder
 
 pytestmark = [pytest.mark.qupath, pytest.mark.slow]
 
@@ -60,8 +61,10 @@ out.each { PathIO.exportObjectsAsGeoJSON(Paths.get(it), objects) }
 
 RUN = """
 import json, sys
-import paquo.java
+from paquo._config import settings, to_kwargs
+from paquo.jpype_backend import start_jvm
 import jpype
+start_jvm(finder_kwargs=to_kwargs(settings))  # paquo.java would load many of QuPath's classes
 binding = jpype.JClass("groovy.lang.Binding")()
 for name, value in json.loads(sys.argv[2]).items():
     binding.setVariable(name, jpype.JClass("java.util.ArrayList")(value))
@@ -103,6 +106,25 @@ def make_nuclei() -> Nuclei:
         measurements={"Nucleus: DAB OD mean": od},
         outline=outline,
     )
+
+
+READ_BY_A_SCRIPT = """
+import qupath.lib.objects.classes.PathClass
+
+def load = new GroovyShell().evaluate(new File(folders[0], "Libraries.gvy"))
+def (GeoJson) = load.call("GeoJson")
+GeoJson.read(new File(files[0]).newReader("UTF-8"), files[0]) { }
+PathClass.fromString("Stroma").color & 0xffffff
+"""
+
+
+def test_a_script_without_a_window_leaves_qupaths_classes_their_colours(tmp_path: Path) -> None:
+    nuclei = make_nuclei()
+    (file,) = write_geojson(
+        nuclei, tmp_path / "nuclei.geojson", grades=np.ones(len(nuclei), np.uint8)
+    )
+    told = in_qupath(READ_BY_A_SCRIPT, files=[file], folders=[qupath_scripts_folder()])
+    assert told == 0x96C896
 
 
 def test_what_qupath_reads_is_what_we_wrote_and_comes_back(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ def test_classes_for_corrections_join_the_users(results: Results, qupath: InQuPa
     assert len(names) == len(set(names))
 
 
+def test_qupaths_own_classes_keep_their_colours(results: Results, qupath: InQuPath) -> None:
+    """Made after "Stroma: 1+", QuPath's own class Stroma would have another colour."""
+    push(results, qupath.project)
+    listed = json.loads((qupath.project / "classifiers" / "classes.json").read_text("utf-8"))
+    colours = {one["name"]: one["color"] & 0xFFFFFF for one in listed["pathClasses"]}
+    assert (colours["Tumor"], colours["Stroma"]) == (0xC80000, 0x96C896)
+
+
 def test_a_second_push_changes_nothing(results: Results, qupath: InQuPath) -> None:
     push(results, qupath.project)
     before = qupath(SHOWN)
