@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -255,14 +257,55 @@ def test_full_disk_ends_the_batch_and_names_file_and_slide(
         patch.setattr(Path, "replace", full)
         first, second = bench.run(out, "tiles.keep=false", slides=slides, progress=heard)
     assert type(first.error) is type(second.error) is DiskError
-    record = out / "good" / "regions.partial" / "0000-0000.parquet"
-    assert str(first.error).startswith(f"good.tif: {record}: cannot be written (No space left on")
+    message = f"good.tif: {out / 'good' / 'regions.partial' / '0000-000'}"
+    assert str(first.error).startswith(message)
+    assert ".parquet: cannot be written (No space left on device); free or" in str(first.error)
     assert "no other slide is begun, the same command goes on" in str(first.error)
     assert str(second.error).startswith("last.tif: stopped, as the disk cannot be written")
     assert [outcome.state for outcome in bench.run(out, "tiles.keep=false", slides=slides)] == [
         "done",
         "done",
     ]
+
+
+def test_slide_that_changes_meanwhile_fails(
+    bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is still being copied."""
+    process, slide = cluster.process_region, several["good"]
+
+    def process_region(job: Any, region: Any, **named: Any) -> Any:
+        with slide.open("ab") as file:
+            file.write(b"more")
+        return process(job, region, **named)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "process_region", process_region)
+        (outcome,) = bench.run(out, "tiles.keep=false", slides=[slide])
+    assert isinstance(outcome.error, SlideError)
+    assert str(outcome.error).startswith(f"{slide}: was changed while it was read, as")
+    assert not (out / "good" / "nuclei.parquet").exists()
+    again = bench.run_one(out, "tiles.keep=false", slides=[slide])
+    assert again.folder != outcome.folder, "it is another slide now"
+
+
+def test_folder_that_is_removed_meanwhile_is_said(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, out = cluster.process_region, tmp_path / "out"
+
+    def process_region(job: Any, region: Any, **named: Any) -> Any:
+        with suppress(FileNotFoundError):
+            out.rename(tmp_path / "away")
+        return process(job, region, **named)
+
+    monkeypatch.setattr(cluster, "process_region", process_region)
+    (outcome,) = bench.run(out, "tiles.keep=false")
+    folder = out / bench.slide.stem
+    message = f"{bench.slide.name}: {folder} was removed or renamed meanwhile; run again"
+    assert str(outcome.error) == message
+    assert not out.exists()
 
 
 def test_outcomes_are_kept_if_the_table_cannot_be_replaced(
@@ -305,20 +348,29 @@ def test_window_is_never_exceeded(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_flight: list[int] = []
-    send = scheduling._Window.send
+    begun = count()
+    next_slide = Event()
+    send, process = scheduling._Window.send, cluster.process_region
 
     def watched(window: scheduling._Window, item: Any) -> None:
         send(window, item)
         in_flight.append(len(window))
         assert len(window) <= window._batch.cluster.window
+        if len(in_flight) == 5:
+            next_slide.set()
+
+    def process_region(*asked: Any, **named: Any) -> Any:
+        if next(begun) == 3:  # the last of the first slide
+            assert next_slide.wait(60), "the second slide waits for the first slide's end"
+        return process(*asked, **named)
 
     monkeypatch.setattr(scheduling._Window, "send", watched)
+    monkeypatch.setattr(cluster, "process_region", process_region)
     slides = [several["good"], several["last"]]
     outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
     assert len(in_flight) == 8
     assert max(in_flight) == 3, "two at work and one waiting"
-    assert in_flight[4] > 1, "the second slide's regions do not wait for the first slide's end"
 
 
 class Heard:

@@ -6,7 +6,10 @@ import errno
 import os
 import pickle
 import shutil
+import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,4 +199,7 @@ def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
             take_lock(tmp_path / "lock", wait_s=0, busy="busy")
     lock.release()
     assert not list(tmp_path.iterdir())
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / "lock.held").write_text(f"{killed.pid}\n{socket.gethostname()}\n")
     take_lock(tmp_path / "lock", wait_s=0, busy="busy").release()

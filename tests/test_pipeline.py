@@ -32,6 +32,7 @@ from wsi_suite.pipeline import (
 )
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.run_folder import read_run, write_run
+from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -508,7 +509,8 @@ def test_slide_without_tissue(bench: Bench, tmp_path: Path) -> None:
     from wsi_suite.synthetic import make_slide
 
     make_slide(tmp_path / "glass.tif", width=900, height=700, mpp=0.25, tissue_fraction=0)
-    run = bench.do(tmp_path / "out", slide=tmp_path / "glass.tif")
+    glass = tmp_path / "glass.tif"
+    run = bench.do(tmp_path / "out", slide=glass, identity=SlideIdentity.of(glass))
     assert not run.grid.regions
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert summary["headline"]["value"] is None

@@ -154,11 +154,11 @@ def take_lock(path: Path, *, wait_s: float, busy: str) -> BaseFileLock:
         lock.release()
     held = path.with_name(f"{path.name}.held")
     soft_lock = SoftFileLock(held, timeout=wait_s, thread_local=False)
-    try:
-        soft_lock.acquire()
-    except Timeout:
-        raise BusyError(f"{busy} (or remove {held}, if that process was killed)") from None
-    return soft_lock
+    for _ in range(2):  # the first try removes the file of a process that was killed
+        with suppress(Timeout):
+            soft_lock.acquire()
+            return soft_lock
+    raise BusyError(f"{busy} (or remove {held}, if that process was killed)")
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0) -> None:

@@ -18,7 +18,7 @@ from filelock import BaseFileLock
 
 from wsi_suite.analysis import fingerprint_of, plan_analysis, provenance_of
 from wsi_suite.engine import SlideJob
-from wsi_suite.errors import BusyError, InputError, OutputError
+from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
 from wsi_suite.files import remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.outputs import Results, write_results
@@ -43,6 +43,7 @@ from wsi_suite.run_folder import (
     write_run,
 )
 from wsi_suite.slides.grid import Region, TileGrid
+from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
 
@@ -160,7 +161,17 @@ def record_region(run: SlideRun, job: SlideJob, region: Region, nuclei: Nuclei |
 
 
 def finish_run(run: SlideRun) -> dict[str, Any] | None:
-    """Merge the records, write all results and return the summary (``None`` for ``tile``)."""
+    """Merge the records, write all results and return the summary (``None`` for ``tile``).
+
+    Raises
+    ------
+    SlideError
+        The slide was changed since the run began, so that its regions may not fit together.
+    OutputError
+        Something cannot be written.
+    """
+    if not run.done and run.job.slide is not None:
+        _refuse_changed(run)
     store = _finished_store(run)
     summary: dict[str, Any] | None = None
     if run.detects:
@@ -200,6 +211,14 @@ def release_run(run: SlideRun) -> None:
     """Let others work in the folder: none of the run's regions is under way any more."""
     if run.lock is not None:
         unlock_folder(run.folder, run.lock)
+
+
+def _refuse_changed(run: SlideRun) -> None:
+    slide, before = run.request.slide, run.request.identity
+    if SlideIdentity.of(slide) != before:
+        raise SlideError(
+            f"{slide}: was changed while it was read, as while copied; run again once it is whole"
+        )
 
 
 def _all_nuclei(run: SlideRun) -> Nuclei:

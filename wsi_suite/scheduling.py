@@ -295,6 +295,10 @@ def _release(slide: _ActiveSlide) -> None:
 
 def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
     told = _told(error, request)
+    if run is not None and run.lock is not None and not request.folder.exists():
+        told = OutputError(
+            f"{request.slide.name}: {request.folder} was removed or renamed meanwhile; run again"
+        )
     # Folders that are given one by one may be on different disks.
     if isinstance(told, DiskError) and request.stage != "detect" and not batch.disk_full:
         batch.disk_full = True

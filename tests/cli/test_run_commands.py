@@ -140,3 +140,34 @@ def test_score_writes_nuclei_by_region(wsi: Cli, results: Path, tmp_path: Path) 
         answer = wsi(*options)
         assert answer.code == 2
         assert message in answer.errors[0]
+
+
+def test_scores_of_two_commands_share_a_table(wsi: Cli, results: Path, tmp_path: Path) -> None:
+    out, copy = tmp_path / "scores", tmp_path / "copy"
+    shutil.copytree(results, copy)
+    for result in (results, copy):
+        assert wsi("score", result, "--out", out).code == 0
+    assert [(row["folder"], row["state"]) for row in table(out)] == [
+        ("B12_ER", "done"),
+        ("copy", "done"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "score"])
+def test_a_table_that_cannot_be_replaced_is_written_beside(
+    *, wsi: Cli, slide: Path, results: Path, model: Path, tmp_path: Path, command: str
+) -> None:
+    out = tmp_path / "out"
+    (out / "summary.csv").mkdir(parents=True)
+    if command == "run":
+        shutil.copytree(results, out / results.name)
+        answer = wsi("run", slide, "--out", out, "--model", model, *SAME_RESULTS)
+    else:
+        answer = wsi("score", results, "--out", out)
+    assert answer.code == 1
+    (error,) = answer.errors
+    assert "summary.csv: cannot be written (Is a directory); something else has its name" in error
+    assert error.endswith("its lines are in summary-2.csv")
+    assert "B12_ER.svs" in answer.out
+    assert "One line a slide" not in answer.err
+    assert "B12_ER.svs,B12_ER,done" in (out / "summary-2.csv").read_text("utf-8")
