@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from wsi_suite.errors import InputError, SlideError
-from wsi_suite.service.images import check_server, check_size, mpp_given
+from wsi_suite.service.images import check_picture, check_server, mpp_given
 from wsi_suite.service.messages import Image
 
 
@@ -41,9 +41,6 @@ def test_plain_images_are_taken(shown: Image) -> None:
         (image("RearrangeRGBImageServer"), "computed"),
         (image("com.example.MyServer"), "MyServer"),
         (image("OpenslideImageServer", "--rotate", "ROTATE_180"), "ROTATE_180"),
-        (image("BioFormatsImageServer", "--series", "2"), "series '2'"),
-        (image("BioFormatsImageServer", "-s", "1"), "series '1'"),
-        (image("BioFormatsImageServer", "--name", "macro image"), "macro image"),
     ],
 )
 def test_other_images_are_refused_with_the_reason(shown: Image, reason: str) -> None:
@@ -52,11 +49,23 @@ def test_other_images_are_refused_with_the_reason(shown: Image, reason: str) -> 
 
 
 def test_another_size_is_refused_with_both() -> None:
-    slide = SimpleNamespace(path=Path("B12.svs"), width=600, height=560)
-    check_size(None, slide)
-    check_size(image(), slide)
+    slide = SimpleNamespace(path=Path("B12.svs"), width=600, height=560, twins=0)
+    check_picture(None, slide)
+    check_picture(image(), slide)
     with pytest.raises(SlideError, match="640 x 560 px in QuPath, but 600 x 560 px here"):
-        check_size(image(width=640), slide)
+        check_picture(image(width=640), slide)
+
+
+def test_a_series_is_taken_if_no_other_picture_has_its_size() -> None:
+    slide = SimpleNamespace(path=Path("B12.ome.tif"), width=600, height=560, twins=0)
+    for arguments in (["--series", "2"], ["-s", "1"], ["--name", "scan"]):
+        check_picture(image("BioFormatsImageServer", *arguments), slide)
+        with pytest.raises(SlideError, match=r"series '(2|1|scan)', 90 x 560 px"):
+            check_picture(image("BioFormatsImageServer", *arguments, width=90), slide)
+    slide.twins = 1
+    check_picture(image("BioFormatsImageServer", "--series", "0"), slide)
+    with pytest.raises(SlideError, match=r"series '2', and the file has 2 pictures of that size"):
+        check_picture(image("BioFormatsImageServer", "--series", "2"), slide)
 
 
 def test_a_pixel_size_counts_where_it_was_set_by_hand() -> None:

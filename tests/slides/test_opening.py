@@ -269,3 +269,14 @@ def test_a_truncated_file_is_refused_at_opening(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(SlideError, match="truncated"):
         open_slide(path, mpp=0.25)
+
+
+@pytest.mark.parametrize(("shapes", "twins"), [([(64, 96)] * 3, 2), ([(64, 96), (32, 96)], 0)])
+def test_other_pictures_of_the_slides_size_are_counted(tmp_path, shapes, twins):
+    path = tmp_path / "scenes.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for number, (height, width) in enumerate(shapes):
+            pixels = np.full((height, width, 3), 40 * number, np.uint8)
+            tif.write(pixels, photometric="rgb", metadata={"axes": "YXS"})
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.twins == twins

@@ -26,7 +26,7 @@ from wsi_suite.qupath.rois import check_rois_inside, parse_rois
 from wsi_suite.records import merge_nuclei
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.service.finding import Finding, finding_of
-from wsi_suite.service.images import check_server, check_size, mpp_given
+from wsi_suite.service.images import check_picture, check_server, mpp_given
 from wsi_suite.service.messages import MAX_VERTICES, Image, JobRequest
 from wsi_suite.slides.grid import TileGrid
 from wsi_suite.slides.identity import SlideIdentity
@@ -121,7 +121,7 @@ class Analyst:
         tell(0, "opening the slide")
         with clock.measured("open_s"):
             slide = _open(analysis)
-            check_size(order.image, slide)
+            check_picture(order.image, slide)
             check_rois_inside(
                 analysis.rois or (), width=slide.width, height=slide.height, path=slide.path.name
             )

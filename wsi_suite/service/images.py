@@ -27,7 +27,7 @@ def check_server(image: Image) -> None:
     Raises
     ------
     InputError
-        The image is rotated, cropped or made from others, or another one of the file's images.
+        The image is rotated, cropped or made from others.
     """
     name = image.server_class.rpartition(".")[2]
     if name not in PLAIN_SERVERS:
@@ -39,13 +39,6 @@ def check_server(image: Image) -> None:
     if rotation not in (None, "ROTATE_NONE"):
         raise InputError(
             f"rotated in QuPath ({rotation}): add the slide to the project without a rotation"
-        )
-    series = _value_of(image.server_args, "--series", "-s")
-    named = _value_of(image.server_args, "--name", "-n")
-    if named is not None or series not in (None, "0", "-1"):
-        raise InputError(
-            f"QuPath shows series '{named or series}' of the file, the suite reads the first; add "
-            "the slide's first series to the project"
         )
 
 
@@ -68,20 +61,39 @@ def mpp_given(image: Image | None) -> float | None:
     return x if x == y else math.sqrt(x * y)
 
 
-def check_size(image: Image | None, slide: Slide) -> None:
-    """Refuse a slide that has another size here than in QuPath.
+def check_picture(image: Image | None, slide: Slide) -> None:
+    """Refuse a slide that is not the picture that QuPath shows, or perhaps not.
+
+    Of a file of several pictures, the largest one is read here, and any of them may be shown there.
 
     Raises
     ------
     SlideError
-        Naming both sizes.
+        Naming both sizes, or the series that cannot be told from others of its size.
     """
-    if image is not None and (image.width, image.height) != (slide.width, slide.height):
+    if image is None:
+        return
+    series = _series_of(image)
+    if (image.width, image.height) != (slide.width, slide.height):
+        shown = f"series '{series}', {image.width}" if series else f"{image.width}"
         raise SlideError(
-            f"{slide.path.name}: {image.width} x {image.height} px in QuPath, but {slide.width} x "
+            f"{slide.path.name}: {shown} x {image.height} px in QuPath, but {slide.width} x "
             f"{slide.height} px here, so nuclei would lie elsewhere; add the slide to the project "
-            "through OpenSlide, without rotation, crop or --no-crop"
+            "through OpenSlide, without rotation, crop or --no-crop, or its largest series"
         )
+    if series and slide.twins:
+        raise SlideError(
+            f"{slide.path.name}: QuPath shows series '{series}', and the file has"
+            f" {slide.twins + 1} pictures of that size, of which the first is read here; save the"
+            " series as a file of its own, and add that to the project"
+        )
+
+
+def _series_of(image: Image) -> str | None:
+    """Return the name or number of the series that QuPath shows; ``None``: the first."""
+    series = _value_of(image.server_args, "--series", "-s")
+    named = _value_of(image.server_args, "--name", "-n")
+    return named or (None if series in (None, "0", "-1") else series)
 
 
 def _value_of(arguments: Sequence[str], *names: str) -> str | None:

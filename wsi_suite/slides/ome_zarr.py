@@ -34,7 +34,7 @@ class OmeZarrReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        image, pyramid, notes = _choose(path, image_groups(path))
+        image, pyramid, notes, twins = _choose(path, image_groups(path))
         _refuse_unless_rgb8(path, pyramid)
         self._pyramid = pyramid
         self._order = channel_order(path, image.group)
@@ -45,6 +45,7 @@ class OmeZarrReader:
             levels=tuple(_level(pyramid, number) for number in range(len(pyramid.levels))),
             mpp=pyramid.mpp or image.mpp_in_xml,
             notes=notes + pyramid.notes,
+            twins=twins,
         )
         blocks = [_block(path, level) for level in self.facts.levels]
         largest = 3 * max(width * height for width, height in blocks)
@@ -89,15 +90,18 @@ class OmeZarrReader:
         return out
 
 
-def _choose(path: Path, images: list[ImageGroup]) -> tuple[ImageGroup, Pyramid, tuple[str, ...]]:
-    """Return the largest image that is no label or overview, and a note that names the others."""
+def _choose(
+    path: Path, images: list[ImageGroup]
+) -> tuple[ImageGroup, Pyramid, tuple[str, ...], int]:
+    """Return the largest image that is no label or overview, notes, and how many are as large."""
     scans = [image for image in images if not overview_named(image.title)] or images
     pyramids = [read_pyramid(path, image.group) for image in scans]
     number = max(range(len(scans)), key=lambda one: pyramids[one].pixels)
     chosen = scans[number]
     others = ", ".join(f"'{image.title}'" for image in images if image is not chosen)
     notes = (f"image '{chosen.title}' is read, others are left out: {others}",) if others else ()
-    return chosen, pyramids[number], notes
+    twins = sum(other.size(0) == pyramids[number].size(0) for other in pyramids) - 1
+    return chosen, pyramids[number], notes, twins
 
 
 def _refuse_unless_rgb8(path: Path, pyramid: Pyramid) -> None:

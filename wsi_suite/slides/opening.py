@@ -223,6 +223,7 @@ def _completed(facts: Facts, index: TiffIndex) -> Facts:
         levels=tuple(levels),
         mpp=index.mpp if facts.vendor == "generic-tiff" else facts.mpp,
         notes=tuple(dict.fromkeys(facts.notes + index.notes)),
+        twins=index.twins,
     )
 
 
@@ -273,6 +274,7 @@ def _facts(index: TiffIndex) -> Facts:
         levels=tuple(page.level(index.size) for page in index.pages),
         mpp=index.mpp,
         notes=index.notes,
+        twins=index.twins,
     )
 
 

@@ -75,6 +75,8 @@ class Facts:
         Colour of what was not scanned.
     notes
         What the user should know of how the file is read.
+    twins
+        Number of other pictures in the file that have the size of this one.
     """
 
     vendor: str
@@ -83,6 +85,7 @@ class Facts:
     objective_power: float | None = None
     background: tuple[int, int, int] = WHITE
     notes: tuple[str, ...] = ()
+    twins: int = 0
 
 
 class Reader(Protocol):

@@ -68,6 +68,11 @@ class Slide:
         return self._reader.facts.vendor
 
     @property
+    def twins(self) -> int:
+        """Number of other pictures in the file that have the size of this one."""
+        return self._reader.facts.twins
+
+    @property
     def reader(self) -> str:
         """What reads the pixels: ``jpeg tiles``, ``openslide``, ``tifffile``, ..."""
         return self._reader.name

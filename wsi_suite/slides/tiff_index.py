@@ -119,6 +119,8 @@ class TiffIndex:
         um per level-0 pixel as the file states it, or ``None``.
     notes
         What of the file is left out or changed.
+    twins
+        Number of other pictures that have the slide's size.
     as_libtiff
         Whether libtiff, and OpenSlide with it, makes the same RGB of the pixels: it takes an extra
         sample of unknown meaning for transparency, turns the tiles by the orientation tag, confuses
@@ -129,6 +131,7 @@ class TiffIndex:
     vendor: str
     mpp: tuple[float, float] | None
     notes: tuple[str, ...]
+    twins: int
     as_libtiff: bool
 
     @property
@@ -167,6 +170,7 @@ def index_tiff(path: Path) -> TiffIndex:
             vendor=_vendor(tif),
             mpp=tiff_mpp(tif, slide),
             notes=_notes(tif, pictures),
+            twins=sum(other.size == pictures.slide.size for other in pictures.others),
             as_libtiff=all(map(_is_read_alike, pages)),
         )
 
