@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from runs import Bench
+from shapely.geometry import MultiPolygon, box
 
 from wsi_suite import outputs
-from wsi_suite.geometry import Box
+from wsi_suite.geometry import Box, Roi
 from wsi_suite.outcome import Outcome, write_table
 from wsi_suite.outputs import (
     SUMMARY_COLUMNS,
     _read_enlarged,
     _stored_thumbnail,
+    summary_row,
     write_json,
     write_summary_csv,
 )
@@ -45,6 +47,17 @@ def test_summary_csv(tmp_path: Path) -> None:
     assert tuple(first) == SUMMARY_COLUMNS
     assert (first["slide"], first["h_score"]) == ("a, b.svs", "0.0")
     assert (second["h_score"], second["error"]) == ("", 'no "slide"')
+
+
+def test_density_and_tissue_of_a_line_give_its_nuclei(bench: Bench, tmp_path: Path) -> None:
+    """In regions too: the tissue of the whole slide would give others."""
+    square = MultiPolygon([box(60, 50, 400, 300)])
+    for rois in (None, (Roi("square", None, square),)):
+        folder = tmp_path / ("all" if rois is None else "square")
+        bench.do(folder, "tiles.keep=false", rois=rois)
+        row = summary_row(json.loads((folder / "summary.json").read_text("utf-8")))
+        product = row["density_per_mm2"] * row["scored_tissue_mm2"]
+        assert product == pytest.approx(row["nuclei"], rel=0.1), "the area is rounded"
 
 
 def test_table_has_a_line_for_failures_without_a_folder(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def result(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def regions(path: Path, side: int, *, at: int = 50) -> Path:
+def regions(path: Path, side: float, *, at: int = 50) -> Path:
     end = at + side
     ring = [[at, at], [end, at], [end, end], [at, end], [at, at]]
     feature = {
@@ -117,6 +117,24 @@ def test_regions_of_the_run_are_remembered(bench: Bench, tmp_path: Path) -> None
     assert smaller["scored_area_mm2"] == pytest.approx(0.075**2)
     with pytest.raises(RegionError, match="'Tumour' reaches beyond the regions"):
         rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "l.geojson", 450))
+    wider = regions(tmp_path / "w.geojson", 400)
+    wider.write_text(wider.read_text().replace("[450, ", "[450.9, "))
+    with pytest.raises(RegionError, match="reaches beyond"):  # nuclei may lie there
+        rescore(tmp_path / "out", UNSET, rois=wider)
+    rounded = rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "r2.geojson", 400.01))
+    assert rounded.summary is not None
+
+
+def test_off_the_slide_regions_may_reach_farther_than_the_run(bench: Bench, tmp_path: Path) -> None:
+    rois = read_rois(regions(tmp_path / "r.geojson", 400, at=300))
+    bench.do(tmp_path / "out", "tiles.keep=false", rois=rois)
+    farther = regions(tmp_path / "f.geojson", 900, at=300)
+    summary, stored = (
+        rescore(tmp_path / "out", UNSET, rois=file).summary for file in (farther, None)
+    )
+    assert summary is not None
+    assert stored is not None
+    assert summary["scores"] == stored["scores"]
 
 
 def test_nuclei_are_written_with_their_new_classes(result: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ SUMMARY_COLUMNS = (
     "h_score",
     "positive_percent",
     "pooled_h_score",
-    "tissue_area_mm2",
+    "scored_tissue_mm2",
     "density_per_mm2",
     "warnings",
     "error",
@@ -195,7 +195,7 @@ def summary_row(summary: Mapping[str, Any]) -> dict[str, Any]:
         "h_score": _rounded(headline["value"]),
         "positive_percent": _rounded(summary["scores"][headline["class"]]["positive_percent"]),
         "pooled_h_score": _rounded(pooled["h_score"]),
-        "tissue_area_mm2": _rounded(summary["tissue_area_mm2"], 3),
+        "scored_tissue_mm2": _rounded(summary["scored_tissue_mm2"], 4),
         "density_per_mm2": _rounded(pooled["density_per_mm2"]),
         "warnings": " ".join(summary["warnings"]),
     }

@@ -30,7 +30,7 @@ def settings(*, test_runs=("3",), rate=1e-3, **changes) -> TrainSettings:
 @pytest.fixture(scope="module", autouse=True)
 def _same_on_every_machine():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "choose_compute", lambda device: Compute("cpu", "fp32", batch=1))
+        patch.setattr(module, "choose_compute", lambda device, precision: Compute("cpu", "fp32", 1))
         patch.setattr(halo, "_CORE_PX", 32)
         yield
 

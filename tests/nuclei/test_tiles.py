@@ -20,7 +20,7 @@ class Spotter(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, rgb):
-        dark = torch.nn.functional.avg_pool2d(rgb.mean(1, keepdim=True), 4) < 120
+        dark = torch.nn.functional.avg_pool2d(rgb.float().mean(1, keepdim=True), 4) < 120
         heat = torch.where(dark, 3.0, -9.0)
         return {
             "heat": torch.cat([torch.full_like(heat, -9.0), heat], 1),

@@ -426,6 +426,18 @@ def test_a_project_that_cannot_be_filled_is_not_made(
     assert not qupath.project.exists()
 
 
+def test_a_new_project_that_others_filled_is_not_removed(
+    results: Results, qupath: InQuPath
+) -> None:
+    with Project(qupath.project, create=True) as opened:
+        opened.images()
+        assert opened._process is not None
+        opened._process.kill()  # its lock goes with it
+        opened.close()
+        done = push(results, qupath.project)
+    assert qupath("return ours.size()") == done.counts["placed"]
+
+
 def test_images_and_regions_of_a_project(
     results: Results, qupath: InQuPath, slide: tuple[Path, Truth], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wsi_suite.qupath.project_files import HOLDER_NAME, LOCK_NAME
+from wsi_suite.errors import OutputError
+from wsi_suite.qupath.project_files import HOLDER_NAME, LOCK_NAME, check_project, is_locked
 from wsi_suite.qupath.project_lock import ProjectLock
 
 _HOLD = """
@@ -65,3 +67,29 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     lock.release()
     assert not (folder / HOLDER_NAME).exists()
     assert not (folder / LOCK_NAME).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks in another way")
+def test_a_project_is_made_on_a_disk_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    lock = ProjectLock(tmp_path / "study", tell=print)
+    assert is_locked(tmp_path / "study")
+    check_project(tmp_path / "study", create=True, writes=True)
+    lock.release()
+    assert list((tmp_path / "study").iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(path: Path, *_: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(OutputError, match=r"study: cannot be written \(No space left"):
+        ProjectLock(tmp_path / "deep" / "study", tell=print)
+    assert list(tmp_path.iterdir()) == []

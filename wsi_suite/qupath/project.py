@@ -25,8 +25,9 @@ from wsi_suite.qupath.conversation import (
     SilenceError,
 )
 from wsi_suite.qupath.project_files import (
-    LOCK_NAME,
     check_project,
+    holds_objects,
+    is_locked,
     project_file,
     remove_folders,
     remove_new_project,
@@ -123,7 +124,7 @@ class Project:
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self.file = project_file(path).resolve()
-        if not (self.file.parent / LOCK_NAME).exists():  # else it may be about to be made
+        if not is_locked(self.file.parent):  # else it may be about to be made
             check_project(path, create=create, writes=not readonly)
         self._opening = {
             "path": str(self.file),
@@ -291,7 +292,10 @@ class Project:
         )
 
     def _remove(self) -> None:
-        """Remove a project that was made here and stayed empty, unless another process uses it."""
+        """Remove a project that was made here and stayed empty.
+
+        If its process died, its lock was free: others may have filled the project meanwhile.
+        """
         assert self._made is not None
 
         def leave(holder: str) -> None:
@@ -300,6 +304,9 @@ class Project:
         try:
             lock = ProjectLock(self.file.parent, tell=leave)
         except OutputError:
+            return
+        if holds_objects(self.file):
+            lock.release()
             return
         remove_new_project(self.file)
         lock.release()

@@ -32,12 +32,18 @@ _MAGIC = b"\xac\xed\x00\x05"  # Java's serialised objects
 _LAST_OBJECT = b"\x74\x00\x03EOF"  # the text with which QuPath ends its files
 
 # What a project that was killed while it was made may leave, and what a lock leaves.
-_LEFTOVERS = {LOCK_NAME, HOLDER_NAME, f"{PROJECT_FILE}.tmp", "classifiers", "data"}
+_LOCKS = {LOCK_NAME, f"{LOCK_NAME}.held"}  # the second on disks without locks
+_LEFTOVERS = {*_LOCKS, HOLDER_NAME, f"{PROJECT_FILE}.tmp", "classifiers", "data"}
 
 
 def project_file(path: Path) -> Path:
     """Return the project file that a path names: the file itself, or the one in a folder."""
     return path if path.suffix == ".qpproj" else path / PROJECT_FILE
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a project has the file of a lock: its writer is alive, or was killed."""
+    return any((folder / name).exists() for name in _LOCKS)
 
 
 # ---- The project's own file ----------------------------------------------------------------------
@@ -160,6 +166,11 @@ def remove_new_project(file: Path) -> None:
             file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)
         for name in ("data", "classifiers"):
             shutil.rmtree(file.parent / name, ignore_errors=True)
+
+
+def holds_objects(file: Path) -> bool:
+    """Return whether any image of a project has objects on the disk."""
+    return any(has_data(folder) for folder in (file.parent / "data").glob("*"))
 
 
 def remove_folders(made: list[Path]) -> None:

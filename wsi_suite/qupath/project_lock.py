@@ -49,6 +49,7 @@ class ProjectLock:
         self._holder = folder / HOLDER_NAME
         self.made: list[Path] = []
         self._told = ""
+        self._lock: BaseFileLock | None = None
         try:
             while (lock := self._try(folder)) is None:
                 tell(self._told)
@@ -56,6 +57,7 @@ class ProjectLock:
             self._lock = lock
             self._holder.write_text(json.dumps(_me()), "utf-8")
         except OSError as error:
+            self.release()  # its files would keep the folders
             remove_folders(self.made)
             raise OutputError(
                 f"{folder}: cannot be written ({error.strerror or error}); see to the rights and "
@@ -64,6 +66,8 @@ class ProjectLock:
 
     def release(self) -> None:
         """Let others write."""
+        if self._lock is None:  # it is another process that holds it
+            return
         with suppress(OSError):
             self._holder.unlink(missing_ok=True)
         self._lock.release()
