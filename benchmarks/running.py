@@ -20,15 +20,15 @@ import psutil
 import torch
 from rich.console import Console
 
-from wsi_suite.batch import run_batch
+from wsi_suite.analysis.survey import survey_slide
+from wsi_suite.analysis.worker_cache import usable_threads
 from wsi_suite.config import load_settings
+from wsi_suite.detector.detector import Detector, choose_compute
+from wsi_suite.detector.model_folder import find_model
 from wsi_suite.geometry import Box
-from wsi_suite.nuclei.detector import Detector, choose_compute
-from wsi_suite.nuclei.weights import find_model
-from wsi_suite.plan import survey_slide
+from wsi_suite.runs.batch import run_batch
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.synthetic import make_slide
-from wsi_suite.worker import usable_threads
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -17,15 +17,15 @@ from typing import Any
 
 from rich.console import Console
 
-from wsi_suite import engine
-from wsi_suite.nuclei.detector import Detector, choose_compute
-from wsi_suite.nuclei.weights import find_model
+from wsi_suite.analysis import blocks
+from wsi_suite.detector.detector import Detector, choose_compute
+from wsi_suite.detector.model_folder import find_model
 from wsi_suite.service.analyst import Analyst
 from wsi_suite.service.messages import JobRequest
 from wsi_suite.slides.slide import open_slide
 
 console = Console(highlight=False, soft_wrap=True)
-PARTS = {"forward": Detector, "measure_nuclei": engine, "_fill": engine._RegionBuffer}
+PARTS = {"forward": Detector, "measure_nuclei": blocks, "_fill": blocks._RegionBuffer}
 
 
 def main() -> None:

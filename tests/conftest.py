@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,11 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from runs import Bench
+    import numpy as np
+    from bench import Bench
+
+    from wsi_suite.detector.network import NucleusNet
+    from wsi_suite.training.labelled import LabelledTile
 
 # Shared runners stall: a slow example is no failure, and every run tries the same ones.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -34,10 +39,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     What it finds is of no consequence, as long as it is some hundred nuclei of both classes.
     """
     import torch
-    from runs import Bench
+    from bench import Bench
 
-    from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
-    from wsi_suite.nuclei.weights import ModelSpec, save_model
+    from wsi_suite.detector.model_folder import ModelSpec, save_model
+    from wsi_suite.detector.network import NetworkSpec, NucleusNet
     from wsi_suite.synthetic import make_slide
 
     folder = tmp_path_factory.mktemp("bench")
@@ -55,14 +60,59 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small regions, so that a small slide has several, and no pictures, which take long."""
-    from wsi_suite import cluster, outputs, plan
+    from wsi_suite.analysis import survey
+    from wsi_suite.runs import cluster, outputs
 
-    monkeypatch.setattr(plan, "REGION_PX", 256)
-    monkeypatch.setattr(plan, "TILE_PX", 128)
-    monkeypatch.setattr(plan, "CHUNK_PX", 64)
+    monkeypatch.setattr(survey, "REGION_PX", 256)
+    monkeypatch.setattr(survey, "TILE_PX", 128)
+    monkeypatch.setattr(survey, "CHUNK_PX", 64)
     # Nor is the model loaded anew for each run.
     close_all = cluster.close_all
     monkeypatch.setattr(
         cluster, "close_all", lambda *, abandon: abandon and close_all(abandon=True)
     )
     monkeypatch.setattr(outputs, "draw_overview", lambda path, **_: Path(path).write_bytes(b"PNG"))
+
+
+@pytest.fixture(scope="session")
+def one_torch_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def make_network(one_torch_thread: None) -> Callable[..., NucleusNet]:
+    from networks import make_network
+
+    return make_network
+
+
+@pytest.fixture(scope="session")
+def make_clouds() -> Callable[..., np.ndarray]:
+    from networks import clouds
+
+    return clouds
+
+
+@pytest.fixture(scope="session")
+def write_tiles(one_torch_thread: None) -> Callable[..., Path]:
+    from networks import write_tiles
+
+    return write_tiles
+
+
+@pytest.fixture(scope="session")
+def tiles(
+    write_tiles: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> list[LabelledTile]:
+    """Three tiles of three runs."""
+    from wsi_suite.detector.label_spec import LabelSpec
+    from wsi_suite.training.labelled import load_tiles
+
+    folder = write_tiles(tmp_path_factory.mktemp("tiles"), {"a": "1", "b": "2", "c": "3"})
+    return load_tiles(folder, LabelSpec())

@@ -15,7 +15,7 @@ from wsi_suite.config import (
     setting_keys,
 )
 from wsi_suite.errors import ConfigError
-from wsi_suite.nuclei.training_settings import SplitSettings
+from wsi_suite.training.settings import SplitSettings
 
 
 def test_overrides_nest_and_their_values_are_yaml() -> None:

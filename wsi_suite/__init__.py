@@ -59,16 +59,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from wsi_suite.batch import Outcome, run_batch, run_slide
     from wsi_suite.config import Settings, load_settings
+    from wsi_suite.detector.detector import Detector, load_detector
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.geometry import Box, Roi, Scale
-    from wsi_suite.nuclei.detector import Detector, load_detector
     from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
     from wsi_suite.nuclei.table import Nuclei
     from wsi_suite.qupath.geojson import write_geojson
     from wsi_suite.qupath.labels import Labels, read_labels
     from wsi_suite.qupath.rois import read_rois
+    from wsi_suite.runs.batch import Outcome, run_batch, run_slide
     from wsi_suite.scoring.hscore import h_score
     from wsi_suite.scoring.summary import summarise
     from wsi_suite.slides.slide import Slide, open_slide
@@ -79,16 +79,16 @@ if TYPE_CHECKING:
     from wsi_suite.synthetic import make_slide, make_tile
 
 _HOMES = {
-    "batch": ("Outcome", "run_batch", "run_slide"),
     "config": ("Settings", "load_settings"),
+    "detector.detector": ("Detector", "load_detector"),
     "errors": ("WsiSuiteError",),
     "geometry": ("Box", "Roi", "Scale"),
-    "nuclei.detector": ("Detector", "load_detector"),
     "nuclei.parquet": ("read_nuclei", "write_nuclei"),
     "nuclei.table": ("Nuclei",),
     "qupath.geojson": ("write_geojson",),
     "qupath.labels": ("Labels", "read_labels"),
     "qupath.rois": ("read_rois",),
+    "runs.batch": ("Outcome", "run_batch", "run_slide"),
     "scoring.hscore": ("h_score",),
     "scoring.summary": ("summarise",),
     "slides.slide": ("Slide", "open_slide"),

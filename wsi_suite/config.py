@@ -93,18 +93,21 @@ class DetectSettings(Section):
     )
 
 
+HEMATOXYLIN_OD = (0.65, 0.70, 0.29)
+DAB_OD = (0.27, 0.57, 0.78)
+"""Optical densities in R, G, B: QuPath's "H-DAB default"."""
+
+WHITE_RGB = (255.0, 255.0, 255.0)
+
+
 class StainSettings(Section):
     """How light is turned into amounts of stain."""
 
     hematoxylin: tuple[float, float, float] = Field(
-        (0.65, 0.70, 0.29), description="optical density of hematoxylin in R, G, B"
+        HEMATOXYLIN_OD, description="optical density of hematoxylin in R, G, B"
     )
-    dab: tuple[float, float, float] = Field(
-        (0.27, 0.57, 0.78), description="optical density of DAB in R, G, B"
-    )
-    background: tuple[float, float, float] = Field(
-        (255.0, 255.0, 255.0), description="R, G, B of empty glass"
-    )
+    dab: tuple[float, float, float] = Field(DAB_OD, description="optical density of DAB in R, G, B")
+    background: tuple[float, float, float] = Field(WHITE_RGB, description="R, G, B of empty glass")
 
 
 class MeasureSettings(Section):

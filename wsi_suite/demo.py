@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_suite.batch import run_batch
 from wsi_suite.config import Settings
+from wsi_suite.detector.model_folder import find_model
 from wsi_suite.errors import ConfigError
-from wsi_suite.nuclei.evaluation import Labelled, count_matches, match_all
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.nuclei.weights import find_model
-from wsi_suite.outcome import Outcome, Progress
 from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.runs.batch import run_batch
+from wsi_suite.runs.outcome import Outcome, Progress
 from wsi_suite.synthetic import Truth, make_slide, read_truth, write_truth
+from wsi_suite.training.evaluation import Labelled, count_matches, match_all
 
 MATCH_UM = 3.5
 SLIDE_NAME = "synthetic_ER.tif"

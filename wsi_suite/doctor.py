@@ -71,7 +71,7 @@ def _tiatoolbox() -> Check:
 def _torch() -> Check:
     import torch
 
-    from wsi_suite.nuclei.detector import choose_compute
+    from wsi_suite.detector.detector import choose_compute
 
     compute = choose_compute()
     device = compute.device
@@ -82,7 +82,7 @@ def _torch() -> Check:
 
 
 def _models() -> Check:
-    from wsi_suite.nuclei.weights import bundled_models, find_model
+    from wsi_suite.detector.model_folder import bundled_models, find_model
 
     names = bundled_models()
     if not names:

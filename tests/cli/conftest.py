@@ -10,8 +10,8 @@ import torch
 from command_line import SAME_RESULTS, Answer, Cli
 
 from wsi_suite.cli import main
-from wsi_suite.nuclei.network import NetworkSpec, NucleusNet
-from wsi_suite.nuclei.weights import ModelSpec, save_model
+from wsi_suite.detector.model_folder import ModelSpec, save_model
+from wsi_suite.detector.network import NetworkSpec, NucleusNet
 from wsi_suite.synthetic import make_slide
 
 SIDE_PX = 1000

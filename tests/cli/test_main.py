@@ -14,7 +14,8 @@ import typer
 from command_line import Cli
 
 import wsi_suite
-from wsi_suite import cli, sources
+from wsi_suite import cli
+from wsi_suite.slides import sources
 
 GROUPS = typer.main.get_command(cli.app).commands
 COMMANDS = GROUPS | {

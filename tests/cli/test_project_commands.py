@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from command_line import SAME_RESULTS, Cli
 
-from wsi_suite import project_runs, projects
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.project_runs import ProjectBatch
-from wsi_suite.projects import Transfer
 from wsi_suite.qupath import running
+from wsi_suite.runs import project_images, projects
+from wsi_suite.runs.project_images import ProjectBatch
+from wsi_suite.runs.projects import Transfer
 
 COUNTS = {
     **{"placed": 1234567, "removed": 4, "changed": 3, "deleted": 2, "added": 1},
@@ -109,7 +109,7 @@ def one_slide(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project of one slide, and an image whose file is gone."""
     lost = Transfer("gone", None, "gone", error=InputError("gone: is missing"))
     batch = ProjectBatch((slide,), None, 0.25)
-    monkeypatch.setattr(project_runs, "project_batches", lambda *_, **__: ([batch], [lost]))
+    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([batch], [lost]))
 
 
 @pytest.mark.usefixtures("one_slide")

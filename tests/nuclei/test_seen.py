@@ -124,9 +124,9 @@ def test_a_summary_says_so_where_most_is_unlike() -> None:
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_the_bundled_model_knows_its_held_out_run_and_no_other_stain(real_data: Path) -> None:
-    from wsi_suite.nuclei.labelled import load_tiles, tiles_of_runs
-    from wsi_suite.nuclei.tiles import tables_of_tiles
-    from wsi_suite.nuclei.weights import find_model, load_network
+    from wsi_suite.detector.model_folder import find_model, load_network
+    from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+    from wsi_suite.training.tiles import tables_of_tiles
 
     model = find_model("endonuke-resnet18")
     seen, network = model.spec.seen, load_network(model)

@@ -17,10 +17,10 @@ from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
-from wsi_suite.project_runs import project_batches
-from wsi_suite.projects import Transfer, pull_project, push_results
 from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.project import Project
+from wsi_suite.runs.project_images import project_batches
+from wsi_suite.runs.projects import Transfer, pull_project, push_results
 from wsi_suite.synthetic import Truth, make_slide
 
 pytestmark = [pytest.mark.qupath, pytest.mark.slow]

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from bench import Bench
 from live import TOKEN, Running, listening
-from runs import Bench
 
-from wsi_suite.nuclei.detector import Compute
-from wsi_suite.nuclei.weights import find_model
+from wsi_suite.analysis.worker_cache import close_all
+from wsi_suite.detector.detector import Compute
+from wsi_suite.detector.model_folder import find_model
 from wsi_suite.service.analyst import Analyst
 from wsi_suite.service.app import make_app
 from wsi_suite.service.guard import Guard
 from wsi_suite.service.jobs import JobQueue
 from wsi_suite.service.roots import Roots
-from wsi_suite.worker import close_all
 
 
 @pytest.fixture

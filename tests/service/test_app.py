@@ -15,12 +15,12 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
+from bench import Bench
 from live import TOKEN, Running, listening
-from runs import Bench
 
 import wsi_suite
-from wsi_suite import plan
-from wsi_suite.nuclei.detector import Detector
+from wsi_suite.analysis import survey
+from wsi_suite.detector.detector import Detector
 from wsi_suite.service import analyst as analyst_module
 from wsi_suite.service import guard as guard_module
 from wsi_suite.service.app import make_app
@@ -157,8 +157,8 @@ def test_a_slide_is_looked_at_once_and_anew_when_it_was_replaced(
     service: Running, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    look = plan.find_tissue
-    monkeypatch.setattr(plan, "find_tissue", lambda *given: looks.append(given) or look(*given))
+    look = survey.find_tissue
+    monkeypatch.setattr(survey, "find_tissue", lambda *given: looks.append(given) or look(*given))
     slide = shutil.copy(bench.slide, tmp_path / "B12.tif")
     service.roots.add(tmp_path)
     for _ in range(2):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import requests
 import schemathesis
+from bench import Bench
 from hypothesis import HealthCheck, Phase, given, settings
 from live import TOKEN, Running
-from runs import Bench
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS
 

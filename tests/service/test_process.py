@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from runs import Bench
+from bench import Bench
 
 from wsi_suite.service.discovery import Service, read_service
 

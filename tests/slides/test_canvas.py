@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from wsi_suite.analysis.survey import look_at_slide
 from wsi_suite.config import TissueSettings
-from wsi_suite.plan import look_at_slide
 from wsi_suite.slides.canvas import find_canvas
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.tissue import glass_colour, is_fluorescence, tissue_in_image

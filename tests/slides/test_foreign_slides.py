@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from bench import Bench, results_of
 from dicom_files import write_slide
-from runs import Bench, results_of
 from zarr_files import write_image
 
-from wsi_suite.sources import expand_slides
+from wsi_suite.runs.summary_csv import summary_row
+from wsi_suite.slides.sources import expand_slides
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_each_slide_is_run_once_and_goes_on_where_it_was(
     assert sorted(path.name for path in out.iterdir()) == [*names, "summary.csv"]
     assert results_of(out / "plain")["nuclei.parquet"]
     first = {name: results_of(out / name) for name in names}
-    counts = {end.folder.name: end.row()["nuclei"] for end in outcomes if end.folder}
+    counts = {end.folder.name: summary_row(end)["nuclei"] for end in outcomes if end.folder}
     assert counts["plain"] == counts["series"] > 50
     assert counts["A_0"] == pytest.approx(counts["plain"], rel=0.2)
 

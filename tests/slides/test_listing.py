@@ -10,7 +10,7 @@ from slide_files import picture
 
 from wsi_suite.errors import InputError
 from wsi_suite.slides.listing import SLIDE_SUFFIXES, slides_in
-from wsi_suite.sources import expand_slides
+from wsi_suite.slides.sources import expand_slides
 
 PICTURE = picture(500, 400)
 

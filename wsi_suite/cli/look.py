@@ -72,7 +72,7 @@ def info(*, slides: Slides, mpp: Mpp = None, as_json: Json = False, debug: Debug
     from wsi_suite.cli.terminal import note, print_json, show_error
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.slides.slide import open_slide
-    from wsi_suite.sources import expand_slides
+    from wsi_suite.slides.sources import expand_slides
 
     paths = expand_slides(slides, tell=note)
     described: list[dict[str, Any]] = []

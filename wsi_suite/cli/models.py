@@ -126,12 +126,12 @@ def train(
     if find_spec("lightning") is None or find_spec("tensorboard") is None:
         raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
     from wsi_suite.cli.progress import epoch_progress
-    from wsi_suite.nuclei.training_settings import TrainSettings
+    from wsi_suite.training.settings import TrainSettings
 
     values = read_values(config, overrides=set_ or [])
     settings = parse_settings(TrainSettings, values, source=config)
     with epoch_progress() as progress:
-        from wsi_suite.nuclei.training import train_model  # takes seconds
+        from wsi_suite.training.train import train_model  # takes seconds
 
         model = train_model(
             settings, data=data, out=out, mpp=mpp, device=device or "auto", progress=progress
@@ -187,7 +187,7 @@ def list_models(context: typer.Context, *, as_json: Json = False, debug: Debug =
     if context.invoked_subcommand is not None:
         return
     from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.nuclei.weights import bundled_models, find_model
+    from wsi_suite.detector.model_folder import bundled_models, find_model
 
     folders = [find_model(name) for name in bundled_models()]
     if as_json:
@@ -237,8 +237,8 @@ def export(
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.nuclei.export import export_model
-    from wsi_suite.nuclei.weights import find_model
+    from wsi_suite.detector.model_folder import find_model
+    from wsi_suite.export.formats import export_model
 
     with working(f"writing {out}"):
         written = export_model(find_model(model), out, format_name=format_name)
@@ -265,11 +265,11 @@ def _evaluate(
 ) -> dict[str, Any]:
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
-    from wsi_suite.nuclei.detector import load_detector
-    from wsi_suite.nuclei.evaluation import evaluation_as_dict
-    from wsi_suite.nuclei.labelled import load_tiles, tiles_of_runs
-    from wsi_suite.nuclei.tiles import evaluate_model
-    from wsi_suite.nuclei.weights import trained_runs
+    from wsi_suite.detector.detector import load_detector
+    from wsi_suite.detector.model_folder import trained_runs
+    from wsi_suite.training.evaluation import evaluation_as_dict
+    from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+    from wsi_suite.training.tiles import evaluate_model
 
     detector = load_detector(model, device=device or "auto")
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outcome import Outcome
+    from wsi_suite.runs.outcome import Outcome
 
 
 def show_outcomes(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outcome import Outcome
+    from wsi_suite.runs.outcome import Outcome
 
 _NAME_LENGTH = 26
 _SECONDS_BETWEEN_LINES = 30.0

@@ -15,8 +15,8 @@ from wsi_suite.cli.options import Debug, Json, Overwrite, Shape
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
-    from wsi_suite.outcome import Outcome
-    from wsi_suite.projects import Progress, Transfer
+    from wsi_suite.runs.outcome import Outcome
+    from wsi_suite.runs.projects import Progress, Transfer
 
 _KEPT = ("changed", "deleted", "added")
 
@@ -120,7 +120,7 @@ def push(
     Before an image is changed, its objects are kept beside them as data.qpdata.before-push.
     """
     from wsi_suite.cli.terminal import note
-    from wsi_suite.projects import push_results
+    from wsi_suite.runs.projects import push_results
 
     running = _check_qupath(force=force)
     with _progress() as progress:
@@ -156,7 +156,7 @@ def pull(
     now, and whether it is untouched, corrected, deleted or added. The project is not changed.
     """
     from wsi_suite.cli.terminal import note, print_json, say, show_table
-    from wsi_suite.projects import pull_project
+    from wsi_suite.runs.projects import pull_project
 
     with _progress() as progress:
         transfers = pull_project(
@@ -198,8 +198,8 @@ def run_project(
     from wsi_suite.cli.outcomes import show_scores
     from wsi_suite.cli.progress import slide_progress
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.project_runs import default_out, project_batches
-    from wsi_suite.projects import Transfer, push_results
+    from wsi_suite.runs.project_images import default_out, project_batches
+    from wsi_suite.runs.projects import Transfer, push_results
 
     running = _check_qupath(force=force)
     out = out or default_out(project)
@@ -212,7 +212,7 @@ def run_project(
         for batch in batches:
             mpp = settings.mpp or batch.mpp
             with slide_progress() as progress:
-                from wsi_suite.batch import run_batch
+                from wsi_suite.runs.batch import run_batch
 
                 outcomes += run_batch(
                     batch.slides,

@@ -127,7 +127,7 @@ def run(
     from wsi_suite.cli.projects import run_project
     from wsi_suite.cli.terminal import note
     from wsi_suite.errors import ConfigError, InputError
-    from wsi_suite.sources import expand_slides
+    from wsi_suite.slides.sources import expand_slides
 
     settings = settings_from(
         config,
@@ -194,7 +194,7 @@ def tile(
     The first half of [bold]run[/bold]; 'wsi-suite detect' does the second, without the slides.
     """
     from wsi_suite.cli.terminal import note
-    from wsi_suite.sources import expand_slides
+    from wsi_suite.slides.sources import expand_slides
 
     settings = settings_from(
         config,
@@ -265,7 +265,7 @@ def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None: 
     out: Path = arguments["out"]
     check_out(out)
     with slide_progress() as progress:
-        from wsi_suite.batch import run_batch  # takes seconds, so that something should move
+        from wsi_suite.runs.batch import run_batch  # takes seconds, so that something should move
 
         outcomes = run_batch(slides, progress=progress, **arguments)
     written = arguments["stage"] != "tile" and not progress.complaints

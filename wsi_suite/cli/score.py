@@ -24,7 +24,7 @@ from wsi_suite.cli.outcomes import show_outcomes
 if TYPE_CHECKING:
     from wsi_suite.config import ScoreSettings
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outcome import Outcome
+    from wsi_suite.runs.outcome import Outcome
 
 Results = Annotated[
     list[Path],
@@ -108,8 +108,8 @@ def score(
 def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcome:  # noqa: ANN401
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outcome import Outcome
-    from wsi_suite.rescore import rescore
+    from wsi_suite.runs.outcome import Outcome
+    from wsi_suite.runs.rescore import rescore
 
     try:
         return rescore(result, settings, **arguments)
@@ -142,8 +142,8 @@ def _written(
     """Write the scores of a result and, where `nuclei` says how, its nuclei; a failure is told."""
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outputs import write_json
-    from wsi_suite.rescore import write_rescored
+    from wsi_suite.runs.outputs import write_json
+    from wsi_suite.runs.rescore import write_rescored
     from wsi_suite.slides.store_layout import writing
 
     if outcome.summary is None:
@@ -164,7 +164,7 @@ def _write_table(out: Path, outcomes: Sequence[Outcome]) -> list[WsiSuiteError]:
     """Write ``summary.csv`` and return what kept it from being written, told."""
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.outcome import write_table
+    from wsi_suite.runs.summary_csv import write_table
     from wsi_suite.slides.store_layout import writing
 
     try:

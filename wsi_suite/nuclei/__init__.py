@@ -1,1 +1,1 @@
-"""The nucleus detector: network, training, evaluation, and the table it fills."""
+"""The table of nuclei: columns, Parquet files, and the appearance of nuclei in training."""

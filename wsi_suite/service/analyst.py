@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsi_suite.analysis import Analysis, complete_settings, plan_analysis, provenance_of
+from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_region
+from wsi_suite.analysis.merging import merge_nuclei
+from wsi_suite.analysis.provenance import provenance_of
+from wsi_suite.analysis.request import Analysis, complete_settings, plan_analysis
+from wsi_suite.analysis.results import Results
+from wsi_suite.analysis.survey import facts_of, look_at_slide
+from wsi_suite.analysis.worker_cache import close_slides, open_detector, open_raster, usable_threads
 from wsi_suite.config import Settings, parse_settings
-from wsi_suite.engine import SlideJob, pixels_to_do, process_region
 from wsi_suite.errors import InputError, PixelSizeError, RegionError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.outputs import Results
-from wsi_suite.plan import facts_of, look_at_slide
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
-from wsi_suite.records import merge_nuclei
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.service.finding import Finding, finding_of
 from wsi_suite.service.images import check_picture, check_server, mpp_given
@@ -31,11 +33,10 @@ from wsi_suite.service.messages import MAX_VERTICES, Image, JobRequest
 from wsi_suite.slides.grid import TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.slide import Slide
-from wsi_suite.worker import close_slides, open_detector, open_raster, usable_threads
 
 if TYPE_CHECKING:
-    from wsi_suite.nuclei.detector import Compute
-    from wsi_suite.nuclei.weights import ModelFolder
+    from wsi_suite.detector.detector import Compute
+    from wsi_suite.detector.model_folder import ModelFolder
     from wsi_suite.qupath.objects import Shape
 
 Tell = Callable[[float, str], None]

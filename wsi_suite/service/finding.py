@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.results import Results, compose_summary
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.outputs import Results, summary_of
-from wsi_suite.plan import SlideFacts
 from wsi_suite.qupath.geojson import PART_SIZE, feature_collection
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, origin_of
 from wsi_suite.scoring.intensity import grade_nuclei
@@ -71,7 +71,12 @@ def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) 
         shape=shape,
         radius_px0=circle_radius_px0(results.provenance),
         origin=origin_of(results.provenance),
-        summary=summary_of(results),
+        summary=compose_summary(
+            results.nuclei,
+            results.settings.score,
+            provenance=results.provenance,
+            rois=results.rois,
+        ),
         timings=timings,
     )
 

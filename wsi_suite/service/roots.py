@@ -14,7 +14,7 @@ from threading import Lock
 
 from wsi_suite.errors import InputError
 from wsi_suite.slides.dicom import read_instance
-from wsi_suite.sources import is_folder_slide
+from wsi_suite.slides.sources import is_folder_slide
 
 MAX_FOLDERS = 1000
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 import wsi_suite
+from wsi_suite.analysis.worker_cache import close_all
 from wsi_suite.errors import ConfigError
 from wsi_suite.service.analyst import Analyst
 from wsi_suite.service.app import make_app
@@ -26,10 +27,9 @@ from wsi_suite.service.discovery import Service, announced, discovery_file, only
 from wsi_suite.service.guard import Guard, is_loopback
 from wsi_suite.service.jobs import JobQueue
 from wsi_suite.service.roots import Roots
-from wsi_suite.worker import close_all
 
 if TYPE_CHECKING:
-    from wsi_suite.nuclei.weights import ModelFolder
+    from wsi_suite.detector.model_folder import ModelFolder
 
 _CLOSING_SECONDS = 15.0  # a tile on a slow CPU takes some
 _CONNECTIONS = 100
@@ -134,8 +134,8 @@ def _config(guard: Guard) -> uvicorn.Config:
 
 
 def _make_analyst(settings: ServiceSettings) -> Analyst:
-    from wsi_suite.nuclei.detector import choose_compute
-    from wsi_suite.nuclei.weights import bundled_models, find_model
+    from wsi_suite.detector.detector import choose_compute
+    from wsi_suite.detector.model_folder import bundled_models, find_model
 
     first = find_model(settings.model)
     models: dict[str, ModelFolder] = {first.spec.name: first}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.config import DAB_OD, HEMATOXYLIN_OD, WHITE_RGB, StainSettings
 from wsi_suite.errors import ConfigError
 
 Vector = tuple[float, float, float]
@@ -44,9 +45,9 @@ class StainVectors:
         The vectors are zero or point the same way, or the background is not within 1 - 255.
     """
 
-    hematoxylin: Vector = (0.65, 0.70, 0.29)
-    dab: Vector = (0.27, 0.57, 0.78)
-    background: Vector = (255.0, 255.0, 255.0)
+    hematoxylin: Vector = HEMATOXYLIN_OD
+    dab: Vector = DAB_OD
+    background: Vector = WHITE_RGB
 
     def __post_init__(self) -> None:
         for name, vector in (("hematoxylin", self.hematoxylin), ("dab", self.dab)):
@@ -64,6 +65,11 @@ class StainVectors:
                 f"stain.background = {self.background}: expected values from 1 to 255, "
                 "the colour of empty glass"
             )
+
+    @classmethod
+    def of(cls, settings: StainSettings) -> Self:
+        """Return the vectors that settings give."""
+        return cls(settings.hematoxylin, settings.dab, settings.background)
 
     @property
     def matrix(self) -> npt.NDArray[np.float64]:

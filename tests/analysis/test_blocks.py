@@ -1,0 +1,204 @@
+"""A region's way: errors surface, threads never wait for each other, stale files are not used."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import Bench
+
+from wsi_suite.analysis import blocks
+from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_region
+from wsi_suite.analysis.worker_cache import close_all, open_store, usable_threads
+from wsi_suite.errors import OutputError, SlideError, WorkerError
+from wsi_suite.geometry import Box
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.runs.slide_run import SlideRun, prepare_run, release_run
+from wsi_suite.slides.grid import Region
+from wsi_suite.slides.slide import Raster, Slide
+from wsi_suite.slides.store import TileStore
+
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def planned(bench: Bench, tmp_path: Path) -> SlideRun:
+    run = prepare_run(bench.request(tmp_path / "out"))
+    release_run(run)
+    return run
+
+
+def columns(nuclei: Nuclei | None) -> list[bytes]:
+    assert nuclei is not None
+    values = [nuclei.x, nuclei.y, nuclei.score, nuclei.label, *nuclei.measurements.values()]
+    return [column.tobytes() for column in values]
+
+
+def test_threads_change_nothing(planned: SlideRun) -> None:
+    region = planned.grid.regions[0]
+    one, four = (
+        process_region(replace(planned.job, threads=threads), region) for threads in (1, 4)
+    )
+    assert columns(one) == columns(four)
+
+
+def test_progress_adds_up(planned: SlideRun) -> None:
+    region = planned.grid.regions[0]
+    for job in (planned.job, replace(planned.job, detect=None)):
+        told: list[int] = []
+        process_region(job, region, report=told.append)
+        assert sum(told) == pixels_to_do(region) == sum(t.core.area for t in region.tiles)
+
+
+def test_nuclei_lie_in_wanted_chunks_of_the_region(planned: SlideRun) -> None:
+    grid = planned.job.grid
+    wanted = grid.wanted.copy()
+    wanted[1, 1] = False
+    region = planned.grid.regions[0]
+    job = replace(planned.job, grid=replace(grid, wanted=wanted), store=None)
+    nuclei = process_region(job, region)
+    assert nuclei is not None
+    points = job.scale.from_level0(nuclei.points)
+    cols, rows = (points // grid.chunk_px).astype(int).T
+    assert len(points) > 20
+    assert wanted[rows, cols].all()
+    reach = region.box.expand(blocks.SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
+    assert reach.contains(points).all()
+
+
+def test_full_batches_find_what_single_windows_find(planned: SlideRun) -> None:
+    region = planned.grid.regions[0]
+    assert planned.job.detect is not None
+    job = replace(planned.job, store=None)
+    compute = replace(planned.job.detect.compute, batch=3)  # the last one is padded
+    batched = process_region(replace(job, detect=replace(job.detect, compute=compute)), region)
+    single = process_region(job, region)
+    assert batched is not None
+    assert single is not None
+    np.testing.assert_allclose(batched.points, single.points, atol=0.1)
+    np.testing.assert_allclose(batched.score, single.score, atol=1e-3)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("part", ["all", "store", "detect"])
+def test_failed_read_surfaces_and_nothing_goes_on(
+    planned: SlideRun, monkeypatch: pytest.MonkeyPatch, threads: int, part: str
+) -> None:
+    fail = SlideError("tile 7 cannot be decoded")
+    calls = []
+
+    def read(_: Raster, box: Box) -> np.ndarray:
+        calls.append(box)
+        if len(calls) == 3:
+            raise fail
+        return np.full((box.height, box.width, 3), 200, np.uint8)
+
+    monkeypatch.setattr(Raster, "read", read)
+    job = replace(planned.job, threads=threads)
+    job = replace(job, detect=None) if part == "store" else job
+    job = replace(job, store=None) if part == "detect" else job
+    with pytest.raises(SlideError, match="tile 7"):
+        process_region(job, planned.grid.regions[0])
+    begun = len(calls)
+    threading.Event().wait(0.05)
+    assert len(calls) == begun
+
+
+def test_failed_write_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(TileStore, "write_region", write)
+    with pytest.raises(OutputError, match="the disk is full"):
+        process_region(planned.job, planned.grid.regions[0])
+
+
+def test_failed_forward_pass_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def detect(*_: object, **__: object) -> list[Nuclei]:
+        raise MemoryError("too little")
+
+    monkeypatch.setattr(blocks, "_detect", detect)
+    with pytest.raises(MemoryError, match="too little"):
+        process_region(planned.job, planned.grid.regions[0])
+
+
+def test_other_model_on_the_worker_is_refused(planned: SlideRun) -> None:
+    assert planned.job.detect is not None
+    job = replace(planned.job, detect=replace(planned.job.detect, model_hash="0" * 64))
+    with pytest.raises(WorkerError, match="differs from this run's model"):
+        process_region(job, planned.grid.regions[0])
+
+
+def test_worker_that_outlives_a_run_reads_the_files_of_the_next(
+    bench: Bench, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    store = bench.do(folder, stage="tile").job.store
+    assert store is not None
+    # The worker still has the store open as it was while it was written.
+    run = prepare_run(bench.request(folder, stage="detect", slide=folder))
+    release_run(run)
+    (region, *_) = run.grid.regions
+    assert len(_nuclei(run.job, region)) > 20
+    assert open_store(store, run=run.job.run).folder == store
+
+
+def _nuclei(job: SlideJob, region: Region) -> Nuclei:
+    nuclei = process_region(job, region)
+    assert nuclei is not None
+    return nuclei
+
+
+def test_slides_are_closed_once_nobody_reads_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    close = Slide.close
+    monkeypatch.setattr(Slide, "close", lambda slide: (closed.append(slide), close(slide)))
+    raster = blocks.open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a")
+    assert blocks.open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a") is raster
+    close_all()
+    assert raster.read(Box(0, 0, 8, 8)).shape == (8, 8, 3), "still in use"
+    assert not closed
+    del raster
+    assert len(closed) == 1
+
+
+def test_abandoned_work_ends_soon(planned: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), []
+
+    def read(_: Raster, box: Box) -> np.ndarray:
+        begun.set()
+        threading.Event().wait(0.05)
+        return np.full((box.height, box.width, 3), 200, np.uint8)
+
+    def work() -> None:
+        try:
+            process_region(replace(planned.job, threads=1), planned.grid.regions[0])
+        except (CancelledError, RuntimeError) as error:
+            ended.append(error)
+
+    monkeypatch.setattr(Raster, "read", read)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    close_all(abandon=True)
+    thread.join(20)
+    assert ended
+
+
+def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dask.system
+    import psutil
+
+    monkeypatch.setattr(dask.system, "CPU_COUNT", 8)
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=64 * 2**30))
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 64 * 2**30)
+    assert [usable_threads(workers) for workers in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=3 * 2**30))
+    assert usable_threads(1) == 2

@@ -1,0 +1,103 @@
+"""What is learned of a slide, and that it survives being written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import Bench
+from shapely.geometry import MultiPolygon, box
+
+from wsi_suite.analysis import survey
+from wsi_suite.analysis.facts import SlideFacts, read_facts, write_facts
+from wsi_suite.analysis.survey import survey_slide
+from wsi_suite.detector.model_folder import ModelSpec, find_model
+from wsi_suite.errors import OutputError, PixelSizeError, SlideError
+from wsi_suite.geometry import Roi, Scale
+
+
+def bench_spec(bench: Bench) -> ModelSpec:
+    return find_model(bench.model).spec
+
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def facts(bench: Bench) -> SlideFacts:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+            patch.setattr(survey, name, side)
+        return survey_slide(bench.slide, bench.settings(), spec=bench_spec(bench))
+
+
+def test_survey(facts: SlideFacts) -> None:
+    assert (facts.width, facts.height, facts.mpp) == (600, 560, (0.25, 0.25))
+    assert (facts.scale, facts.raster) == (Scale(2.0, 2.0), (300, 280))
+    assert facts.working_mpp == (0.5, 0.5)
+    assert facts.wanted.shape == (5, 5)
+    assert 0.5 < facts.wanted.mean() <= 1
+    assert 0.5 < facts.tissue_area_mm2 / (0.15 * 0.14) < 0.95
+    assert facts.glass_dab_od == pytest.approx(0, abs=0.05)
+
+
+def test_grid_has_the_sides_of_the_survey(facts: SlideFacts) -> None:
+    grid = facts.grid(align_px=4)
+    sides = (grid.region_px, grid.tile_px, grid.chunk_px, grid.halo_px)
+    assert sides == (256, 128, 64, facts.halo_px)
+    assert [(region.row, region.col) for region in grid.regions] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path) -> None:
+    write_facts(tmp_path, facts)
+    back = read_facts(tmp_path)
+    for field in fields(SlideFacts):
+        ours, theirs = getattr(facts, field.name), getattr(back, field.name)
+        is_array = field.name in ("wanted", "tissue_chunks")
+        assert np.array_equal(ours, theirs) if is_array else ours == theirs
+    assert back is not None
+    assert back.tissue_area_mm2 == facts.tissue_area_mm2
+
+
+def test_missing_and_damaged_facts(facts: SlideFacts, tmp_path: Path) -> None:
+    assert read_facts(tmp_path) is None
+    write_facts(tmp_path, facts)
+    content = json.loads((tmp_path / "slide.json").read_text("utf-8"))
+    del content["mpp"]
+    for text in (json.dumps(content), "{", "[]", ""):
+        (tmp_path / "slide.json").write_text(text, "utf-8")
+        with pytest.raises(OutputError, match=r"slide\.json: damaged.*--overwrite"):
+            read_facts(tmp_path)
+
+
+def test_nuclei_are_looked_for_in_tissue_near_regions(bench: Bench) -> None:
+    spec, settings = bench_spec(bench), bench.settings()
+    everywhere = survey_slide(bench.slide, settings, spec=spec)
+    middle = Roi("R", None, MultiPolygon([box(280, 280, 300, 300)]))
+    facts = survey_slide(bench.slide, settings, spec=spec, rois=[middle])
+    assert np.array_equal(facts.tissue_chunks, everywhere.tissue_chunks)
+    assert facts.wanted.sum() < everywhere.wanted.sum()
+    assert not (facts.wanted & ~facts.tissue_chunks).any()
+    assert facts.tissue_area_mm2 == everywhere.tissue_area_mm2
+
+
+def test_whole_slide_may_be_tissue(bench: Bench) -> None:
+    settings = bench.settings("tissue.whole_slide=true")
+    facts = survey_slide(bench.slide, settings, spec=bench_spec(bench))
+    assert facts.wanted.all()
+    assert facts.tissue.equals(box(0, 0, 600, 560)), "up to the edge, where the mask ends before it"
+
+
+def test_coarse_pixels_are_noted_and_too_coarse_ones_refused(bench: Bench) -> None:
+    facts = survey_slide(bench.slide, bench.settings("mpp=0.6"), spec=bench_spec(bench))
+    assert "0.6 um per pixel, coarser than the 0.5" in facts.notes[-1]
+    with pytest.raises(PixelSizeError, match=r"0\.8 um per pixel is too coarse.*--mpp"):
+        survey_slide(bench.slide, bench.settings("mpp=0.8"), spec=bench_spec(bench))
+
+
+def test_unreadable_slide(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="no such file"):
+        survey_slide(tmp_path / "none.svs", bench.settings(), spec=bench_spec(bench))

@@ -1,0 +1,100 @@
+"""Small runs for the tests of the spine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsi_suite.analysis.blocks import process_region
+from wsi_suite.analysis.request import complete_settings
+from wsi_suite.config import Settings, load_settings
+from wsi_suite.detector.detector import Compute
+from wsi_suite.detector.model_folder import find_model
+from wsi_suite.runs.batch import Outcome, run_batch
+from wsi_suite.runs.request import Request, Stage
+from wsi_suite.runs.slide_run import (
+    SlideRun,
+    finish_run,
+    pending_regions,
+    prepare_run,
+    record_region,
+)
+from wsi_suite.slides.identity import SlideIdentity
+
+RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json")
+"""What is the same in every byte for like runs."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model and a slide to try things with."""
+
+    model: Path
+    slide: Path
+
+    def settings(self, *overrides: str) -> Settings:
+        """Return settings that take the tiny model."""
+        model = f"detect.model={self.model}"
+        return load_settings(overrides=[model, "detect.precision=fp32", *overrides])
+
+    def run(
+        self, out: Path, *overrides: str, slides: Sequence[Path] | None = None, **arguments: Any
+    ) -> list[Outcome]:
+        """Run the slide, or others, as the command line does."""
+        slides = [self.slide] if slides is None else slides
+        return run_batch(slides, out=out, settings=self.settings(*overrides), **arguments)
+
+    def run_one(self, out: Path, *overrides: str, **arguments: Any) -> Outcome:
+        """Run one slide and expect that it works."""
+        (outcome,) = self.run(out, *overrides, **arguments)
+        assert outcome.error is None, outcome.error
+        return outcome
+
+    def request(
+        self, folder: Path, *overrides: str, stage: Stage = "run", **fields: Any
+    ) -> Request:
+        """Return what a batch would ask for the slide."""
+        model = find_model(self.model)
+        asked: dict[str, Any] = {
+            "slide": self.slide,
+            "identity": SlideIdentity.of(self.slide),
+            "folder": folder,
+            "settings": complete_settings(self.settings(*overrides), model),
+            "model": model,
+            "compute": None if stage == "tile" else Compute("cpu", "fp32", 1),
+        }
+        return Request(stage=stage, **asked | fields)
+
+    def do(self, folder: Path, *overrides: str, **fields: Any) -> SlideRun:
+        """Run the slide, one region after another."""
+        run = prepare_run(self.request(folder, *overrides, **fields))
+        do_regions(run)
+        finish_run(run)
+        return run
+
+
+def do_regions(run: SlideRun, *, limit: int | None = None) -> None:
+    """Do what is pending, or the first regions of it."""
+    for job, region in pending_regions(run)[:limit]:
+        record_region(run, job, region, process_region(job, region))
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    """Return the bytes that like runs share."""
+    return {name: (folder / name).read_bytes() for name in RESULTS}
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return time and content of every file in a folder."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def stored_tiles(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of the tile store."""
+    return {name: data for name, (_, data) in files_of(folder / "tiles.ome.zarr").items()}

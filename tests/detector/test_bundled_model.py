@@ -1,0 +1,57 @@
+"""The bundled model: what its card says holds, and it finds synthetic nuclei."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wsi_suite.detector.detector import load_detector
+from wsi_suite.detector.model_folder import find_model, trained_runs
+from wsi_suite.synthetic import make_tile
+from wsi_suite.training.evaluation import Labelled, count_matches, match_all
+from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+from wsi_suite.training.tiles import evaluate_model, pad_white
+
+NAME = "endonuke-resnet18"
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector(NAME, device="cpu", precision="fp32")
+
+
+def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
+    rgb, truth = make_tile(400, mpp=0.5, seed=3)
+    (found,) = detector.detect(pad_white(rgb, detector.spec.network.align_px)[None])
+    there = Labelled(truth.nuclei.points * 0.5, truth.nuclei.label, truth.nuclei.score)
+    here = Labelled(found.points * 0.5, found.label, found.score)
+    hit, _ = match_all([there], [here], match_um=3.5)
+    counts = count_matches(hit, len(there.points))
+    assert counts.precision > 0.9
+    assert counts.recall > 0.9
+
+
+def test_its_test_runs_are_not_among_those_it_learned_from():
+    provenance = find_model(NAME).spec.provenance
+    assert provenance["runs"]["test"]
+    assert not trained_runs(provenance) & set(provenance["runs"]["test"])
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "stretched"), [("held out", False), ("the same", True)])
+def test_the_card_tells_the_figures_of_the_held_out_runs(
+    detector, real_data: Path, row: str, stretched: bool
+):
+    tiles = load_tiles(real_data / "endonuke", detector.spec.labels)
+    held_out = tiles_of_runs(tiles, detector.spec.provenance["runs"]["test"])
+    result = evaluate_model(detector, held_out, stretched=stretched)
+    card = (find_model(NAME).path / "MODEL_CARD.md").read_text("utf-8")
+    line = re.search(rf"^\| {row}.*$", card, re.M)
+    assert line is not None
+    told = [float(figure) for figure in line.group().strip("| ").split(" | ")[-5:]]
+    measured = [*result.ap.values(), result.map, result.f1, result.agnostic.f1]
+    np.testing.assert_allclose(measured, told, atol=0.006)

@@ -1,0 +1,196 @@
+"""Scores from the table alone: the run's own, and others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import Bench
+
+from wsi_suite.config import ScoreSettings, load_settings
+from wsi_suite.errors import ConfigError, DataError, RegionError
+from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+from wsi_suite.qupath.labels import read_labels
+from wsi_suite.qupath.rois import read_rois
+from wsi_suite.runs.rescore import rescore, write_rescored
+from wsi_suite.scoring.intensity import grade_nuclei
+
+UNSET = load_settings().score
+
+
+@pytest.fixture(scope="module")
+def result(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result whose thresholds and marker are not the defaults."""
+    folder = tmp_path_factory.mktemp("rescore") / "B12"
+    bench.do(folder, "tiles.keep=false", "score.marker=PR", "score.thresholds_od=[0.1,0.2,0.3]")
+    return folder
+
+
+def regions(path: Path, side: float, *, at: int = 50) -> Path:
+    end = at + side
+    ring = [[at, at], [end, at], [end, end], [at, end], [at, at]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"name": "Tumour"},
+    }
+    path.write_text(json.dumps(feature))
+    return path
+
+
+def test_same_settings_give_the_summary_of_the_run(result: Path) -> None:
+    stored = json.loads((result / "summary.json").read_text("utf-8"))
+    for given in (result, result / "nuclei.parquet"):
+        outcome = rescore(given, UNSET)
+        assert json.loads(json.dumps(outcome.summary)) == stored
+        assert (outcome.state, outcome.folder) == ("done", result)
+
+
+def test_table_alone_is_enough(result: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(result / "nuclei.parquet", tmp_path / "moved.parquet"))
+    assert rescore(copy, UNSET).summary == rescore(result, UNSET).summary
+
+
+def test_what_is_not_given_stays_as_the_run_had_it(result: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("score: {marker: ER}")
+    for settings in (
+        load_settings(overrides=["score.marker=ER"]),
+        load_settings(tmp_path / "c.yaml"),
+    ):
+        summary = rescore(result, settings.score).summary
+        assert summary is not None
+        assert summary["marker"] == "ER"
+        assert summary["thresholds_od"] == [0.1, 0.2, 0.3]
+
+
+def test_default_that_is_given_counts_as_given(result: Path) -> None:
+    settings = load_settings(overrides=["score.thresholds_od=[0.2,0.4,0.6]"]).score
+    summary = rescore(result, settings).summary
+    assert summary is not None
+    assert summary["thresholds_od"] == [0.2, 0.4, 0.6]
+    assert summary["thresholds_origin"] == "user"
+    assert summary["marker"] == "PR"
+
+
+def test_new_thresholds_are_applied(result: Path) -> None:
+    nuclei, _ = read_nuclei(result / "nuclei.parquet")
+    dab = nuclei.measurements["Nucleus: DAB OD mean"]
+    summary = rescore(result, ScoreSettings(thresholds_od=(0.05, 0.06, 9.0))).summary
+    assert summary is not None
+    pooled = summary["scores"]["Epithelium + Stroma"]
+    counted = [pooled[name] for name in ("Negative", "1+", "2+", "3+")]
+    edges = np.float32([-np.inf, 0.05, 0.06, 9.0, np.inf])
+    assert counted == np.histogram(dab, edges)[0].tolist()
+
+
+def test_unknown_headline_is_refused(result: Path) -> None:
+    with pytest.raises(ConfigError, match=r"headline_class = 'Glands'"):
+        rescore(result, ScoreSettings(headline_class="Glands"))
+
+
+def test_regions_are_scored(result: Path, tmp_path: Path) -> None:
+    file = regions(tmp_path / "B12 größer.geojson", 400)
+    for rois in (file, tmp_path):
+        summary = rescore(result, UNSET, rois=rois).summary
+        assert summary is not None
+        (region,) = summary["regions"]
+        assert region["name"] == "Tumour"
+        assert summary["scored_area_mm2"] == pytest.approx(0.1**2)
+    with pytest.raises(RegionError, match="one file for several"):
+        rescore(result, UNSET, rois=file, several=True)
+    with pytest.raises(RegionError, match="outside"):
+        rescore(result, UNSET, rois=regions(tmp_path / "far.geojson", 100, at=5000))
+
+
+def test_regions_of_the_run_are_remembered(bench: Bench, tmp_path: Path) -> None:
+    rois = read_rois(regions(tmp_path / "r.geojson", 400))
+    bench.do(tmp_path / "out", "tiles.keep=false", rois=rois)
+    stored = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert json.loads(json.dumps(rescore(tmp_path / "out", UNSET).summary)) == stored
+    smaller = rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "s.geojson", 300)).summary
+    assert smaller is not None
+    assert smaller["scored_area_mm2"] == pytest.approx(0.075**2)
+    with pytest.raises(RegionError, match="'Tumour' reaches beyond the regions"):
+        rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "l.geojson", 450))
+    wider = regions(tmp_path / "w.geojson", 400)
+    wider.write_text(wider.read_text().replace("[450, ", "[450.9, "))
+    with pytest.raises(RegionError, match="reaches beyond"):  # nuclei may lie there
+        rescore(tmp_path / "out", UNSET, rois=wider)
+    rounded = rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "r2.geojson", 400.01))
+    assert rounded.summary is not None
+
+
+def test_off_the_slide_regions_may_reach_farther_than_the_run(bench: Bench, tmp_path: Path) -> None:
+    rois = read_rois(regions(tmp_path / "r.geojson", 400, at=300))
+    bench.do(tmp_path / "out", "tiles.keep=false", rois=rois)
+    farther = regions(tmp_path / "f.geojson", 900, at=300)
+    summary, stored = (
+        rescore(tmp_path / "out", UNSET, rois=file).summary for file in (farther, None)
+    )
+    assert summary is not None
+    assert stored is not None
+    assert summary["scores"] == stored["scores"]
+
+
+def test_nuclei_are_written_with_their_new_classes(result: Path, tmp_path: Path) -> None:
+    settings = ScoreSettings(thresholds_od=(0.05, 0.06, 9.0))
+    (path,) = write_rescored(result, tmp_path / "new", settings=settings, shape="point")
+    assert path == tmp_path / "new" / "nuclei.geojson"
+    written, before = read_labels(path), read_labels(result / "nuclei.geojson")
+    nuclei, _ = read_nuclei(result / "nuclei.parquet")
+    np.testing.assert_array_equal(written.grades, grade_nuclei(nuclei, settings.thresholds_od))
+    assert written.class_names == before.class_names
+    assert {shape.geom_type for shape in written.shapes} == {"Point"}
+    (path,) = write_rescored(result, tmp_path / "same", settings=UNSET)
+    assert path.read_bytes() == (result / "nuclei.geojson").read_bytes()
+
+
+def test_nuclei_are_written_by_region(result: Path, tmp_path: Path) -> None:
+    near = regions(tmp_path / "near.geojson", 400)
+    both = [json.loads(near.read_text()), json.loads(near.read_text())]
+    both[1]["geometry"]["coordinates"][0] = [[0, 0], [300, 0], [300, 300], [0, 300], [0, 0]]
+    both[1]["properties"]["name"] = "tumour"
+    file = tmp_path / "both.geojson"
+    file.write_text(json.dumps(both))
+    counted = rescore(result, UNSET, rois=file).summary
+    assert counted is not None
+    first, second = write_rescored(
+        result, tmp_path / "new", settings=UNSET, rois=file, by_region=True
+    )
+    assert [first.name, second.name] == ["nuclei_Tumour.geojson", "nuclei_tumour 2.geojson"]
+    expected = [region["scores"]["Epithelium + Stroma"]["nuclei"] for region in counted["regions"]]
+    assert [len(read_labels(first)), len(read_labels(second))] == expected
+    assert min(expected) > 0
+    (whole,) = write_rescored(result, tmp_path / "new", settings=UNSET, rois=file)
+    assert len(read_labels(whole)) == counted["scores"]["Epithelium + Stroma"]["nuclei"]
+    with pytest.raises(RegionError, match="no regions to split by"):
+        write_rescored(result, tmp_path / "new", settings=UNSET, by_region=True)
+
+
+def test_other_files_are_refused(result: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nuclei\.parquet: no such file"):
+        rescore(tmp_path, UNSET)
+    (tmp_path / "x.parquet").write_text("no table")
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        rescore(tmp_path / "x.parquet", UNSET)
+    nuclei, _ = read_nuclei(result / "nuclei.parquet")
+    write_nuclei(nuclei, tmp_path / "x.parquet", intensity=nuclei.label, metadata={})
+    with pytest.raises(DataError, match="no result of a run"):
+        rescore(tmp_path / "x.parquet", UNSET)
+
+
+@pytest.mark.slow
+def test_a_million_nuclei_take_about_a_second(result: Path, tmp_path: Path) -> None:
+    nuclei, metadata = read_nuclei(result / "nuclei.parquet")
+    many = nuclei.take(np.arange(1_000_000) % len(nuclei))
+    many = replace(many, x=many.x + np.arange(len(many)) * 1e-4)
+    table = tmp_path / "nuclei.parquet"
+    write_nuclei(many, table, intensity=many.label, metadata=metadata)
+    start = time.process_time()
+    rescore(table, UNSET)
+    assert time.process_time() - start < 5, "CPU seconds, on a slow machine"

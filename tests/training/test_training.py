@@ -1,0 +1,223 @@
+import logging
+
+import numpy as np
+import pytest
+import yaml
+
+from wsi_suite.config import parse_settings
+from wsi_suite.detector.detector import Compute, load_detector
+from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.detector.model_folder import find_model
+from wsi_suite.errors import ConfigError, DataError, OutputConflictError
+from wsi_suite.training import fitting, halo
+from wsi_suite.training import train as module
+from wsi_suite.training.crops import CropDataset
+from wsi_suite.training.labelled import load_tiles
+from wsi_suite.training.settings import SplitSettings, TrainSettings
+from wsi_suite.training.train import split_tiles, train_model
+
+RUNS = {"a": "1", "b": "1", "c": "2", "d": "3", "e": "4"}
+VALUES = {
+    "name": "tiny",
+    "headline_class": "Epithelium",
+    "network": {"backbone": "resnet10t", "stages": 1, "channels": 8, "upsample": 1},
+    "split": {"test_runs": ["4"], "validation_runs": ["3"]},
+    "optimiser": {"epochs": 2, "batch": 2, "crop_px": 32, "validate_every": 1},
+}
+
+
+def settings_with(**changes) -> TrainSettings:
+    return parse_settings(TrainSettings, VALUES | changes)
+
+
+SETTINGS = settings_with()
+
+
+class StoppedError(Exception):
+    """Somebody ends a training."""
+
+
+def stop_after(epoch):
+    def progress(done, _epochs, _figures):
+        if done == epoch:
+            raise StoppedError
+
+    return progress
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_on_every_machine():
+    """Compute in single precision, and measure the halo on small cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "choose_compute", lambda device, precision: Compute("cpu", "fp32", 1))
+        patch.setattr(halo, "_CORE_PX", 32)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, write_tiles):
+    return write_tiles(tmp_path_factory.mktemp("data") / "Gewebe für heute", RUNS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """A whole training: its model, and what its progress was."""
+    told = []
+    model = train_model(
+        SETTINGS,
+        data=data,
+        out=tmp_path_factory.mktemp("models") / "tiny",
+        progress=lambda *now: told.append(now),
+    )
+    return model, told
+
+
+class TestSplit:
+    @pytest.fixture
+    def tiles(self, data):
+        return load_tiles(data, LabelSpec())
+
+    def test_tiles_of_a_run_stay_together(self, tiles):
+        split = split_tiles(tiles, SETTINGS.split)
+        ids = {part: [tile.id for tile in found] for part, found in vars(split).items()}
+        assert ids == {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
+
+    @pytest.mark.parametrize(
+        ("test", "validation", "message"),
+        [
+            (["1"], ["1", "2"], "run 1 is both test and validation"),
+            (["9"], [], "no tile belongs to the run '9'"),
+            (["1", "2"], ["3", "4"], "no run is left to train on"),
+        ],
+    )
+    def test_a_wrong_split_is_refused(self, tiles, test, validation, message):
+        with pytest.raises(DataError, match=message):
+            split_tiles(tiles, SplitSettings(test_runs=test, validation_runs=validation))
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"optimiser": {"crop_px": 33}}, "crop_px must be a multiple of 4"),
+            ({"headline_class": "Tumour"}, "headline_class must be one of Stroma, Epithelium"),
+            ({"optimizer": {}}, r"unknown setting 'optimizer'"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, changes, message):
+        with pytest.raises(ConfigError, match=message):
+            settings_with(**changes)
+
+
+class TestTraining:
+    def test_it_ends_in_a_model_that_loads(self, trained):
+        model, _ = trained
+        assert find_model(model.path) == model
+        assert model.spec.name == "tiny"
+        assert model.spec.classes == ("Stroma", "Epithelium")
+        assert model.spec.headline_class == "Epithelium"
+        assert model.spec.network == SETTINGS.network
+        assert 0.1 <= model.spec.min_score <= 0.7
+        assert 0 < model.spec.halo_px <= 64
+        assert model.spec.seen is not None
+        assert model.spec.seen.min_score == model.spec.min_score
+        assert len(model.spec.seen.medians) == 4
+        detector = load_detector(model.path, device="cpu", precision="fp32")
+        assert len(detector.detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2
+
+    def test_it_says_where_the_model_comes_from(self, trained):
+        model, _ = trained
+        provenance = yaml.safe_load((model.path / "model.yaml").read_text())["provenance"]
+        assert provenance["runs"] == {"train": ["1", "2"], "validation": ["3"], "test": ["4"]}
+        assert provenance["tiles"] == {"train": 3, "validation": 1, "test": 1}
+        assert provenance["nuclei"] == {"train": 24, "validation": 8, "test": 8}
+        assert provenance["optimiser"]["epochs"] == 2
+        assert provenance["threshold_from"] == "validation"
+
+    def test_progress_is_told_after_every_epoch(self, trained):
+        _, told = trained
+        assert [(epoch, epochs) for epoch, epochs, _ in told] == [(1, 2), (2, 2)]
+        for _, _, figures in told:
+            assert figures["train/loss"] == pytest.approx(
+                figures["train/heat"] + figures["train/offset"]
+            )
+            assert 0 <= figures["validation/map"] <= 1
+
+    def test_called_again_it_is_written_again_the_same(self, trained, data):
+        model, _ = trained
+        before = {path.name: path.read_bytes() for path in model.path.iterdir() if path.is_file()}
+        for name in before:
+            (model.path / name).unlink()
+        told = []
+        again = train_model(
+            SETTINGS, data=data, out=model.path, progress=lambda *now: told.append(now)
+        )
+        assert again == model
+        assert told == []
+        assert {name: (model.path / name).read_bytes() for name in before} == before
+
+    def test_a_stopped_training_goes_on_to_the_same_model(self, trained, data, tmp_path):
+        model, _ = trained
+        out = tmp_path / "stopped"
+        with pytest.raises(StoppedError):
+            train_model(SETTINGS, data=data, out=out, progress=stop_after(2))
+        assert not (out / "model.yaml").exists()
+        out = out.rename(tmp_path / "moved")
+        told = []
+        again = train_model(SETTINGS, data=data, out=out, progress=lambda *now: told.append(now))
+        assert [epoch for epoch, *_ in told] == [2]
+        assert again.hash == model.hash
+
+    def test_other_settings_on_the_same_folder_are_refused(self, trained, data):
+        model, _ = trained
+        other = settings_with(optimiser=VALUES["optimiser"] | {"seed": 1})
+        with pytest.raises(OutputConflictError, match="other settings; give another --out"):
+            train_model(other, data=data, out=model.path)
+
+    def test_a_folder_of_something_else_is_refused(self, data, tmp_path):
+        (tmp_path / "thesis.docx").write_text("years of work")
+        for out in (tmp_path, tmp_path / "thesis.docx"):
+            with pytest.raises(OutputConflictError, match="holds no training; give another --out"):
+                train_model(SETTINGS, data=data, out=out)
+
+    def test_pixels_of_test_runs_are_never_read(self, tmp_path, write_tiles):
+        folder = write_tiles(tmp_path / "data", RUNS)
+        image = folder / "images" / "e.png"
+        image.write_bytes(image.read_bytes()[:60])  # of its pixels nothing is left
+        train_model(SETTINGS, data=folder, out=tmp_path / "out")
+
+    def test_each_epoch_has_crops_of_its_own(self, data, tmp_path, monkeypatch):
+        items = []
+        plain = CropDataset.__getitem__
+
+        def noted(self, item):
+            items.append(item)
+            return plain(self, item)
+
+        monkeypatch.setattr(CropDataset, "__getitem__", noted)
+        one_by_one = settings_with(optimiser=VALUES["optimiser"] | {"batch": 1})
+        with pytest.raises(StoppedError):
+            train_model(one_by_one, data=data, out=tmp_path / "a", progress=stop_after(2))
+        seen = set(items)
+        assert seen == {(epoch, tile) for epoch in (0, 1) for tile in (0, 1, 2)}
+        items.clear()
+        train_model(one_by_one, data=data, out=tmp_path / "a")
+        assert set(items) == {(1, 0), (1, 1), (1, 2)}
+
+    def test_sizes_need_labels_with_radii(self, tmp_path, write_tiles):
+        folder = write_tiles(tmp_path / "data", RUNS)
+        sizes = settings_with(network=VALUES["network"] | {"sizes": True})
+        with pytest.raises(DataError, match=r"no label has a radius; set network\.sizes to false"):
+            train_model(sizes, data=folder, out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        (folder / "labels" / "a.txt").write_text("20 20 0 3\n40 40 1 4\n")
+        model = train_model(sizes, data=folder, out=tmp_path / "out")
+        assert model.spec.network.sizes
+
+    def test_lightning_keeps_its_advice_to_itself(self, data, tmp_path, caplog, capfd):
+        levels = {name: logging.getLogger(name).level for name in fitting.LIGHTNING_LOGGERS}
+        with caplog.at_level(logging.INFO):
+            train_model(SETTINGS, data=data, out=tmp_path / "out")
+        assert {record.name for record in caplog.records} == {"wsi_suite.training.train"}
+        assert capfd.readouterr() == ("", "")
+        assert {name: logging.getLogger(name).level for name in levels} == levels

@@ -1,0 +1,318 @@
+"""One region's whole way: read, store, detect, measure. What a worker does.
+
+A region is read chunk by chunk into one array while its first tiles are already on the device.
+Tiles are independent of each other and a forward pass on a CPU has one core, so results do not
+depend on how many threads or workers there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.analysis.worker_cache import (
+    device_turn,
+    open_detector,
+    open_raster,
+    open_store,
+    pools_of,
+)
+from wsi_suite.config import MeasureSettings, StainSettings
+from wsi_suite.geometry import Box, Points, Scale
+from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.slides.grid import SEAM_PX, Region, Tile, TileGrid
+from wsi_suite.slides.slide import Raster
+from wsi_suite.slides.store import TileStore
+from wsi_suite.staining.deconvolution import StainVectors
+from wsi_suite.staining.measurement import halo_um, measure_nuclei
+
+if TYPE_CHECKING:
+    from wsi_suite.detector.detector import Compute, Detector
+    from wsi_suite.detector.network import Peaks
+
+Pixels = npt.NDArray[np.uint8]
+Report = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class DetectJob:
+    """How nuclei are found and measured.
+
+    Attributes
+    ----------
+    model
+        Folder of the model, as this worker sees it.
+    model_hash
+        What its files must amount to.
+    compute
+        Device, precision and batch.
+    min_score
+        Nuclei are kept from this score.
+    stain, measure
+        Stain vectors and the method of measuring.
+    """
+
+    model: Path
+    model_hash: str
+    compute: Compute
+    min_score: float
+    stain: StainSettings
+    measure: MeasureSettings
+
+
+@dataclass(frozen=True, eq=False)
+class SlideJob:
+    """What all regions of a slide have in common; small, since it is sent along with each.
+
+    Attributes
+    ----------
+    run
+        Names this start of this run; what is kept open belongs to it alone.
+    slide
+        The slide's file; ``None`` where pixels come from the store.
+    mpp_given
+        The level-0 pixel size that the user gave, if any.
+    read_mpp
+        Resolution to read at.
+    mpp
+        um per working pixel, x and y.
+    scale
+        Level-0 pixels per working pixel.
+    grid
+        The plan, without its regions: each travels by itself.
+    store
+        Where tiles are written to or, without a slide, read from.
+    detect
+        ``None``: only store tiles.
+    threads
+        Threads of this worker.
+    """
+
+    run: str
+    slide: Path | None
+    mpp_given: float | None
+    read_mpp: float
+    mpp: tuple[float, float]
+    scale: Scale
+    grid: TileGrid
+    store: Path | None
+    detect: DetectJob | None
+    threads: int
+
+    @property
+    def writes_tiles(self) -> bool:
+        """Whether tiles are stored."""
+        return self.slide is not None and self.store is not None
+
+
+def process_region(
+    job: SlideJob,
+    region: Region,
+    *,
+    gpu: int = 0,
+    report: Report = lambda _pixels: None,
+    proceed: Callable[[], None] = lambda: None,
+) -> Nuclei | None:
+    """Do a region's whole way.
+
+    Parameters
+    ----------
+    job, region
+        What and where.
+    gpu
+        The GPU of this worker, where the device is ``cuda``.
+    report
+        Called from any thread with working pixels that are done, :func:`pixels_to_do` in all.
+    proceed
+        Called from any thread before each pass of the detector; what it raises ends the region.
+
+    Returns
+    -------
+    Nuclei or None
+        Those whose centre lies in the region or up to ``SEAM_PX`` beyond, level-0 pixels;
+        ``None`` where none were wanted.
+    """
+    pools = pools_of(job.threads)
+    buffer = _RegionBuffer(job, region, pool=pools.read)
+    found: list[Future[list[Nuclei]]] = []
+    tasks: list[Future[Any]] = [*buffer.reads]
+    try:
+        if job.detect is not None:
+            detector = open_detector(
+                job.detect.model,
+                model_hash=job.detect.model_hash,
+                compute=job.detect.compute,
+                gpu=gpu,
+            )
+            found += (
+                pools.compute.submit(
+                    _detect, job, buffer, tiles, detector, report=report, proceed=proceed
+                )
+                for tiles in _batches(region.tiles, size=job.detect.compute.batch)
+            )
+        tasks += found
+        if job.writes_tiles:
+            tasks.append(pools.compute.submit(_store, job, buffer, region))
+        _finish(tasks)
+    finally:
+        # Whatever went wrong: nobody touches this region any more once we have returned.
+        tasks += found
+        for task in tasks:
+            task.cancel()
+        wait(tasks)
+    if job.detect is None:
+        report(pixels_to_do(region))
+        return None
+    return concatenate([table for future in found for table in future.result()])
+
+
+def pixels_to_do(region: Region) -> int:
+    """Return how many working pixels a region's tiles have."""
+    return sum(tile.core.area for tile in region.tiles)
+
+
+def _batches(tiles: Sequence[Tile], *, size: int) -> list[Sequence[Tile]]:
+    return [tiles[first : first + size] for first in range(0, len(tiles), size)]
+
+
+def _finish(tasks: Sequence[Future[Any]]) -> None:
+    """Wait for all tasks, or raise what the first one raises that fails."""
+    finished, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+    for task in finished:
+        task.result()
+
+
+class _RegionBuffer:
+    """The pixels of a region and its halo while they are read; white where no window reaches."""
+
+    def __init__(self, job: SlideJob, region: Region, *, pool: ThreadPoolExecutor) -> None:
+        self._frame = region.box.expand(job.grid.halo_px)
+        self._pixels: Pixels = np.full((self._frame.height, self._frame.width, 3), 255, np.uint8)
+        source = _source(job)
+        self._parts = [(part, pool.submit(self._fill, part, source)) for part in region.parts]
+
+    @property
+    def reads(self) -> list[Future[None]]:
+        """All reads."""
+        return [read for _, read in self._parts]
+
+    def pixels(self, box: Box) -> Pixels:
+        """Return the pixels of `box`, white where it leaves the frame, as soon as they are read."""
+        for part, read in self._parts:
+            if part.intersect(box).area:
+                read.result()
+        inside = box.intersect(self._frame)
+        if inside == box:
+            return self._pixels[box.within(self._frame)]
+        out = np.full((box.height, box.width, 3), 255, np.uint8)
+        out[inside.within(box)] = self._pixels[inside.within(self._frame)]
+        return out
+
+    def _fill(self, part: Box, source: Raster | TileStore) -> None:
+        self._pixels[part.within(self._frame)] = source.read(part)
+
+
+def _source(job: SlideJob) -> Raster | TileStore:
+    if job.slide is not None:
+        return open_raster(job.slide, mpp_given=job.mpp_given, read_mpp=job.read_mpp, run=job.run)
+    assert job.store is not None
+    return open_store(job.store, run=job.run)
+
+
+def _store(job: SlideJob, buffer: _RegionBuffer, region: Region) -> None:
+    assert job.store is not None
+    open_store(job.store, run=job.run).write_region(region, buffer.pixels(region.box))
+
+
+def _detect(
+    job: SlideJob,
+    buffer: _RegionBuffer,
+    tiles: Sequence[Tile],
+    detector: Detector,
+    *,
+    report: Report,
+    proceed: Callable[[], None],
+) -> list[Nuclei]:
+    """Find and measure the nuclei of a batch of tiles."""
+    assert job.detect is not None
+    proceed()
+    windows = [tile.window for tile in tiles]
+    pixels = _stacked(windows, buffer, job.grid, batch=job.detect.compute.batch)
+    with device_turn(job.detect.compute):
+        found = detector.detect(pixels, min_score=job.detect.min_score)
+    tables = []
+    for tile, window, peaks in zip(tiles, windows, found, strict=False):
+        tables.append(_measure(job, buffer, tile.core, window, peaks, classes=detector.classes))
+        report(tile.core.area)
+    return tables
+
+
+def _stacked(
+    windows: Sequence[Box], buffer: _RegionBuffer, grid: TileGrid, *, batch: int
+) -> Pixels:
+    """Return the pixels of windows as one batch.
+
+    A window alone has its own shape. Else every batch has one shape, that of a whole tile: what is
+    beyond a window is white.
+    """
+    if batch == 1:
+        return buffer.pixels(windows[0])[None]
+    side = grid.tile_px + 2 * grid.halo_px
+    stacked = np.full((batch, side, side, 3), 255, np.uint8)
+    for image, window in zip(stacked, windows, strict=False):
+        image[: window.height, : window.width] = buffer.pixels(window)
+    return stacked
+
+
+def _measure(
+    job: SlideJob,
+    buffer: _RegionBuffer,
+    core: Box,
+    window: Box,
+    peaks: Peaks,
+    *,
+    classes: tuple[str, ...],
+) -> Nuclei:
+    """Measure the nuclei of a window and keep those that `core` owns."""
+    assert job.detect is not None
+    margin = math.ceil(halo_um(job.detect.measure) / min(job.mpp)) + SEAM_PX
+    frame = core.expand(margin).intersect(window)
+    # Of a batch, a point may lie in the white beyond its window: it is left out here.
+    points = peaks.points + np.array([window.x, window.y])
+    near = np.flatnonzero(frame.contains(points))
+    measured = measure_nuclei(
+        buffer.pixels(frame),
+        points[near] - np.array([frame.x, frame.y]),
+        mpp=job.mpp,
+        stains=StainVectors.of(job.detect.stain),
+        settings=job.detect.measure,
+    )
+    owned = _owned(points[near], core, job.grid)
+    rows = near[owned]
+    centres = job.scale.to_level0(points[rows])
+    enlarged = np.float32(math.sqrt(job.scale.x * job.scale.y))
+    return Nuclei(
+        x=centres[:, 0],
+        y=centres[:, 1],
+        score=peaks.score[rows],
+        label=peaks.label[rows],
+        classes=classes,
+        measurements={name: values[owned] for name, values in measured.values.items()},
+        outline=None if measured.outline is None else measured.outline[owned] * enlarged,
+    )
+
+
+def _owned(points: Points, core: Box, grid: TileGrid) -> npt.NDArray[np.bool_]:
+    """Return which points lie in a core, or just beyond, and in a wanted chunk."""
+    reach = core.expand(SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
+    owned = reach.contains(points)
+    cols, rows = (points[owned] // grid.chunk_px).astype(int).T
+    owned[owned] = grid.wanted[rows, cols]
+    return owned

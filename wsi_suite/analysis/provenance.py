@@ -1,0 +1,128 @@
+"""Fingerprint of a run, and the provenance stored inside its results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import wsi_suite
+from wsi_suite.analysis.facts import SlideFacts, outline_text
+from wsi_suite.geometry import Roi
+from wsi_suite.slides.identity import SlideIdentity
+
+if TYPE_CHECKING:
+    from wsi_suite.detector.detector import Compute
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from wsi_suite.analysis.request import Analysis
+from wsi_suite.staining.deconvolution import StainVectors
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a run's results depend on.
+
+    Attributes
+    ----------
+    slide
+        The slide.
+    settings
+        Every setting that changes results, nested, as JSON holds them.
+    """
+
+    slide: SlideIdentity
+    settings: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as ``run.json`` holds it."""
+        # Through JSON, so that what was read back compares equal to what was written.
+        plain: dict[str, Any] = json.loads(
+            json.dumps({"slide": asdict(self.slide), "settings": self.settings})
+        )
+        return plain
+
+
+TILES_VERSION = 2
+"""What stored pixels and the plan of regions depend on beside settings: raise it with every change
+of reading, of tissue or of the plan after which a slide gives other pixels or regions."""
+
+
+RESULTS_VERSION = 2
+"""What nuclei, measurements and scores depend on beside tiles and settings: raise it with every
+change after which the same pixels give other results, beyond what rounding hides."""
+
+
+def fingerprint_of(analysis: Analysis) -> Fingerprint:
+    """Return all that a run's results depend on; ``tile`` leaves out what only detecting needs."""
+    settings, model = analysis.settings, analysis.model
+    plain = settings.model_dump(mode="json")
+    values: dict[str, Any] = {
+        "tiles_version": TILES_VERSION,
+        "mpp": settings.mpp,
+        "read_mpp": model.spec.read_mpp,
+        "tissue": plain["tissue"],
+        "rois": None if analysis.rois is None else _roi_hash(analysis.rois),
+        "tiles": {"ome_zarr_version": settings.tiles.ome_zarr_version},
+    }
+    if analysis.compute is not None:
+        values |= {
+            "results_version": RESULTS_VERSION,
+            "model": {"name": model.spec.name, "hash": model.hash},
+            "detect": {"min_score": settings.detect.min_score},
+            "stain": plain["stain"],
+            "measure": plain["measure"],
+            "score": plain["score"],
+            "compute": _describe(analysis.compute),
+        }
+    return Fingerprint(analysis.identity, values)
+
+
+def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
+    """Return what is remembered inside the results: nothing that differs between like runs."""
+    settings, model = analysis.settings, analysis.model
+    assert analysis.compute is not None
+    return {
+        "slide": facts.name,
+        "slide_sha256": analysis.identity.sha256,
+        "size_px0": [facts.width, facts.height],
+        "mpp": list(facts.mpp),
+        "read_mpp": list(facts.working_mpp),
+        "model": {"name": model.spec.name, "hash": model.hash},
+        "compute": _describe(analysis.compute),
+        "min_score": settings.detect.min_score,
+        "measure": settings.measure.model_dump(mode="json"),
+        "stain_vectors": StainVectors.of(settings.stain).to_qupath(),
+        "score": settings.score.model_dump(mode="json"),
+        "rois": None if analysis.rois is None else [_plain(roi) for roi in analysis.rois],
+        "tissue_area_mm2": facts.tissue_area_mm2,
+        "tissue_wkt": outline_text(facts.tissue),
+        "glass_dab_od": facts.glass_dab_od,
+        "notes": list(facts.notes),
+        "tissue_warnings": list(facts.warnings),
+        "seen": None if model.spec.seen is None else model.spec.seen.model_dump(mode="json"),
+        "results_version": RESULTS_VERSION,
+        "wsi_suite": wsi_suite.__version__,
+    }
+
+
+def device_kind(compute: Compute) -> str:
+    """Return the kind of device: which of several like ones it was changes no result."""
+    return compute.device.partition(":")[0]
+
+
+def _describe(compute: Compute) -> dict[str, Any]:
+    return {**compute.as_dict(), "device": device_kind(compute)}
+
+
+def _plain(roi: Roi) -> dict[str, Any]:
+    return {"name": roi.name, "class": roi.class_name, "wkb": roi.area.wkb_hex}
+
+
+def _roi_hash(rois: Sequence[Roi]) -> str:
+    described = repr([(roi.name, roi.class_name, roi.area.wkb_hex) for roi in rois])
+    return hashlib.sha256(described.encode()).hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""An analysis of one slide: what its results depend on, wherever they go."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsi_suite.analysis.blocks import DetectJob, SlideJob
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.survey import needed_halo_px
+from wsi_suite.config import Settings
+from wsi_suite.errors import ConfigError, OutputConflictError, did_you_mean
+from wsi_suite.geometry import Roi
+from wsi_suite.scoring.hscore import pooled_name
+from wsi_suite.slides.grid import TileGrid
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.staining.deconvolution import StainVectors
+
+if TYPE_CHECKING:
+    from wsi_suite.detector.detector import Compute
+    from wsi_suite.detector.model_folder import ModelFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What is to be found out of one slide.
+
+    Attributes
+    ----------
+    slide
+        The slide's file; for ``detect`` the folder with its tiles.
+    identity
+        What tells it from others.
+    settings
+        All settings, completed by :func:`complete_settings`.
+    model
+        The model; for ``tile`` it gives the resolution.
+    compute
+        How forward passes are run; ``None`` for ``tile``.
+    rois
+        Regions of interest that are scored, or ``None`` for all tissue.
+    threads
+        Of each worker.
+    """
+
+    slide: Path
+    identity: SlideIdentity
+    settings: Settings
+    model: ModelFolder
+    compute: Compute | None
+    rois: tuple[Roi, ...] | None = None
+    threads: int = 1
+
+
+def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
+    """Fill in what a model decides where the user does not.
+
+    Raises
+    ------
+    ConfigError
+        The model does not know the headline class, or the stain vectors cannot be used.
+    """
+    detect, score, spec = settings.detect, settings.score, model.spec
+    StainVectors.of(settings.stain)  # refused here, once, where they cannot be told apart
+    known = (*spec.classes, pooled_name(spec.classes))
+    if detect.min_score is None:
+        detect = detect.model_copy(update={"min_score": spec.min_score})
+    if score.headline_class is None:
+        score = score.model_copy(update={"headline_class": spec.headline_class})
+    elif score.headline_class not in known:
+        hint = did_you_mean(score.headline_class, known)
+        raise ConfigError(
+            f"score.headline_class = '{score.headline_class}': model '{spec.name}' knows "
+            f"{', '.join(known)}{hint}"
+        )
+    return settings.model_copy(update={"detect": detect, "score": score})
+
+
+def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, SlideJob]:
+    """Plan the regions of an analysis, and what they have in common: no tiles are stored.
+
+    Raises
+    ------
+    OutputConflictError
+        The slide was looked at for a smaller halo than this analysis needs.
+    """
+    settings, model = analysis.settings, analysis.model
+    halo_px = needed_halo_px(model.spec, settings.measure, mpp=facts.working_mpp)
+    if halo_px > facts.halo_px:
+        raise OutputConflictError(
+            f"{analysis.slide}: its tiles reach {facts.halo_px} px beyond the tissue, but model "
+            f"'{model.spec.name}' with measure.max_radius_um = {settings.measure.max_radius_um:g} "
+            f"needs {halo_px}; make them again with these settings and --overwrite"
+        )
+    grid = facts.grid(align_px=model.spec.network.align_px)
+    return grid, SlideJob(
+        run=uuid.uuid4().hex,
+        slide=analysis.slide.resolve(),
+        mpp_given=settings.mpp,
+        read_mpp=model.spec.read_mpp,
+        mpp=facts.working_mpp,
+        scale=facts.scale,
+        grid=replace(grid, regions=()),
+        store=None,
+        detect=_detect_job(analysis),
+        threads=analysis.threads,
+    )
+
+
+def _detect_job(analysis: Analysis) -> DetectJob | None:
+    if analysis.compute is None:
+        return None
+    settings, model = analysis.settings, analysis.model
+    assert settings.detect.min_score is not None, "settings are completed"
+    return DetectJob(
+        model=model.path.resolve(),
+        model_hash=model.hash,
+        compute=analysis.compute,
+        min_score=settings.detect.min_score,
+        stain=settings.stain,
+        measure=settings.measure,
+    )

@@ -1,0 +1,87 @@
+"""Results of one slide in memory, and the summary computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.config import ScoreSettings, Settings
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.seen import SeenFields
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.summary import summarise
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything that results are written from.
+
+    Attributes
+    ----------
+    facts
+        What is known of the slide.
+    nuclei
+        All nuclei, merged and sorted.
+    rois
+        Regions of interest that are scored, if any.
+    settings
+        Of the run, complete.
+    provenance
+        What is remembered in the table and the summary.
+    """
+
+    facts: SlideFacts
+    nuclei: Nuclei
+    rois: tuple[Roi, ...] | None
+    settings: Settings
+    provenance: Mapping[str, Any]
+
+
+def compose_summary(
+    nuclei: Nuclei,
+    settings: ScoreSettings,
+    *,
+    provenance: Mapping[str, Any],
+    rois: Sequence[Roi] | None,
+) -> dict[str, Any]:
+    """Return the content of ``summary.json``.
+
+    Parameters
+    ----------
+    nuclei
+        All nuclei of the slide.
+    settings
+        Thresholds, headline class and marker, complete.
+    provenance
+        Of the table, as :func:`~wsi_suite.analysis.provenance.provenance_of` made it.
+    rois
+        Regions of interest to score, or ``None`` for all tissue.
+    """
+    from shapely import from_wkt
+
+    return {
+        "slide": provenance["slide"],
+        "model": dict(provenance["model"]),
+        "compute": dict(provenance["compute"]),
+        "notes": list(provenance["notes"]),
+        **summarise(
+            nuclei,
+            settings,
+            mpp=(provenance["mpp"][0], provenance["mpp"][1]),
+            tissue_area_mm2=provenance["tissue_area_mm2"],
+            tissue=from_wkt(provenance["tissue_wkt"]),
+            size_px0=(provenance["size_px0"][0], provenance["size_px0"][1]),
+            rois=rois,
+            glass_dab_od=provenance["glass_dab_od"],
+            tissue_warnings=provenance.get("tissue_warnings", ()),
+            seen=_seen_fields(provenance),
+        ),
+    }
+
+
+def _seen_fields(provenance: Mapping[str, Any]) -> SeenFields | None:
+    """Return the appearance of the fields that the model was trained on, if it is known."""
+    seen = provenance.get("seen")
+    return None if seen is None else SeenFields.model_validate(seen)

@@ -1,0 +1,219 @@
+"""Survey of a slide before it is analysed: thumbnail, tissue and the chunks to work on."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.analysis.facts import SlideFacts, facts_from_json, facts_to_json
+from wsi_suite.config import MeasureSettings, Settings, TissueSettings
+from wsi_suite.errors import PixelSizeError, SlideError
+from wsi_suite.geometry import Roi
+from wsi_suite.slides.grid import (
+    CHUNK_PX,
+    REGION_PX,
+    SEAM_PX,
+    TILE_PX,
+    chunk_shape,
+    chunks_in_rois,
+    chunks_with_tissue,
+)
+from wsi_suite.slides.slide import Raster, Slide, open_slide
+from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
+from wsi_suite.staining.deconvolution import StainVectors
+from wsi_suite.staining.glass import glass_dab_od
+from wsi_suite.staining.measurement import halo_um
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+
+    from wsi_suite.detector.model_folder import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_COARSE = 1.05  # working over wanted resolution: from here the user is told
+_TOO_COARSE = 1.5  # nuclei are too small for the network
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """A slide seen from afar: what its regions of interest and the model do not matter for.
+
+    Attributes
+    ----------
+    thumbnail
+        ``(H, W, 3)`` uint8, the whole slide.
+    tissue
+        Where its tissue is.
+    outline
+        The border of that, level-0 pixels.
+    """
+
+    thumbnail: npt.NDArray[np.uint8]
+    tissue: TissueMask
+    outline: MultiPolygon
+
+
+def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
+    """Look at a whole slide and find its tissue, which takes seconds on a large one.
+
+    Raises
+    ------
+    SlideError
+        The slide cannot be read, or is no brightfield one.
+    """
+    thumbnail, _ = slide.thumbnail(1024)
+    if is_fluorescence(thumbnail):
+        raise SlideError(
+            f"{slide.path}: dark, with light in single colours, as fluorescence is; expected a "
+            "brightfield slide"
+        )
+    tissue = find_tissue(slide, settings)
+    return Overview(thumbnail, tissue, _to_the_edge(tissue, slide))
+
+
+def facts_of(
+    slide: Slide,
+    overview: Overview,
+    settings: Settings,
+    *,
+    spec: ModelSpec,
+    rois: Sequence[Roi] | None = None,
+) -> SlideFacts:
+    """Choose the chunks to work on, and put together what is known of a slide.
+
+    Nuclei are looked for where there is tissue and, if regions of interest are given, near these.
+
+    Raises
+    ------
+    PixelSizeError
+        Its pixels are too coarse for the model.
+    """
+    raster = slide.raster(spec.read_mpp)
+    notes = slide.notes + _coarseness(slide.path, raster, read_mpp=spec.read_mpp)
+    in_tissue = chunks_with_tissue(
+        overview.tissue,
+        width=raster.width,
+        height=raster.height,
+        scale=raster.scale,
+        chunk_px=CHUNK_PX,
+        margin_px0=_shift_um(raster, settings) / min(slide.mpp),
+    )
+    near = _near_rois(raster, rois, settings=settings, spec=spec)
+    facts = SlideFacts(
+        name=slide.path.name,
+        width=slide.width,
+        height=slide.height,
+        mpp=slide.mpp,
+        scale=raster.scale,
+        raster=(raster.width, raster.height),
+        region_px=REGION_PX,
+        tile_px=TILE_PX,
+        chunk_px=CHUNK_PX,
+        halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),
+        wanted=in_tissue & near,
+        tissue_chunks=in_tissue,
+        tissue=overview.outline,
+        glass_dab_od=_glass(overview, settings),
+        reader=slide.reader,
+        notes=notes,
+        warnings=overview.tissue.warnings,
+    )
+    # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
+    return facts_from_json(facts_to_json(facts))
+
+
+def needed_halo_px(spec: ModelSpec, measure: MeasureSettings, *, mpp: tuple[float, float]) -> int:
+    """Return how many real pixels are needed about a core: for the network and for measuring.
+
+    Parameters
+    ----------
+    spec, measure
+        The model, and how stain is measured.
+    mpp
+        um per working pixel, x and y.
+    """
+    measuring = math.ceil(halo_um(measure) / min(mpp)) + SEAM_PX
+    align = spec.network.align_px
+    return -(-max(spec.halo_px, measuring) // align) * align
+
+
+def survey_slide(
+    path: Path, settings: Settings, *, spec: ModelSpec, rois: Sequence[Roi] | None = None
+) -> SlideFacts:
+    """Open a slide, look at it and choose the chunks to work on; errors as the parts raise them."""
+    with open_slide(path, mpp=settings.mpp) as slide:
+        overview = look_at_slide(slide, settings.tissue)
+        facts = facts_of(slide, overview, settings, spec=spec, rois=rois)
+    for note in facts.notes:
+        log.info("%s: %s", path.name, note)
+    return facts
+
+
+def _shift_um(raster: Raster, settings: Settings) -> float:
+    """Return how far a nucleus may be detected from where it counts, its outline's centre."""
+    return settings.measure.max_radius_um + SEAM_PX * max(raster.mpp)
+
+
+def _near_rois(
+    raster: Raster, rois: Sequence[Roi] | None, *, settings: Settings, spec: ModelSpec
+) -> npt.NDArray[np.bool_]:
+    """Return for each chunk whether its nuclei matter in regions of interest.
+
+    They do beyond the border, too: a nucleus is counted where its outline has its centre, which is
+    not where it was detected, and a stronger neighbour suppresses a weaker one.
+    """
+    if rois is None:
+        return np.ones(chunk_shape(raster.width, raster.height, chunk_px=CHUNK_PX), bool)
+    margin_um = _shift_um(raster, settings) + 3 * spec.min_distance_um
+    return chunks_in_rois(
+        rois,
+        width=raster.width,
+        height=raster.height,
+        scale=raster.scale,
+        chunk_px=CHUNK_PX,
+        margin_px0=margin_um / min(raster.slide.mpp),
+    )
+
+
+def _to_the_edge(tissue: TissueMask, slide: Slide) -> MultiPolygon:
+    """Return the outline of tissue in level-0 pixels, up to the slide's edge.
+
+    The mask holds whole pixels only, and ends some micrometres before the slide does.
+    """
+    import shapely
+
+    rows, columns = tissue.mask.shape
+    end = np.array([columns * tissue.scale.x, rows * tissue.scale.y])
+    return shapely.transform(
+        tissue.outline(),
+        lambda points: np.where(points >= end - 1e-6, (slide.width, slide.height), points),
+    )
+
+
+def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:
+    """Refuse pixels that show too little for the network, or say that they show less."""
+    mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
+    if mpp > _TOO_COARSE * read_mpp:
+        raise PixelSizeError(
+            f"{path}: {mpp:.3g} um per pixel is too coarse for a model that reads {read_mpp:g}; "
+            "scan at a higher magnification, or correct a wrong pixel size with --mpp"
+        )
+    if mpp > _COARSE * read_mpp:
+        return (f"{mpp:.3g} um per pixel, coarser than the {read_mpp:g} that the model reads",)
+    return ()
+
+
+def _glass(overview: Overview, settings: Settings) -> float | None:
+    return glass_dab_od(
+        overview.thumbnail,
+        overview.tissue.glass,
+        stains=StainVectors.of(settings.stain),
+    )

@@ -1,0 +1,1 @@
+"""The nucleus detector: network, decoding of its output, model folders."""

@@ -1,0 +1,278 @@
+"""The detector at work: a network on a device, in the precision that suits it.
+
+Device, precision and shape of a batch are chosen once per run (:func:`choose_compute`) and then
+kept, since another choice moves scores in their last digits.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from wsi_suite.detector.model_folder import ModelFolder, ModelSpec, find_model, load_network
+from wsi_suite.detector.network import NucleusNet, Peaks, decode_peaks
+from wsi_suite.errors import ModelError, did_you_mean
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How forward passes are run.
+
+    Attributes
+    ----------
+    device
+        ``cpu``, ``mps``, ``cuda:N``, or ``cuda``: each worker the one that is its own.
+    precision
+        ``fp32``, ``bf16`` or ``fp16``.
+    batch
+        Windows per forward pass; every pass has exactly this many.
+    """
+
+    device: str
+    precision: str
+    batch: int
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the choice as it is recorded in ``run.json``."""
+        return asdict(self)
+
+
+def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
+    """Settle device, precision and batch for this machine.
+
+    The choice depends on what the machine is, never on how busy it is, so that it is the same at
+    every start. Running, serving and training all ask here.
+
+    Parameters
+    ----------
+    device
+        ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    precision
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is fp16 with CUDA and fp32 elsewhere. On
+        CPUs with instructions for it (:func:`bf16_is_fast`) bf16 is about twice as fast, but moves
+        up to 0.7 % of the nuclei over the threshold; so it is taken only where it is asked for.
+
+    Raises
+    ------
+    ModelError
+        The device is unknown or not there, or cannot compute in this precision. Nothing else is
+        taken instead.
+    """
+    resolved = resolve_device(device)
+    kind = resolved.partition(":")[0]
+    if precision == "auto":
+        precision = "fp16" if kind == "cuda" else "fp32"
+    _check_precision(kind, precision)
+    compute = Compute(resolved, precision, 8 if kind == "cuda" else 1)
+    warn_if_slow(compute)
+    return compute
+
+
+def _check_precision(kind: str, precision: str) -> None:
+    """Refuse a precision that a kind of device does not have."""
+    if kind == "cpu" and precision == "fp16":
+        raise ModelError("detect.precision fp16 is for GPUs; on a CPU take fp32, bf16 or auto")
+    if kind == "mps" and precision == "bf16":
+        raise ModelError("detect.precision bf16 is not for MPS; take fp32, fp16 or auto")
+    if kind == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(False):
+        raise ModelError("detect.precision bf16: this GPU has none; take fp32, fp16 or auto")
+
+
+def bf16_is_fast() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware (avx512_bf16 or AMX).
+
+    Others compute the same several times slower than float32. ARM counts among them: whether bf16
+    gains there has not been measured.
+    """
+    cpu = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+
+
+def warn_if_slow(compute: Compute) -> None:
+    """Say in one line where a run computes in a precision that this CPU has no instructions for."""
+    if (compute.device, compute.precision) == ("cpu", "bf16") and not bf16_is_fast():
+        log.warning(
+            "detect.precision bf16: this CPU has no instructions for it and may be seven times "
+            "slower than with fp32"
+        )
+
+
+def resolve_device(device: str) -> str:
+    """Return the torch device that `device` names, or refuse it with what there is."""
+    count = torch.cuda.device_count()
+    there = [*(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    there.append("cpu")
+    if device == "auto":
+        return there[0]
+    if device not in there:
+        hint = did_you_mean(device, ["auto", *there])
+        raise ModelError(
+            f"device '{device}' is not on this machine{hint}; there is: auto, {', '.join(there)}"
+        )
+    return device
+
+
+class Detector:
+    """A model ready to find nuclei.
+
+    Parameters
+    ----------
+    model
+        Where it comes from.
+    compute
+        How it is run.
+    gpu
+        The GPU that ``cuda`` means here.
+    """
+
+    def __init__(self, model: ModelFolder, compute: Compute, *, gpu: int = 0) -> None:
+        self.model = model
+        self.compute = compute
+        self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
+        network = fuse_batch_norms(load_network(model)).use_precision(_DTYPES[compute.precision])
+        network = convert_conv2d_weight_memory_format(network.to(self._device), torch.channels_last)
+        self.network = network.requires_grad_(requires_grad=False)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What ``model.yaml`` says."""
+        return self.model.spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.spec.classes
+
+    def forward(self, windows: Pixels) -> dict[str, Tensor]:
+        """Return the network's maps for ``(N, H, W, 3)`` windows at read resolution.
+
+        Raises
+        ------
+        ModelError
+            The device's memory is full.
+        """
+        try:
+            rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
+            with torch.inference_mode():
+                maps: dict[str, Tensor] = self.network(rgb.movedim(-1, 1))
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"{self.compute.device}: its memory is too small for {len(windows)} windows of "
+                f"{windows.shape[1]} x {windows.shape[2]} px, or others use it; end those, or give "
+                "--device cpu"
+            ) from None
+        return maps
+
+    def detect(self, windows: Pixels, *, min_score: float | None = None) -> list[Peaks]:
+        """Find the nuclei of a batch of windows.
+
+        Parameters
+        ----------
+        windows
+            ``(N, H, W, 3)`` RGB in 0 - 255 at about ``spec.read_mpp``; H and W are multiples of
+            ``spec.network.align_px``.
+        min_score
+            Lowest score that counts; the model's own by default.
+
+        Returns
+        -------
+        list of Peaks
+            Per window, points in its pixels; of two that are closer than
+            ``spec.min_distance_um`` the weaker is left out.
+        """
+        found = decode_peaks(
+            self.forward(windows),
+            min_score=self.spec.min_score if min_score is None else min_score,
+            cell_px=self.spec.network.cell_px,
+        )
+        distance_px = self.spec.min_distance_um / self.spec.read_mpp
+        return [separate_peaks(peaks, distance_px) for peaks in found]
+
+
+def load_detector(
+    name: str | Path = "endonuke-resnet18", *, device: str = "auto", precision: str = "auto"
+) -> Detector:
+    """Load a bundled model or a model folder onto a device; errors as their parts raise them."""
+    return Detector(find_model(name), choose_compute(device, precision))
+
+
+def suppress_close(
+    points: npt.NDArray[np.float64], score: npt.NDArray[np.float32], distance: float
+) -> npt.NDArray[np.bool_]:
+    """Return which points stay when of two no farther apart than `distance` the weaker goes.
+
+    Greedy from the highest score down; ties go to the point that comes first by (y, x), so the
+    order of the input does not matter.
+
+    Parameters
+    ----------
+    points
+        ``(N, 2)``.
+    score
+        ``(N,)``.
+    """
+    keep = np.ones(len(points), bool)
+    if len(points) < 2 or distance <= 0:
+        return keep
+    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    if not len(pairs):
+        return keep
+    rank = np.empty(len(points), np.int64)
+    rank[np.lexsort((points[:, 0], points[:, 1], -score))] = np.arange(len(points))
+    first = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    second = pairs.sum(axis=1) - first
+    for i in np.lexsort((rank[second], rank[first])):
+        if keep[first[i]]:
+            keep[second[i]] = False
+    return keep
+
+
+def separate_peaks(peaks: Peaks, distance_px: float) -> Peaks:
+    """Return the peaks of a window without the weaker of two that are too close."""
+    keep = suppress_close(peaks.points, peaks.score, distance_px)
+    return replace(
+        peaks,
+        points=peaks.points[keep],
+        score=peaks.score[keep],
+        label=peaks.label[keep],
+        radius=None if peaks.radius is None else peaks.radius[keep],
+    )
+
+
+def fuse_batch_norms(network: NucleusNet) -> NucleusNet:
+    """Fold every batch norm into the convolution before it (same answers, fewer passes)."""
+    from torch.fx import Tracer
+
+    graph = Tracer().trace(network)
+    modules = dict(network.named_modules())
+    for node in graph.nodes:
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        conv = modules.get(str(before.target)) if before.op == "call_module" else None
+        if isinstance(conv, nn.Conv2d) and len(before.users) == 1:
+            _set_module(network, before.target, fuse_conv_bn_eval(conv, norm))
+            _set_module(network, node.target, nn.Identity())
+    return network
+
+
+def _set_module(root: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(root.get_submodule(parent), leaf, module)

@@ -1,0 +1,181 @@
+"""Models as folders: ``model.yaml``, ``weights.safetensors``, ``MODEL_CARD.md``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import Field
+
+from wsi_suite.config import Section, parse_settings, read_values
+from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.detector.network import NetworkSpec, NucleusNet
+from wsi_suite.detector.stretch import RgbLevels
+from wsi_suite.errors import ConfigError, ModelError, did_you_mean
+from wsi_suite.files import whole_file
+from wsi_suite.nuclei.seen import SeenFields
+from wsi_suite.resources import models_folder
+
+SPEC_FILE, WEIGHTS_FILE = "model.yaml", "weights.safetensors"
+
+
+class ModelSpec(Section):
+    """Everything about a model but its weights."""
+
+    format: int = Field(1, ge=1, le=1, description="version of this file's layout")
+    name: str
+    read_mpp: float = Field(0.5, gt=0, description="resolution of the pixels it is given, um")
+    labels: LabelSpec = LabelSpec()
+    network: NetworkSpec = NetworkSpec()
+    min_score: float = Field(0.3, ge=0, le=1, description="nuclei are kept from this score")
+    min_distance_um: float = Field(2.0, ge=0, description="of two closer ones the weaker goes")
+    halo_px: int = Field(64, ge=0, description="real read pixels a window needs on each side")
+    darkest: RgbLevels = Field((0, 0, 0), description="usual lowest RGB of a training tile")
+    brightest: RgbLevels = Field((255, 255, 255), description="usual highest; for QuPath's export")
+    headline_class: str | None = Field(None, description="class whose H-score stands first")
+    seen: SeenFields | None = Field(
+        None, description="fields it was trained on; without it no result is called unfamiliar"
+    )
+    provenance: dict[str, Any] = Field({}, description="how it was trained")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.labels.names
+
+
+def trained_runs(provenance: Mapping[str, Any]) -> set[str]:
+    """Return the runs that a model, or the one it started from, has learned from."""
+    runs = set(provenance.get("runs", {}).get("train", []))
+    origin = provenance.get("start_from")
+    return runs | trained_runs(origin) if origin else runs
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on disk: where, what, and a hash over both of its files."""
+
+    path: Path
+    spec: ModelSpec
+    hash: str
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the models that come with the package."""
+    folder = models_folder()
+    return sorted(path.parent.name for path in folder.glob(f"*/{SPEC_FILE}"))
+
+
+def find_model(name: str | Path) -> ModelFolder:
+    """Find a bundled model by name, or a model by its folder.
+
+    Raises
+    ------
+    ModelError
+        There is none, or its files are missing or wrong. Nothing else is loaded instead.
+    """
+    folder = models_folder() / name
+    if str(name) not in bundled_models():
+        folder = Path(name)
+        if not folder.is_dir():
+            known = bundled_models()
+            hint = did_you_mean(str(name), known) or f"; bundled: {', '.join(known) or 'none'}"
+            raise ModelError(f"model '{name}' is neither bundled nor a folder{hint}")
+    for file in (SPEC_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise ModelError(f"{folder}: no {file} in it; expected {SPEC_FILE} and {WEIGHTS_FILE}")
+    return ModelFolder(folder, read_spec(folder / SPEC_FILE), _hash(folder))
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read a ``model.yaml``."""
+    try:
+        return parse_settings(ModelSpec, read_values(path), source=path)
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+
+
+def load_network(folder: ModelFolder) -> NucleusNet:
+    """Build a model's network in float32, in evaluation mode, with its weights.
+
+    Raises
+    ------
+    ModelError
+        The weights are damaged, hold what is no number, or belong to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    spec = folder.spec.network.model_copy(update={"pretrained": False})
+    network = NucleusNet(spec, classes=len(folder.spec.classes))
+    path = folder.path / WEIGHTS_FILE
+    try:
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        network.load_state_dict(weights)
+        _check_finite(weights, path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not readable as safetensors ({error})") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: does not fit {SPEC_FILE} ({reason})") from None
+    return network.eval()
+
+
+def save_model(path: Path, spec: ModelSpec, network: NucleusNet) -> ModelFolder:
+    """Write a model folder, weights in half precision; each file appears whole or not at all.
+
+    Raises
+    ------
+    ModelError
+        A weight is no number, or too large for half precision; nothing is written.
+    """
+    from safetensors.torch import save
+
+    path.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    _check_finite(weights, path / WEIGHTS_FILE)
+    _replace(path / WEIGHTS_FILE, save(weights))
+    write_spec(path / SPEC_FILE, spec)
+    return find_model(path)
+
+
+def write_spec(path: Path, spec: ModelSpec) -> None:
+    """Write a ``model.yaml``."""
+    text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    _replace(path, text.encode())
+
+
+def round_to_half(network: torch.nn.Module) -> None:
+    """Round weights in place as saving does, so that what is measured is what is stored."""
+    for value in network.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(value.half().float())
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{path}: {name} holds what is no number, or one beyond half precision (65504); "
+                "train the model anew, at a lower rate of learning"
+            )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def _hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in (SPEC_FILE, WEIGHTS_FILE):
+        digest.update((folder / file).read_bytes())
+    return digest.hexdigest()

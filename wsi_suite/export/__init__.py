@@ -1,0 +1,1 @@
+"""Export of a model to TorchScript, ONNX and QuPath's InstanSeg extension."""

@@ -1,0 +1,97 @@
+"""The network as ONNX, for runtimes of many kinds.
+
+The graph ends at maps: score, class and offset of every cell, and which cells are peaks. Reading
+the peaks off them is a line or two in any language; of two that are closer than
+``min_distance_px`` the weaker one is to be left out.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wsi_suite.detector.detector import Detector
+from wsi_suite.detector.network import find_maxima
+from wsi_suite.errors import ConfigError
+from wsi_suite.export.check import Difference, sample_picture
+from wsi_suite.export.torchscript import HeatMaps, fused_maps
+
+OUTPUTS = ("score", "class", "offset", "peak")
+
+
+class PeakMaps(nn.Module):
+    """A network whose answer is peaks in maps."""
+
+    def __init__(self, maps: HeatMaps, min_score: float) -> None:
+        super().__init__()
+        self.maps = maps
+        self.min_score = min_score
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return score, class, offset and peak of every cell for ``(N, 3, H, W)`` in 0 - 255."""
+        heat, offset, _ = self.maps(rgb)
+        peak, score, label = find_maxima(heat, self.min_score)
+        return score, label, offset, peak
+
+
+def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> Difference:
+    """Write a model as one ONNX file and run it with onnxruntime.
+
+    Its input ``rgb`` is ``(N, 3, H, W)`` float32; N, H and W are free, H and W multiples of
+    ``align_px``. `about` becomes the file's metadata, values that are no text as JSON.
+
+    Raises
+    ------
+    ConfigError
+        The extra ``export`` is not installed.
+    """
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"ONNX needs {' and '.join(missing)}: pip install 'wsi-suite[export]'")
+    spec = detector.spec
+    network = PeakMaps(fused_maps(detector.model), spec.min_score).eval()
+    program = _to_onnx(network, spec.network.align_px)
+    for key, value in about.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        program.model.metadata_props[key] = text
+    program.save(path)
+    return _run(detector, path)
+
+
+def _to_onnx(network: nn.Module, align_px: int) -> Any:  # noqa: ANN401 - an onnxscript program
+    windows, height, width = (torch.export.Dim(name, min=1) for name in ("n", "h", "w"))
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Torch's exporter warns of itself.
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+        return torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, 8 * align_px, 6 * align_px),),
+            dynamo=True,
+            dynamic_shapes=({0: windows, 2: align_px * height, 3: align_px * width},),
+            input_names=["rgb"],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+
+
+def _run(detector: Detector, path: Path) -> Difference:
+    """Compare what onnxruntime makes of a picture with what torch makes of it."""
+    import onnxruntime
+
+    picture = sample_picture(detector.spec.network.align_px)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rgb = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
+    score, _, offset, _ = session.run(None, {"rgb": rgb})
+    maps = detector.forward(picture[None])
+    wanted = torch.sigmoid(maps["heat"]).amax(dim=1).numpy()
+    shift = np.abs(offset - maps["offset"].numpy()).max()
+    return Difference(
+        float(np.abs(score - wanted).max()), float(shift) * detector.spec.network.cell_px
+    )

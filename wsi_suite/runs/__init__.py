@@ -1,0 +1,1 @@
+"""Runs on many slides: result folders, records, Dask clusters, batches and rescoring."""

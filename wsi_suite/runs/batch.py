@@ -1,0 +1,148 @@
+"""Many slides, one after another and yet without a gap: what the command line runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from wsi_suite.analysis.request import complete_settings
+from wsi_suite.config import Settings
+from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
+from wsi_suite.runs.cluster import open_cluster
+from wsi_suite.runs.outcome import NoProgress, Outcome, Progress
+from wsi_suite.runs.request import Request, Stage, ask_for_slides
+from wsi_suite.runs.scheduling import Batch, schedule
+from wsi_suite.runs.summary_csv import write_table
+from wsi_suite.slides.sources import check_roi_source
+from wsi_suite.slides.store_layout import long_path, writing
+
+__all__ = ["NoProgress", "Outcome", "Progress", "run_batch", "run_slide"]
+
+_LONG_PATH = 120  # characters; what a run adds must stay below the 260 of Windows
+
+
+def run_slide(
+    slide: str | Path,
+    *,
+    out: str | Path,
+    settings: Settings | None = None,
+    rois: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run one slide; the parameters are those of :func:`run_batch`.
+
+    Raises
+    ------
+    WsiSuiteError
+        It failed.
+    """
+    (outcome,) = run_batch(
+        [Path(slide)],
+        out=Path(out),
+        settings=settings or Settings(),
+        rois=None if rois is None else Path(rois),
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def run_batch(
+    slides: Sequence[Path],
+    *,
+    out: Path,
+    settings: Settings,
+    stage: Stage = "run",
+    rois: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Run one or many slides and write ``summary.csv``.
+
+    With several workers, call it under ``if __name__ == "__main__"``: their processes import the
+    main module.
+
+    Parameters
+    ----------
+    slides
+        Slide files; for ``detect`` folders that ``tile`` left.
+    out
+        Gets a folder for each slide.
+    settings
+        All settings.
+    stage
+        ``run``, or a part of it.
+    rois
+        A GeoJSON file of regions of interest, or a folder of ``<stem>.geojson``.
+    overwrite
+        Throw away what an earlier run left.
+    progress
+        Hears of what happens.
+
+    Returns
+    -------
+    list of Outcome
+        One per slide, in their order.
+
+    Raises
+    ------
+    WsiSuiteError
+        Model, device, scheduler, regions or output folder cannot be used at all.
+    """
+    from wsi_suite.detector.model_folder import find_model, load_network
+
+    model = find_model(settings.detect.model)
+    if stage != "tile":
+        load_network(model)  # damaged weights are refused before anything is begun
+    settings = complete_settings(settings, model)
+    several = len(slides) > 1
+    check_roi_source(rois, several=several)
+    progress = progress or NoProgress()
+    device = "cpu" if stage == "tile" else settings.run.device
+    with (
+        ExitStack() as locks,  # let go last: until then workers may write
+        open_cluster(settings.run, device=device, progress=progress.advance) as cluster,
+    ):
+        compute = None
+        if stage != "tile":
+            compute = cluster.choose_compute(device, settings.detect.precision)
+        out = _make_folder(out)
+        ask = partial(
+            Request,
+            stage=stage,
+            settings=settings,
+            model=model,
+            compute=compute,
+            threads=cluster.threads,
+            overwrite=overwrite,
+        )
+        with ThreadPoolExecutor(1, "wsi-finish") as finisher:
+            batch = Batch(cluster, finisher, locks, progress)
+            schedule(batch, ask_for_slides(slides, ask=ask, out=out, rois=rois))
+    outcomes = [batch.outcomes[slide] for slide in slides]
+    if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
+        _write_table(out, outcomes, progress)
+    return outcomes
+
+
+def _write_table(out: Path, outcomes: Sequence[Outcome], progress: Progress) -> None:
+    """Write ``summary.csv``; a failure is told, and the outcomes of the night are kept."""
+    try:
+        write_table(out, outcomes)
+    except WsiSuiteError as error:
+        told = any(isinstance(outcome.error, DiskError) for outcome in outcomes)
+        if not (told and isinstance(error, DiskError)):
+            progress.complain(error)
+
+
+def _make_folder(out: Path) -> Path:
+    """Make a folder, and return its path in a form that may grow long on Windows too."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    return long_path(out) if len(str(out.resolve())) > _LONG_PATH else out

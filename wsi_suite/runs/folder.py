@@ -1,0 +1,304 @@
+"""The folder of one slide's results: whose it is, what it was made with, who works in it.
+
+``run.json`` holds the fingerprint of a run: the slide's size, time and a hash of its first and last
+megabyte, the model's hash and every setting that changes results. A folder of another slide is
+left alone (``<stem>-<hash6>`` is used instead); the same slide with other settings is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock
+
+from wsi_suite.analysis.facts import SLIDE_FILE
+from wsi_suite.analysis.provenance import Fingerprint
+from wsi_suite.errors import BusyError, OutputConflictError, OutputError
+from wsi_suite.files import is_leftover, name_key, portable_name, take_lock, whole_file
+from wsi_suite.slides.dicom import may_be_dicom
+from wsi_suite.slides.identity import SlideIdentity, slide_stem
+from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
+
+RUN_FILE = "run.json"
+STORE_NAME = "tiles.ome.zarr"
+RECORDS_NAME = "regions.partial"
+TABLE_NAME = "nuclei.parquet"
+NUCLEI_NAME = "nuclei.geojson"
+SUMMARY_NAME = "summary.json"
+OVERVIEW_NAME = "overview.png"
+
+DISCARDED = "discarded"
+"""State of a folder whose results are being thrown away: nothing in it may be used."""
+
+_LOCK_NAMES = ("lock", "lock.held")
+_TRIES = 10  # to lock a folder that others unlock at the same time
+
+_OUR_NAMES = re.compile(r"summary.*\.csv.*")
+"""What the suite itself writes beside the folders of slides."""
+
+_NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+"""A number, a UID or a UUID."""
+
+
+def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) -> dict[Path, Path]:
+    """Choose a results folder for each slide, the same whatever their order.
+
+    ``<stem>`` where that is free or the slide's own. ``<stem>-<hash6>`` where it belongs to another
+    slide, where slides of one name come together, where the suite itself uses the name, and where
+    some system would refuse it.
+    """
+    identities = list(identities)
+    stems = {path: _stem(path) for path, _ in identities}
+    names = {path: portable_name(stem) for path, stem in stems.items()}
+    different = {(name_key(names[path]), identity.content) for path, identity in identities}
+    slides_of = Counter(key for key, _ in different)
+    with_hash = {path: f"{names[path]}-{identity.sha256[:6]}" for path, identity in identities}
+    taken = {name_key(name) for name in with_hash.values()}
+    there = Counter(name_key(path.name) for path in out.iterdir()) if out.is_dir() else Counter()
+    folders = {}
+    for path, identity in identities:
+        name = names[path]
+        key = name_key(name)
+        plain, hashed = out / name, out / with_hash[path]
+        others = there[key] - plain.exists()  # as 'a' beside 'A'
+        alone = slides_of[key] == 1 and not others and key not in taken
+        owns_plain = _owner(plain) == identity.content or (alone and _is_free(plain))
+        usable = name == stems[path] and _OUR_NAMES.fullmatch(key) is None
+        takes_plain = usable and owns_plain and _owner(hashed) != identity.content
+        folders[path] = plain if takes_plain else hashed
+    return folders
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what ``run.json`` of a folder says, or ``None`` where there is none.
+
+    Raises
+    ------
+    OutputError
+        The file is damaged, or not ours.
+    """
+    path = folder / RUN_FILE
+    try:
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        SlideIdentity(**run["fingerprint"]["slide"])
+        run["fingerprint"]["settings"].keys(), run["state"].strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"{path}: not the record of a run of ours ({reason}); remove the folder yourself or "
+            "give another --out"
+        ) from None
+    return run
+
+
+def write_run(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``run.json``, whole or not at all."""
+    with whole_file(folder / RUN_FILE) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def check_foreign(folder: Path) -> None:
+    """Refuse a folder without ``run.json`` that holds something.
+
+    Raises
+    ------
+    OutputConflictError
+        It is not ours to write to.
+    """
+    if not _is_free(folder):
+        raise OutputConflictError(
+            f"{folder}: holds something else than a run, which is left alone; give another --out"
+        )
+
+
+def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+    """Refuse a folder that was made from another slide or with other settings.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    earlier
+        What its ``run.json`` says. Only sections that both have are compared: tiles that were
+        stored first know nothing of detecting.
+    fingerprint
+        Of this run.
+
+    Raises
+    ------
+    OutputConflictError
+        Naming what differs.
+    """
+    before, now = earlier["fingerprint"], fingerprint.as_dict()
+    common = sorted(before["settings"].keys() & now["settings"].keys())
+    different = differences(before["slide"], now["slide"], prefix="slide.") + differences(
+        {key: before["settings"][key] for key in common},
+        {key: now["settings"][key] for key in common},
+    )
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise OutputConflictError(
+            f"{folder}: holds a run with other settings ({'; '.join(different[:3])}{more}); "
+            "give --overwrite or another --out"
+        )
+
+
+def check_versions(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+    """Refuse to go on with what an earlier version of the suite began, which computed otherwise.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    earlier
+        What its ``run.json`` says.
+    fingerprint
+        Of this run.
+
+    Raises
+    ------
+    OutputConflictError
+        Tiles or results of the two versions differ.
+    """
+    before, now = earlier["fingerprint"]["settings"], fingerprint.settings
+    made_by = earlier.get("versions", {}).get("wsi-suite", "of unknown version")
+    for key, part in (("tiles_version", "tissue and tiles"), ("results_version", "nuclei")):
+        begun = key == "tiles_version" or "detect" in before
+        if key in now and begun and before.get(key) != now[key]:
+            raise OutputConflictError(
+                f"{folder}: was begun by wsi-suite {made_by}, which computes {part} otherwise than "
+                f"this version ({version('wsi-suite')}), and the two are not mixed; give "
+                "--overwrite to begin anew, or another --out"
+            )
+
+
+def lock_folder(folder: Path) -> BaseFileLock:
+    """Keep other processes from working in a folder until this one unlocks it or ends.
+
+    Raises
+    ------
+    BusyError
+        Another process works there.
+    OutputError
+        The folder cannot be written.
+    """
+    records = folder / RECORDS_NAME
+    busy = f"{folder}: another process is at work in it; wait for it or give another --out"
+    with writing(folder):
+        for _ in range(_TRIES):
+            # Another process that ends removes the empty folder, maybe at this moment.
+            with suppress(FileNotFoundError, FileExistsError):
+                records.mkdir(parents=True, exist_ok=True)
+                return take_lock(records / _LOCK_NAMES[0], wait_s=0, busy=busy)
+    raise BusyError(busy)
+
+
+def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
+    """Let other processes work in a folder; what they have begun is left alone."""
+    lock.release()  # which removes its file while it is still held
+    with suppress(OSError):  # it is not empty: there are records, or another process is at work
+        (folder / RECORDS_NAME).rmdir()
+
+
+def discard_results(folder: Path, *, keep_tiles: bool) -> None:
+    """Remove what a run left, and nothing else that may be in its folder.
+
+    ``run.json`` stays, marked, so that nobody takes what a kill leaves behind for results.
+
+    Parameters
+    ----------
+    folder
+        A folder with a ``run.json`` of ours.
+    keep_tiles
+        Keep the tiles and what is known of the slide.
+
+    Raises
+    ------
+    OutputError
+        Something cannot be removed.
+    """
+    from wsi_suite.qupath.geojson import geojson_parts
+
+    run = read_run(folder)
+    assert run is not None
+    write_run(folder, {**run, "state": DISCARDED})
+    files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
+    files += geojson_parts(folder / NUCLEI_NAME)
+    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
+    with writing(folder):
+        if not keep_tiles:
+            files.append(folder / SLIDE_FILE)
+            for store in (folder / STORE_NAME, partial_folder(folder / STORE_NAME)):
+                if store.exists():
+                    shut_out_writers(store)
+                    shutil.rmtree(store)
+    for file in files:
+        with writing(file):
+            file.unlink(missing_ok=True)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that results may depend on."""
+    names = ("wsi-suite", "torch", "timm", "openslide-python", "numpy", "scikit-image", "zarr")
+    versions = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
+) -> list[str]:
+    """Name the values that differ between two nested mappings, as ``key: old, now new``."""
+    found = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, prefix=f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}: {_short(old)}, now {_short(new)}")
+    return found
+
+
+def _stem(path: Path) -> str:
+    """Return what a slide's folder is called after: a file's stem, or the folder it lies in.
+
+    DICOM files and the images in an OME-Zarr folder are often called by a number alone.
+    """
+    if may_be_dicom(path) and _NUMBER.fullmatch(path.stem):
+        return slide_stem(path.absolute().parent)
+    return slide_stem(path)
+
+
+def _owner(folder: Path) -> tuple[int, str] | None:
+    """Return the content of the slide that a folder belongs to, ``None`` where it has none."""
+    try:
+        run = read_run(folder)
+    except OutputError:
+        return None
+    return None if run is None else SlideIdentity(**run["fingerprint"]["slide"]).content
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether nothing is there but what a start that was killed at once may have left."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(
+        path.name in (RECORDS_NAME, SLIDE_FILE) or is_leftover(path) for path in folder.iterdir()
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

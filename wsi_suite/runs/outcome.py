@@ -1,0 +1,70 @@
+"""Outcome of one slide of a batch, and the progress of the batch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from wsi_suite.errors import WsiSuiteError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a slide ended.
+
+    Attributes
+    ----------
+    slide
+        Its file; for ``detect`` the folder with its tiles.
+    folder
+        Where its results are.
+    state
+        ``done``, ``tiled`` or ``failed``.
+    summary
+        What ``summary.json`` holds, where it was scored.
+    error
+        Why it failed.
+    """
+
+    slide: Path
+    folder: Path | None
+    state: str
+    summary: dict[str, Any] | None = None
+    error: WsiSuiteError | None = None
+
+
+class Progress(Protocol):
+    """What a batch tells of its course, from any thread; keys name slides."""
+
+    def begin(self, key: str, *, pixels: int, done: int) -> None:
+        """Hear of a slide that is planned: working pixels in all, and those done before."""
+
+    def advance(self, key: str, pixels: int) -> None:
+        """Hear of pixels that are done."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Hear of a slide that is over."""
+
+    def complain(self, error: WsiSuiteError) -> None:
+        """Hear of what went wrong for the batch as a whole, as for its table."""
+
+
+class NoProgress:
+    """Tells nobody, but for what would be lost otherwise: that is logged."""
+
+    def begin(self, key: str, *, pixels: int, done: int) -> None:
+        """Do nothing."""
+
+    def advance(self, key: str, pixels: int) -> None:
+        """Do nothing."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Do nothing."""
+
+    def complain(self, error: WsiSuiteError) -> None:
+        """Log it."""
+        log.warning("%s", error)

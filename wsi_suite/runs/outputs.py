@@ -1,0 +1,153 @@
+"""What a run leaves behind: the table, GeoJSON, the summary and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.results import Results, compose_summary
+from wsi_suite.files import whole_file
+from wsi_suite.geometry import Box, Scale
+from wsi_suite.nuclei.parquet import write_nuclei
+from wsi_suite.overview import Caption, draw_overview
+from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.objects import circle_radius_px0, origin_of
+from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
+from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.slides.slide import open_slide
+from wsi_suite.slides.store import TileStore
+
+OVERVIEW_PX = 2000
+
+
+def write_results(
+    results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
+) -> dict[str, Any]:
+    """Write all results of a slide and return the summary.
+
+    Parameters
+    ----------
+    results
+        What to write.
+    folder
+        Where it goes.
+    slide
+        The slide to draw; without it the picture is drawn from `store`.
+    store
+        The tiles, where they are kept.
+    """
+    nuclei = results.nuclei
+    grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
+    write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=results.provenance)
+    write_geojson(
+        nuclei,
+        folder / NUCLEI_NAME,
+        grades=grades,
+        radius_px0=circle_radius_px0(results.provenance),
+        origin=origin_of(results.provenance),
+    )
+    summary = compose_summary(
+        results.nuclei,
+        results.settings.score,
+        provenance=results.provenance,
+        rois=results.rois,
+    )
+    write_json(folder / SUMMARY_NAME, summary)
+    _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
+    return summary
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON for people and programs, whole or not at all; NaN is refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with whole_file(path) as written:
+        written.write_text(text + "\n", "utf-8")
+
+
+def _draw(
+    results: Results,
+    path: Path,
+    grades: npt.NDArray[np.uint8],
+    summary: Mapping[str, Any],
+    *,
+    slide: Path | None,
+    store: TileStore | None,
+) -> None:
+    facts = results.facts
+    draw = partial(
+        draw_overview,
+        path,
+        mpp=facts.mpp,
+        nuclei=results.nuclei,
+        grades=grades,
+        caption=_caption(summary, facts),
+        tissue=facts.tissue,
+        rois=results.rois or (),
+        solid_class=_solid_class(results),
+    )
+    if slide is not None:
+        with open_slide(slide, mpp=results.settings.mpp) as opened:
+            thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
+            draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
+    else:
+        assert store is not None
+        thumbnail, scale = _stored_thumbnail(store, facts)
+        draw(thumbnail=thumbnail, scale=scale, read=partial(_read_enlarged, store, facts=facts))
+
+
+def _solid_class(results: Results) -> str | None:
+    """Return the class whose outlines are drawn through; none where the headline is of all."""
+    headline = results.settings.score.headline_class
+    return headline if headline in results.nuclei.classes else None
+
+
+def _stored_thumbnail(store: TileStore, facts: SlideFacts) -> tuple[npt.NDArray[np.uint8], Scale]:
+    """Return the level of a store that is nearest above the picture's size, and its scale."""
+    sizes = store.layout.sizes
+    fitting = [n for n, size in enumerate(sizes) if max(size) >= OVERVIEW_PX / 2]
+    width, height = sizes[level := (fitting or [0])[-1]]
+    pixels = store.read(Box(0, 0, width, height), level=level)
+    return pixels, Scale(facts.scale.x * 2**level, facts.scale.y * 2**level)
+
+
+def _read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDArray[np.uint8]:
+    """Return level-0 pixels of a box, as well as stored tiles can tell."""
+    x = ((np.arange(box.x, box.right) + 0.5) / facts.scale.x).astype(int)
+    y = ((np.arange(box.y, box.bottom) + 0.5) / facts.scale.y).astype(int)
+    part = Box(int(x[0]), int(y[0]), int(x[-1] - x[0]) + 1, int(y[-1] - y[0]) + 1)
+    pixels: npt.NDArray[np.uint8] = store.read(part)[np.ix_(y - part.y, x - part.x)]
+    return pixels
+
+
+def _caption(summary: Mapping[str, Any], facts: SlideFacts) -> Caption:
+    headline = summary["headline"]
+    name, value = headline["class"], headline["value"]
+    percent = summary["scores"][name]["positive_percent"]
+    detail = name if percent is None else f"{name}, {percent:.1f} % positive"
+    area = summary["scored_area_mm2"]
+    return Caption(
+        title=facts.name,
+        headline="No H-score" if value is None else f"H-score {value:.0f}",
+        detail=f"{name}: {headline['reason']}" if value is None else detail,
+        facts=(
+            f"{area:.2f} mm² {'in regions' if summary['regions'] else 'of tissue'}",
+            f"marker: {summary['marker'] or 'not set'}",
+            _thresholds(summary),
+            f"model {summary['model']['name']}",
+            f"{facts.mpp[0]:.3g} µm per pixel, read at {facts.working_mpp[0]:.3g}",
+        ),
+        warnings=tuple(summary["warnings"]),
+    )
+
+
+def _thresholds(summary: Mapping[str, Any]) -> str:
+    values = " / ".join(f"{value:g}" for value in summary["thresholds_od"])
+    origin = {"default": "defaults, not calibrated", "user": "set by the user"}
+    return f"thresholds {values} ({origin[summary['thresholds_origin']]})"

@@ -1,0 +1,82 @@
+"""What is kept of each region of a run until all are done, and how that becomes one table.
+
+``<row>-<col>.parquet``
+    the region's nuclei;
+``<row>-<col>.tiles``
+    a mark, empty: the region's tiles are stored.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wsi_suite.errors import DataError, OutputError
+from wsi_suite.files import whole_file
+from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.slides.grid import Region
+
+if TYPE_CHECKING:
+    pass
+
+_NUCLEI, _TILES = ".parquet", ".tiles"
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a run; each is there whole or not at all."""
+
+    folder: Path
+
+    def has_nuclei(self, region: Region) -> bool:
+        """Return whether the region's nuclei are known."""
+        return self._path(region, _NUCLEI).exists()
+
+    def has_tiles(self, region: Region) -> bool:
+        """Return whether the region's tiles are stored."""
+        return self._path(region, _TILES).exists()
+
+    def keep_nuclei(self, region: Region, nuclei: Nuclei) -> None:
+        """Remember the nuclei of a region; grades come last, with the thresholds."""
+        none = np.zeros(len(nuclei), np.uint8)
+        write_nuclei(nuclei, self._path(region, _NUCLEI), intensity=none, metadata={})
+
+    def mark_tiles(self, region: Region) -> None:
+        """Remember that the tiles of a region are stored."""
+        with whole_file(self._path(region, _TILES)) as partial:
+            partial.touch()
+
+    def forget_tiles(self) -> None:
+        """Forget which tiles were stored, as the store is gone."""
+        for mark in self.folder.glob(f"*{_TILES}"):
+            mark.unlink()
+
+    def read_nuclei(self, region: Region) -> Nuclei:
+        """Return the nuclei of a region.
+
+        Raises
+        ------
+        OutputError
+            A crash of the machine has damaged the record; it is removed, so that it is made anew.
+        """
+        path = self._path(region, _NUCLEI)
+        try:
+            return read_nuclei(path)[0]
+        except DataError as error:
+            path.unlink(missing_ok=True)
+            raise OutputError(f"{error}; run again to do its region anew") from None
+
+    def remove(self) -> None:
+        """Remove all records, as far as the system allows; what else is in their folder stays."""
+        for suffix in (_NUCLEI, _TILES):
+            for record in self.folder.glob(f"*{suffix}"):
+                with suppress(OSError):
+                    record.unlink()
+
+    def _path(self, region: Region, suffix: str) -> Path:
+        return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"

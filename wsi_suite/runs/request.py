@@ -1,0 +1,123 @@
+"""What is asked for each of many slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from wsi_suite.analysis.provenance import device_kind
+from wsi_suite.analysis.request import Analysis
+from wsi_suite.errors import InputError, WsiSuiteError
+from wsi_suite.qupath.rois import read_rois
+from wsi_suite.runs.folder import read_run, result_folders
+from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.sources import roi_file_of
+from wsi_suite.slides.store_layout import writing
+
+Stage = Literal["run", "tile", "detect"]
+"""``run``: slide to scores; ``tile``: slide to tiles; ``detect``: tiles to scores."""
+
+TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
+"""What of a fingerprint concerns the tiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Analysis):
+    """An analysis that lives in a folder.
+
+    Attributes
+    ----------
+    stage
+        Which part of the way.
+    folder
+        Where its results go.
+    roi_file
+        Where its regions of interest come from.
+    overwrite
+        Throw away what the folder holds.
+    """
+
+    stage: Stage
+    folder: Path
+    roi_file: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A slide for which nothing can be asked, and why."""
+
+    slide: Path
+    folder: Path | None
+    error: WsiSuiteError
+
+
+def ask_for_slides(
+    slides: Sequence[Path], *, ask: partial[Request], out: Path, rois: Path | None
+) -> Iterator[Request | Refused]:
+    """Yield what is asked for each slide, or why it is refused.
+
+    Parameters
+    ----------
+    slides
+        Slide files; for ``detect`` folders that ``tile`` left.
+    ask
+        A request that lacks what differs between slides.
+    out
+        Gets a folder for each slide.
+    rois
+        A GeoJSON file of regions of interest, or a folder of them.
+    """
+    stored = ask.keywords["stage"] == "detect"
+    identities: dict[Path, SlideIdentity] = {}
+    for slide in slides:
+        try:
+            identities[slide] = _stored_identity(slide) if stored else SlideIdentity.of(slide)
+        except WsiSuiteError as error:
+            yield Refused(slide, None, error)
+    with writing(out):
+        chosen = {} if stored else result_folders(out, identities.items())
+    taken: dict[Path, Path] = {}
+    for slide, identity in identities.items():
+        folder = chosen.get(slide, slide)
+        first = taken.setdefault(folder.resolve(), slide)
+        try:
+            if first != slide:
+                raise InputError(f"{slide}: is the same slide as {first}; give it once")
+            file = roi_file_of(identity.name, rois, several=len(slides) > 1)
+            regions = None if file is None else scored_rois(read_rois(file))
+        except WsiSuiteError as error:
+            yield Refused(slide, folder, error)
+            continue
+        yield ask(slide=slide, identity=identity, folder=folder, rois=regions, roi_file=file)
+
+
+def keep_compute(request: Request, settings: dict[str, Any]) -> Request:
+    """Return the request with the precision that a run was begun with, unless the user chose one.
+
+    Another machine, on which the run may go on, would choose another one.
+    """
+    from wsi_suite.detector.detector import warn_if_slow
+
+    recorded = settings.get("compute")
+    if request.compute is None or recorded is None:
+        return request
+    if request.settings.detect.precision == "auto" and recorded["device"] == device_kind(
+        request.compute
+    ):
+        compute = replace(request.compute, precision=recorded["precision"], batch=recorded["batch"])
+        if compute != request.compute:
+            warn_if_slow(compute)
+        return replace(request, compute=compute)
+    return request
+
+
+def _stored_identity(folder: Path) -> SlideIdentity:
+    run = read_run(folder)
+    if run is None:
+        raise InputError(f"{folder}: no tiles here; make them with 'wsi-suite tile'")
+    return SlideIdentity(**run["fingerprint"]["slide"])

@@ -1,0 +1,343 @@
+"""Send the regions of many slides to the workers, a bounded number at a time.
+
+Workers are busy while the next slide is surveyed and the last one is written, and memory does not
+grow with the batch. A slide that fails is reported and never stops the others; a full disk does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from wsi_suite.analysis.blocks import pixels_to_do
+from wsi_suite.errors import DiskError, OutputConflictError, OutputError, WorkerError, WsiSuiteError
+from wsi_suite.files import is_disk_full, output_error
+from wsi_suite.runs.cluster import Cluster, probe_workers
+from wsi_suite.runs.outcome import Outcome, Progress
+from wsi_suite.runs.request import Refused, Request
+from wsi_suite.runs.slide_run import (
+    SlideRun,
+    fail_run,
+    finish_run,
+    pending_regions,
+    prepare_run,
+    record_region,
+    release_run,
+)
+from wsi_suite.slides.grid import Region
+
+if TYPE_CHECKING:
+    from distributed import Future as DaskFuture
+
+    from wsi_suite.analysis.blocks import SlideJob
+    from wsi_suite.nuclei.table import Nuclei
+
+log = logging.getLogger(__name__)
+
+_WAIT_S = 0.5  # Windows hears of Ctrl-C between two waits only
+
+
+@dataclass
+class Batch:
+    """The state of a batch while it runs.
+
+    Attributes
+    ----------
+    cluster
+        Where regions are done.
+    finisher
+        A thread that writes the results of slides while others are being done.
+    locks
+        Unlocks the folders at the end, whatever happens.
+    progress
+        Is told what happens.
+    outcomes
+        How slides ended, by their file.
+    disk_full
+        Whether the disk cannot be written, so that no other slide is begun.
+    """
+
+    cluster: Cluster
+    finisher: ThreadPoolExecutor
+    locks: ExitStack
+    progress: Progress
+    outcomes: dict[Path, Outcome] = field(default_factory=dict)
+    disk_full: bool = False
+
+    def end(self, outcome: Outcome, *, told: bool = False) -> None:
+        """Note how a slide ended, and tell it unless it was told already."""
+        self.outcomes[outcome.slide] = outcome
+        if not told:
+            self.progress.finish(outcome)
+
+
+@dataclass(eq=False)
+class _ActiveSlide:
+    """A slide whose regions are being done.
+
+    Attributes
+    ----------
+    run
+        Its run.
+    pending
+        Regions that were to do at its start.
+    left
+        How many of them are not recorded yet.
+    sent
+        How many are with the workers now; the folder stays locked until none is.
+    failed
+        Whether the slide has failed, so that no more regions are sent.
+    """
+
+    run: SlideRun
+    pending: list[tuple[SlideJob, Region]]
+    left: int
+    sent: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A region to send; `alone` if no other is sent with it, because its worker died before."""
+
+    slide: _ActiveSlide
+    job: SlideJob
+    region: Region
+    alone: bool = False
+
+
+class _Window:
+    """The regions that are with the workers."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._items: dict[object, _Item] = {}
+        # Regions that are over; None ends the wait for another reason.
+        self._over: SimpleQueue[DaskFuture[Nuclei | None] | None] = SimpleQueue()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another region may be sent."""
+        return len(self._items) < self._batch.cluster.window
+
+    def send(self, item: _Item) -> None:
+        """Send a region to a worker, unless its slide has failed in the meantime."""
+        if item.slide.failed:
+            return
+        if self._batch.disk_full:
+            _fail(self._batch, item.slide, _given_up(item.slide.run.request, "stopped"))
+            return
+        key = str(item.slide.run.request.slide)
+        try:
+            future = self._batch.cluster.submit(key, item.job, item.region)
+        except Exception as error:
+            _fail(self._batch, item.slide, error)
+            return
+        self._items[future.key] = item
+        item.slide.sent += 1
+        future.add_done_callback(self._over.put)
+
+    def wake(self) -> None:
+        """End the wait for a region."""
+        self._over.put(None)
+
+    def wait(self) -> tuple[DaskFuture[Nuclei | None], _Item] | None:
+        """Wait until a region is over; ``None`` if :meth:`wake` was called before."""
+        while True:
+            try:
+                future = self._over.get(timeout=_WAIT_S)
+            except Empty:
+                continue
+            return None if future is None else (future, self._items.pop(future.key))
+
+
+def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
+    """Keep the window of regions full until all slides are over.
+
+    The next slide is surveyed in a thread of its own. Regions that come back meanwhile are recorded
+    at once.
+
+    A worker that dies takes all its regions with it, and which of them killed it is unknown. They
+    are sent again one at a time, with no other beside them: the one that kills again is to blame.
+    """
+    planned = _plan_slides(batch, requests)
+    window = _Window(batch)
+    waiting: deque[_Item] = deque()
+    lost: deque[_Item] = deque()  # with a worker that died
+    with ThreadPoolExecutor(1, "wsi-prepare") as surveyor:
+
+        def plan_next() -> Future[_ActiveSlide | None]:
+            future = surveyor.submit(next, planned, None)
+            future.add_done_callback(lambda _: window.wake())
+            return future
+
+        coming: Future[_ActiveSlide | None] | None = plan_next()
+        while coming is not None or waiting or lost or window:
+            if coming is not None and coming.done() and not waiting:
+                slide = coming.result()
+                coming = None if slide is None else plan_next()
+                waiting.extend(() if slide is None else _begin(batch, slide))
+            if lost and not window:
+                window.send(replace(lost.popleft(), alone=True))
+            while waiting and window.has_room and not lost:
+                window.send(waiting.popleft())
+            if window or (coming is not None and not coming.done()):
+                over = window.wait()
+                lost.extend(() if over is None else _keep_result(batch, *over))
+
+
+def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterator[_ActiveSlide]:
+    """Plan slide after slide; the outcome of one that fails here is noted at once."""
+    for request in requests:
+        if isinstance(request, Refused):
+            batch.end(Outcome(request.slide, request.folder, "failed", error=request.error))
+            continue
+        if batch.disk_full:  # which has been told
+            error = _given_up(request, "not begun")
+            batch.end(Outcome(request.slide, request.folder, "failed", error=error), told=True)
+            continue
+        run = None
+        try:
+            run = prepare_run(request)
+            batch.locks.callback(partial(release_run, run))
+            if batch.cluster.remote and not run.done:
+                probe_workers(
+                    batch.cluster.client,
+                    slide=run.job.slide,
+                    identity=request.identity,
+                    folder=request.folder.resolve(),
+                    model=request.model,
+                )
+            pending = pending_regions(run)
+        except Exception as error:
+            _end_failed(batch, request, error, run=run)
+            if run is not None:
+                release_run(run)
+            continue
+        yield _ActiveSlide(run, pending, left=len(pending))
+
+
+def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
+    """Tell that a slide is planned, and yield its regions; one without any is finished."""
+    all_pixels = sum(map(pixels_to_do, slide.run.grid.regions))
+    left = sum(pixels_to_do(region) for _, region in slide.pending)
+    key = str(slide.run.request.slide)
+    batch.progress.begin(key, pixels=all_pixels, done=all_pixels - left)
+    if not slide.pending:
+        batch.finisher.submit(_finish, batch, slide)
+    for job, region in slide.pending:
+        yield _Item(slide, job, region)
+
+
+def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -> list[_Item]:
+    """Record what a worker sent back, and finish its slide after the last region.
+
+    Returns
+    -------
+    list of _Item
+        The region, if it is to be sent again.
+    """
+    from distributed import KilledWorker
+
+    slide = item.slide
+    slide.sent -= 1
+    if slide.failed:
+        _release(slide)
+        return []
+    try:
+        record_region(slide.run, item.job, item.region, future.result())
+    except KilledWorker:
+        if not item.alone:
+            return [item]
+        _fail(batch, slide, _deadly(slide.run.request))
+    except Exception as error:
+        _fail(batch, slide, error)
+    else:
+        slide.left -= 1
+        if slide.left == 0:
+            batch.finisher.submit(_finish, batch, slide)
+    return []
+
+
+def _finish(batch: Batch, slide: _ActiveSlide) -> None:
+    request = slide.run.request
+    try:
+        summary = finish_run(slide.run)
+    except Exception as error:
+        _fail(batch, slide, error)
+        return
+    state = "tiled" if summary is None else "done"
+    batch.end(Outcome(request.slide, request.folder, state, summary))
+
+
+def _fail(batch: Batch, slide: _ActiveSlide, error: Exception) -> None:
+    slide.failed = True
+    _end_failed(batch, slide.run.request, error, run=slide.run)
+    _release(slide)
+
+
+def _release(slide: _ActiveSlide) -> None:
+    """Unlock the folder of a slide that failed, once no worker writes there any more."""
+    if slide.sent == 0:
+        release_run(slide.run)
+
+
+def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
+    told = _told(error, request)
+    if run is not None and run.lock is not None and not request.folder.exists():
+        told = OutputError(
+            f"{request.slide.name}: {request.folder} was removed or renamed meanwhile; run again"
+        )
+    # Folders that are given one by one may be on different disks.
+    if isinstance(told, DiskError) and request.stage != "detect" and not batch.disk_full:
+        batch.disk_full = True
+        told = DiskError(
+            f"{told}; no other slide is begun, the same command goes on once it can be written"
+        )
+    if run is not None:
+        fail_run(run, str(told))
+    batch.end(Outcome(request.slide, request.folder, "failed", error=told))
+
+
+def _given_up(request: Request, how: str) -> DiskError:
+    return DiskError(
+        f"{request.slide.name}: {how}, as the disk cannot be written; the same command goes on "
+        "once it can be"
+    )
+
+
+def _deadly(request: Request) -> WorkerError:
+    return WorkerError(
+        f"{request.slide}: a worker process died on it twice, the second time on one region alone; "
+        "the file is damaged, or memory too small: give fewer --workers"
+    )
+
+
+def _told(error: Exception, request: Request) -> WsiSuiteError:
+    """Return an error that can be shown: ours, or another in our words; it names the slide."""
+    log.debug("%s failed", request.slide, exc_info=error)
+    if isinstance(error, OSError) and is_disk_full(error):  # which a library has met
+        error = output_error(Path(error.filename or request.folder), error)
+    if isinstance(error, OutputError) and not isinstance(error, OutputConflictError):
+        named = request.slide.name in str(error)
+        return error if named else type(error)(f"{request.slide.name}: {error}")
+    if isinstance(error, WsiSuiteError):
+        return error
+    reason = " ".join(str(error).split())[:300]
+    told = WsiSuiteError(
+        f"{request.slide}: {type(error).__name__}: {reason}; run again to go on, with --debug "
+        "for the traceback"
+    )
+    told.__cause__ = error
+    return told

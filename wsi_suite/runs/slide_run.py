@@ -1,0 +1,381 @@
+"""One slide's run: what is planned, what is still to do, what comes of it.
+
+A run lives in its folder. Each region that is done leaves a record there, whole or not at all, so
+a run that was stopped goes on where it was, and ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock
+
+from wsi_suite.analysis.blocks import SlideJob
+from wsi_suite.analysis.facts import SlideFacts, read_facts, write_facts
+from wsi_suite.analysis.merging import merge_nuclei
+from wsi_suite.analysis.provenance import fingerprint_of, provenance_of
+from wsi_suite.analysis.request import plan_analysis
+from wsi_suite.analysis.results import Results
+from wsi_suite.analysis.survey import survey_slide
+from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
+from wsi_suite.files import remove_leftovers
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.qupath.rois import check_rois_inside
+from wsi_suite.runs.folder import (
+    DISCARDED,
+    RECORDS_NAME,
+    STORE_NAME,
+    SUMMARY_NAME,
+    TABLE_NAME,
+    check_foreign,
+    check_settings,
+    check_versions,
+    discard_results,
+    library_versions,
+    lock_folder,
+    read_run,
+    unlock_folder,
+    write_run,
+)
+from wsi_suite.runs.outputs import write_results
+from wsi_suite.runs.records import Records
+from wsi_suite.runs.request import TILE_SECTIONS, Request, keep_compute
+from wsi_suite.slides.grid import Region, TileGrid
+from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.store import TileStore, estimated_bytes
+from wsi_suite.slides.store_layout import partial_folder, read_attributes
+
+log = logging.getLogger(__name__)
+
+_FREE_SHARE = 0.05  # of the disk, that a run leaves
+
+
+@dataclass(frozen=True, eq=False)
+class SlideRun:
+    """A run that has its folder and its plan.
+
+    Attributes
+    ----------
+    request
+        What was asked.
+    facts
+        What is known of the slide.
+    grid
+        Its regions.
+    job
+        What workers need to know of it.
+    earlier
+        What an earlier start of this run left in ``run.json``; ``None``: it begins anew.
+    scored
+        Whether an earlier start left its results.
+    stores
+        Whether tiles are still to be stored.
+    started
+        Seconds since 1970.
+    lock
+        Keeps others out of the folder; ``None`` where there is nothing to do.
+    """
+
+    request: Request
+    facts: SlideFacts
+    grid: TileGrid
+    job: SlideJob
+    earlier: dict[str, Any] | None
+    scored: bool
+    stores: bool
+    started: float
+    lock: BaseFileLock | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self.request.folder
+
+    @property
+    def records(self) -> Records:
+        """What is kept of regions that are done."""
+        return Records(self.folder / RECORDS_NAME)
+
+    @property
+    def detects(self) -> bool:
+        """Whether nuclei are to be found."""
+        return self.job.detect is not None and not self.scored
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not self.detects and not self.stores
+
+
+def prepare_run(request: Request) -> SlideRun:
+    """Look at the folder, survey the slide, plan its regions and claim the folder.
+
+    Raises
+    ------
+    WsiSuiteError
+        The slide, the regions or the folder cannot be used; nothing was changed then.
+    """
+    found = read_run(request.folder)
+    if found is None:
+        check_foreign(request.folder)
+    discards = found is not None and (request.overwrite or found["state"] == DISCARDED)
+    earlier = _tiles_only(found, request) if discards else found
+    if earlier is not None:
+        request = keep_compute(request, earlier["fingerprint"]["settings"])
+        fingerprint = fingerprint_of(request)
+        check_versions(request.folder, earlier, fingerprint=fingerprint)
+        check_settings(request.folder, earlier, fingerprint=fingerprint)
+    facts = _facts(request, earlier)
+    run = _plan(request, facts, earlier)
+    if run.done:
+        return run
+    _check_disk(run)
+    return _claim(run, found, discards=discards)
+
+
+def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
+    """List what is still to do, as jobs for workers."""
+    pending = []
+    for region in run.grid.regions:
+        detects = run.detects and bool(region.tiles) and not run.records.has_nuclei(region)
+        stores = run.stores and not run.records.has_tiles(region)
+        if detects or stores:
+            reads_store = run.job.slide is None
+            job = replace(
+                run.job,
+                detect=run.job.detect if detects else None,
+                store=run.job.store if stores or reads_store else None,
+            )
+            pending.append((job, region))
+    return pending
+
+
+def record_region(run: SlideRun, job: SlideJob, region: Region, nuclei: Nuclei | None) -> None:
+    """Keep what a worker sent back; from here on the region is done."""
+    if job.writes_tiles:
+        run.records.mark_tiles(region)
+    if nuclei is not None:
+        run.records.keep_nuclei(region, nuclei)
+
+
+def finish_run(run: SlideRun) -> dict[str, Any] | None:
+    """Merge the records, write all results and return the summary (``None`` for ``tile``).
+
+    Raises
+    ------
+    SlideError
+        The slide was changed since the run began, so that its regions may not fit together.
+    OutputError
+        Something cannot be written.
+    """
+    if not run.done and run.job.slide is not None:
+        _refuse_changed(run)
+    store = _finished_store(run)
+    summary: dict[str, Any] | None = None
+    if run.detects:
+        slide = run.request.slide if run.job.slide is not None else None
+        summary = write_results(
+            Results(
+                facts=run.facts,
+                nuclei=_all_nuclei(run),
+                rois=run.request.rois,
+                settings=run.request.settings,
+                provenance=provenance_of(run.request, run.facts),
+            ),
+            run.folder,
+            slide=slide,
+            store=store,
+        )
+    elif run.request.stage != "tile":
+        summary = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
+    if not run.done:
+        write_run(run.folder, _describe(run, "done" if run.detects else "tiled"))
+        # While the lock is held: afterwards the folder may be another process's.
+        run.records.remove()
+        shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
+        release_run(run)
+    return summary
+
+
+def fail_run(run: SlideRun, reason: str) -> None:
+    """Note in ``run.json`` why a run stopped; what is done stays, and so does the lock."""
+    try:
+        write_run(run.folder, _describe(run, "failed") | {"error": reason})
+    except OutputError as error:
+        log.debug("%s: the failure cannot be noted (%s)", run.folder, error)
+
+
+def release_run(run: SlideRun) -> None:
+    """Let others work in the folder: none of the run's regions is under way any more."""
+    if run.lock is not None:
+        unlock_folder(run.folder, run.lock)
+
+
+def _refuse_changed(run: SlideRun) -> None:
+    slide, before = run.request.slide, run.request.identity
+    if SlideIdentity.of(slide) != before:
+        raise SlideError(
+            f"{slide}: was changed while it was read, as while copied; run again once it is whole"
+        )
+
+
+def _all_nuclei(run: SlideRun) -> Nuclei:
+    tables = [run.records.read_nuclei(region) for region in run.grid.regions if region.tiles]
+    return merge_nuclei(tables, run.request, facts=run.facts)
+
+
+def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any] | None:
+    """Return what of an earlier start is kept where its results are thrown away."""
+    if found is None or request.stage != "detect":
+        return None
+    settings = found["fingerprint"]["settings"]
+    kept = {key: settings[key] for key in TILE_SECTIONS if key in settings}
+    return {
+        **found,
+        "state": "tiled",
+        "fingerprint": {**found["fingerprint"], "settings": kept},
+    }
+
+
+def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
+    """Return what is known of a slide, or have a look at it."""
+    facts = read_facts(request.folder) if earlier is not None else None
+    if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
+        raise InputError(
+            f"{request.folder}: its tiles are missing or not complete; make them with "
+            "'wsi-suite tile'"
+        )
+    if facts is None:
+        facts = survey_slide(
+            request.slide,
+            request.settings,
+            spec=request.model.spec,
+            rois=request.rois,
+        )
+    if request.rois is not None:
+        check_rois_inside(
+            request.rois,
+            width=facts.width,
+            height=facts.height,
+            path=request.roi_file or request.folder,
+        )
+    return facts
+
+
+def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -> SlideRun:
+    """Say what is to do; nothing is written yet."""
+    folder = request.folder
+    keeps_tiles = request.stage == "tile" or (
+        request.stage == "run" and request.settings.tiles.keep
+    )
+    grid, job = plan_analysis(request, facts)
+    if request.stage == "detect":
+        job = replace(job, slide=None)
+    if request.stage == "detect" or keeps_tiles:
+        job = replace(job, store=(folder / STORE_NAME).resolve())
+    return SlideRun(
+        request,
+        facts,
+        grid,
+        job,
+        earlier=earlier,
+        scored=earlier is not None
+        and earlier["state"] == "done"
+        and (folder / TABLE_NAME).exists()
+        and (folder / SUMMARY_NAME).exists(),
+        stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
+        started=time.time(),
+    )
+
+
+def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> SlideRun:
+    """Take the folder; from here on things are written."""
+    folder = run.folder
+    run = replace(run, lock=lock_folder(folder))
+    try:
+        if read_run(folder) != found:
+            raise BusyError(
+                f"{folder}: another process has worked in it in the meantime; run again"
+            )
+        remove_leftovers(folder)
+        remove_leftovers(run.records.folder)
+        if discards:
+            discard_results(folder, keep_tiles=run.request.stage == "detect")
+        write_facts(folder, run.facts)
+        write_run(folder, _describe(run, "running"))
+        if run.stores:
+            _begin_store(run)
+    except BaseException:
+        release_run(run)
+        raise
+    return run
+
+
+def _begin_store(run: SlideRun) -> None:
+    assert run.job.store is not None
+    if read_attributes(partial_folder(run.job.store)) is None:
+        run.records.forget_tiles()
+    TileStore.create(
+        run.job.store,
+        width=run.facts.raster[0],
+        height=run.facts.raster[1],
+        mpp=run.facts.working_mpp,
+        name=run.facts.name,
+        version=run.request.settings.tiles.ome_zarr_version,
+        chunk_px=run.facts.chunk_px,
+        region_px=run.facts.region_px,
+        writer=run.job.run,
+    )
+
+
+def _finished_store(run: SlideRun) -> TileStore | None:
+    """Finish the store where that is still to do, and open it."""
+    if run.job.store is None:
+        return None
+    if run.stores:
+        TileStore.open(run.job.store, writer=run.job.run).finish()
+    return TileStore.open(run.job.store)
+
+
+def _check_disk(run: SlideRun) -> None:
+    """Refuse a run whose tiles would fill the disk."""
+    pixels = sum(region.stored_px for job, region in pending_regions(run) if job.writes_tiles)
+    parent = next(path for path in (run.folder, *run.folder.parents) if path.exists())
+    usage = shutil.disk_usage(parent)
+    needed = estimated_bytes(pixels)
+    if pixels and usage.free - needed < _FREE_SHARE * usage.total:
+        remedy = "free some"
+        if run.request.stage == "run":
+            remedy += ", or give --no-keep-tiles"
+        raise OutputError(
+            f"{run.folder}: tiles of {needed / 1e9:.1f} GB would leave less than 5 % of the disk "
+            f"free ({usage.free / 1e9:.1f} GB are); {remedy}"
+        )
+
+
+def _describe(run: SlideRun, state: str) -> dict[str, Any]:
+    """Return the content of ``run.json``; results that are there stay ``done`` while tiles come."""
+    request = run.request
+    slide = str(request.slide.resolve())
+    fingerprint = fingerprint_of(request).as_dict()
+    if run.earlier is not None:
+        before = run.earlier["fingerprint"]["settings"]
+        fingerprint["settings"] = {**before, **fingerprint["settings"]}
+        if request.stage == "detect":  # which has the tiles only
+            slide = run.earlier["slide_path"]
+    return {
+        "state": "done" if run.scored else state,
+        "slide_path": slide,
+        "fingerprint": fingerprint,
+        "reader": run.facts.reader,
+        "notes": list(run.facts.notes),
+        "threads": request.threads,
+        "seconds": round(time.time() - run.started, 1),
+        "versions": library_versions(),
+    }

@@ -1,0 +1,181 @@
+"""The table of a folder of results, summary.csv: one line per slide."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from wsi_suite.errors import BusyError, DiskError, OutputError, WsiSuiteError
+from wsi_suite.files import remove_leftovers, take_lock, whole_file
+from wsi_suite.runs.folder import SUMMARY_NAME, read_run
+from wsi_suite.runs.outcome import Outcome
+from wsi_suite.slides.store_layout import writing
+
+_DAY_S = 24 * 3600
+
+
+SUMMARY_COLUMNS = (
+    "slide",
+    "folder",
+    "state",
+    "nuclei",
+    "headline",
+    "h_score",
+    "positive_percent",
+    "pooled_h_score",
+    "scored_tissue_mm2",
+    "density_per_mm2",
+    "warnings",
+    "error",
+)
+
+
+def write_summary_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be replaced, as while it is open in Excel. The rows are then in
+        ``<name>-2.csv`` or the next free name beside it, if they can be.
+    """
+    remove_leftovers(path.parent, older_than_s=_DAY_S)  # others may be writing theirs
+    try:
+        _write_rows(path, rows)
+    except DiskError:
+        raise
+    except OutputError as error:
+        numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+        beside = next(file for file in numbered if not file.exists())
+        try:
+            _write_rows(beside, rows)
+        except OutputError:
+            raise error from None
+        raise OutputError(f"{error}; this time its lines are in {beside.name}") from error
+
+
+def read_summary_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of ours; none if it is missing, or was changed beyond reading."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [row for row in rows if row.keys() == set(SUMMARY_COLUMNS) and None not in row.values()]
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with whole_file(path) as written, written.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value is None else value for key, value in row.items()})
+
+
+def summary_row(outcome: Outcome) -> dict[str, Any]:
+    """Return the line of a slide in ``summary.csv``; keys as in ``SUMMARY_COLUMNS``."""
+    summary = outcome.summary
+    return {
+        "slide": summary["slide"] if summary else outcome.slide.name,
+        "folder": outcome.folder.name if outcome.folder else None,
+        "state": outcome.state,
+        "error": str(outcome.error) if outcome.error else None,
+        **(_score_columns(summary) if summary else {}),
+    }
+
+
+def _score_columns(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a slide's summary fills."""
+    *_, pooled = summary["scores"].values()  # the classes, then all together
+    headline = summary["headline"]
+    return {
+        "nuclei": pooled["nuclei"],
+        "headline": headline["name"],
+        "h_score": _rounded(headline["value"]),
+        "positive_percent": _rounded(summary["scores"][headline["class"]]["positive_percent"]),
+        "pooled_h_score": _rounded(pooled["h_score"]),
+        "scored_tissue_mm2": _rounded(summary["scored_tissue_mm2"], 4),
+        "density_per_mm2": _rounded(pooled["density_per_mm2"]),
+        "warnings": " ".join(summary["warnings"]),
+    }
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+TABLE_FILE = "summary.csv"
+"""The table of a folder of results, a line a slide."""
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+_WAIT_S = 300.0  # for another process to write the table; thousands of folders take a while
+
+
+def write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write ``summary.csv``: these outcomes, and those of other processes and earlier batches.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be replaced, as while it is open in Excel; if another could be written
+        beside it, that one is named.
+    """
+    table = out / TABLE_FILE
+    lock_file = out / f"{TABLE_FILE}.lock"
+    busy = f"{table}: another process has been writing it for {_WAIT_S:g} s; run again to write it"
+    with writing(table), take_lock(lock_file, wait_s=_WAIT_S, busy=busy):
+        write_summary_csv(table, _rows(out, outcomes))
+
+
+def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return a row for each slide that has results or a failure in a folder, sorted."""
+    stored = {folder.resolve(): _stored_row(folder) for folder in out.iterdir() if folder.is_dir()}
+    rows = []
+    for outcome in outcomes:
+        found = None if outcome.folder is None else stored.pop(outcome.folder.resolve(), None)
+        # Another process was at work on the slide, and has noted more than that by now.
+        busy = isinstance(outcome.error, BusyError)
+        rows.append(found if busy and found is not None else summary_row(outcome))
+    rows += [row for row in stored.values() if row is not None]
+    slides, folders = {row["slide"] for row in rows}, {row["folder"] for row in rows}
+    # Slides that failed before they had a folder are remembered here alone.
+    rows += [
+        row
+        for row in read_summary_csv(out / TABLE_FILE)
+        if row["state"] == "failed"
+        and not (row["folder"] in folders if row["folder"] else row["slide"] in slides)
+    ]
+    return sorted(rows, key=lambda row: (str(row["slide"]), row["folder"] or ""))
+
+
+def _stored_row(folder: Path) -> dict[str, Any] | None:
+    """Return the line of the slide of a folder that a run or ``score`` left; else ``None``."""
+    file = folder / SUMMARY_NAME
+    try:
+        run = read_run(folder)
+    except OutputError:
+        return None
+    if run is None:  # of 'wsi-suite score', if it is of us at all
+        with suppress(*_DAMAGED):
+            summary = json.loads(file.read_text("utf-8"))
+            return summary_row(Outcome(Path(summary["slide"]), folder, "done", summary))
+        return None
+    slide = Path(run["fingerprint"]["slide"]["name"])
+    error = WsiSuiteError(run["error"]) if "error" in run else None
+    stored = Outcome(slide, folder, run["state"], error=error)
+    if run["state"] != "done":
+        return summary_row(stored)
+    try:
+        return summary_row(replace(stored, summary=json.loads(file.read_text("utf-8"))))
+    except _DAMAGED:
+        damaged = WsiSuiteError(f"{file}: missing or damaged; remove it and run again")
+        return summary_row(replace(stored, error=damaged))

@@ -1,0 +1,197 @@
+"""The loop that fits a network to crops, on lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from wsi_suite.detector.detector import Compute
+from wsi_suite.detector.model_folder import ModelSpec
+from wsi_suite.detector.network import NucleusNet
+from wsi_suite.training.crops import training_loader
+from wsi_suite.training.evaluation import evaluate_detections
+from wsi_suite.training.labelled import LabelledTile
+from wsi_suite.training.settings import TrainSettings
+from wsi_suite.training.targets import detection_loss
+from wsi_suite.training.tiles import detect_tiles
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Told after every epoch: epochs done, all epochs, the latest of ``train/loss`` and its parts and
+of ``validation/map`` and ``validation/f1``."""
+
+LIGHTNING_LOGGERS = "lightning.pytorch", "lightning.fabric"
+
+# Warnings of lightning that are no use to the user: what they advise is done on purpose.
+_ADVICE = (
+    "Checkpoint directory .* exists and is not empty",
+    "The dirpath has changed",
+    "The '.*' does not have many workers",
+    "(GPU|MPS) available but not used",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+)
+
+
+def fit_network(
+    settings: TrainSettings,
+    *,
+    train: list[LabelledTile],
+    validation: list[LabelledTile],
+    work: Path,
+    compute: Compute,
+    start: NucleusNet | None = None,
+    progress: Progress | None = None,
+) -> NucleusNet:
+    """Fit a network to tiles and return it as it is after the last epoch.
+
+    Parameters
+    ----------
+    settings
+        What to train.
+    train, validation
+        Tiles to learn from, and tiles to look at from time to time.
+    work
+        Folder of checkpoints and TensorBoard logs. A training whose checkpoint is there goes on
+        from it, to the same weights as if it had never stopped.
+    compute
+        Device and precision.
+    start
+        A network of the same parts whose weights are the start; else they are random.
+    progress
+        Told after every epoch.
+    """
+    callbacks: list[Callback] = [_ValidationLooks(settings, validation)]
+    if progress is not None:
+        callbacks.append(_EpochReport(progress))
+    last = work / "last.ckpt"
+    with _quiet_lightning():
+        L.seed_everything(settings.optimiser.seed, verbose=False)
+        module = _Fitting(settings)
+        if start is not None:
+            module.network.load_state_dict(start.state_dict())
+        trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
+        trainer.fit(
+            module,
+            training_loader(train, settings),
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,  # a checkpoint of somebody else must not run code
+        )
+    return module.network
+
+
+class _Fitting(L.LightningModule):
+    """The network, its loss and its optimiser."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = NucleusNet(settings.network, classes=len(settings.labels.names))
+
+    def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
+        """Return the loss of one batch."""
+        parts = detection_loss(self.network(batch["rgb"].float()), batch)
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in parts.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["rgb"]),
+        )
+        return parts["loss"]
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - lightning's own union is untyped
+        """Return AdamW with a one-cycle rate per step."""
+        settings = self.settings.optimiser
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            max_lr=settings.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=0.2,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _ValidationLooks(Callback):
+    """Log mAP and F1 of the validation runs every few epochs."""
+
+    def __init__(self, settings: TrainSettings, tiles: list[LabelledTile]) -> None:
+        self._settings = settings
+        self._tiles = tiles
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look, where it is time to."""
+        epoch = trainer.current_epoch + 1
+        if not self._tiles or epoch % self._settings.optimiser.validate_every:
+            return
+        assert isinstance(pl_module, _Fitting)
+        network = pl_module.network
+        spec = ModelSpec(name=self._settings.name, read_mpp=self._settings.read_mpp)
+        network.eval()
+        truth, found = detect_tiles(network, self._tiles, spec=spec)
+        network.train()
+        result = evaluate_detections(
+            truth, found, classes=self._settings.labels.names, min_score=spec.min_score
+        )
+        pl_module.log_dict({"validation/map": result.map, "validation/f1": result.f1})
+
+
+class _EpochReport(Callback):
+    """Tell a plain function how far a training is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report the epoch."""
+        assert trainer.max_epochs is not None
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._progress(trainer.current_epoch + 1, trainer.max_epochs, figures)
+
+
+def _make_trainer(
+    settings: TrainSettings, *, compute: Compute, work: Path, callbacks: Sequence[Callback]
+) -> L.Trainer:
+    device, _, number = compute.device.partition(":")
+    last = ModelCheckpoint(
+        work, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
+    )
+    return L.Trainer(
+        accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device],
+        devices=[int(number)] if number else 1,
+        precision="32-true" if compute.precision == "fp32" else "bf16-mixed",
+        max_epochs=settings.optimiser.epochs,
+        logger=TensorBoardLogger(work, name="", version=""),
+        callbacks=[*callbacks, last],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        gradient_clip_val=5.0,
+    )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep lightning's banners and advice from the user: progress has its own way."""
+    loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _ADVICE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,99 @@
+"""How many real pixels a window needs around it, measured on the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsi_suite.detector.network import NucleusNet
+from wsi_suite.errors import ModelError
+from wsi_suite.training.labelled import LabelledTile
+
+SCORE_TOLERANCE = 1e-3
+"""Largest difference of a score between tile and whole."""
+
+POSITION_TOLERANCE_PX = 0.05
+"""Largest difference of a position between tile and whole, read pixels."""
+
+_CORE_PX = 256
+_REACHES_PX = (64, 128, 256, 512)
+_LOWEST_SCORE = 0.1  # positions of weaker cells are of no consequence
+
+
+def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: float) -> int:
+    """Return the smallest halo, in read pixels, with which tile and whole agree.
+
+    Cores of a mosaic of tiles are run with less and less around them and compared with the same
+    cores run with at least twice as much. Half of either tolerance must be kept.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on the CPU.
+    tiles
+        Real pixels to measure on.
+    mpp
+        um per read pixel.
+
+    Raises
+    ------
+    ModelError
+        The network sees farther than can be measured.
+    """
+    for reach in _REACHES_PX:
+        mosaics = [_mosaic(tiles, _CORE_PX + 2 * reach, mpp=mpp, first=i) for i in (0, 20, 40)]
+        wholes = [_core_maps(network, mosaic, reach) for mosaic in mosaics]
+        enough = None
+        for halo in range(reach // 2, -1, -network.spec.align_px):
+            cut = slice(reach - halo, _CORE_PX + reach + halo)
+            parts = (_core_maps(network, mosaic[cut, cut], halo) for mosaic in mosaics)
+            if not all(map(partial(_agree, cell_px=network.spec.cell_px), wholes, parts)):
+                break
+            enough = halo
+        if enough is not None:
+            return enough
+    raise ModelError(
+        f"backbone '{network.spec.backbone}' with {network.spec.stages} stages sees farther than "
+        f"{_REACHES_PX[-1] // 2} px; take fewer stages"
+    )
+
+
+def _core_maps(
+    network: NucleusNet, rgb: npt.NDArray[np.uint8], halo: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return heat (after the sigmoid) and offset of the core of a window with `halo` around it."""
+    with torch.inference_mode():
+        maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
+    first = round(halo / network.spec.cell_px)
+    core = slice(first, first + round(_CORE_PX / network.spec.cell_px))
+    return torch.sigmoid(maps["heat"][..., core, core]), maps["offset"][..., core, core]
+
+
+def _agree(
+    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], *, cell_px: float
+) -> bool:
+    """Return whether scores and positions agree within half of their tolerances."""
+    score = float((a[0] - b[0]).abs().max())
+    where = (a[0].amax(dim=1, keepdim=True) >= _LOWEST_SCORE).expand_as(a[1])
+    shift = float((a[1] - b[1]).abs()[where].max()) * cell_px if where.any() else 0.0
+    return score <= SCORE_TOLERANCE / 2 and shift <= POSITION_TOLERANCE_PX / 2
+
+
+def _mosaic(
+    tiles: Sequence[LabelledTile], size: int, *, mpp: float, first: int
+) -> npt.NDArray[np.uint8]:
+    """Lay tiles side by side into a ``(size, size, 3)`` image."""
+    mosaic = np.empty((size, size, 3), np.uint8)
+    side, index = 192, first
+    for top in range(0, size, side):
+        for left in range(0, size, side):
+            rgb = tiles[index % len(tiles)].read(mpp).rgb
+            part = mosaic[top : top + side, left : left + side]
+            part[...] = cv2.resize(rgb, (side, side))[: part.shape[0], : part.shape[1]]
+            index += 1
+    return mosaic

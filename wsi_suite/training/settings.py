@@ -1,0 +1,62 @@
+"""What a training YAML says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wsi_suite.config import Section
+from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.detector.network import NetworkSpec
+from wsi_suite.training.augment import AugmentSettings
+
+
+class SplitSettings(Section):
+    """Which runs are kept from training."""
+
+    test_runs: tuple[str, ...] = Field((), description="runs that only the final figures see")
+    validation_runs: tuple[str, ...] = Field((), description="runs that set the threshold")
+
+
+class OptimiserSettings(Section):
+    """AdamW with a one-cycle rate."""
+
+    epochs: int = Field(60, ge=1, description="passes over the training tiles")
+    batch: int = Field(8, ge=1, description="crops per step")
+    crop_px: int = Field(192, ge=32, description="side of a crop, read pixels")
+    learning_rate: float = Field(2e-3, gt=0, description="highest rate of the cycle")
+    weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 with CUDA, else fp32; bf16 beside fp32 weights"
+    )
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    validate_every: int = Field(5, ge=1, description="epochs between looks at validation runs")
+    loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
+
+
+class TrainSettings(Section):
+    """A training, whole."""
+
+    name: str
+    read_mpp: float = Field(0.5, gt=0, description="resolution of the crops, um per pixel")
+    headline_class: str | None = Field(None, description="class whose H-score stands first")
+    start_from: str | None = Field(
+        None, description="a model, bundled or a folder, whose weights are the start"
+    )
+    labels: LabelSpec = LabelSpec()
+    network: NetworkSpec = NetworkSpec()
+    split: SplitSettings = SplitSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    augment: AugmentSettings = AugmentSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainSettings:
+        if self.optimiser.crop_px % self.network.align_px:
+            raise ValueError(
+                f"optimiser.crop_px must be a multiple of {self.network.align_px} with "
+                f"network.stages {self.network.stages} and upsample {self.network.upsample}"
+            )
+        if self.headline_class not in (None, *self.labels.names):
+            raise ValueError(f"headline_class must be one of {', '.join(self.labels.names)}")
+        return self

@@ -1,0 +1,133 @@
+"""A network on labelled tiles: what is there beside what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsi_suite.config import MeasureSettings
+from wsi_suite.detector.detector import Detector, separate_peaks
+from wsi_suite.detector.model_folder import ModelSpec
+from wsi_suite.detector.network import NucleusNet, decode_peaks
+from wsi_suite.detector.stretch import restore, stretch, stretch_limits
+from wsi_suite.nuclei.seen import SeenFields, learn_fields
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.staining.deconvolution import H_DAB
+from wsi_suite.staining.measurement import measure_nuclei
+from wsi_suite.training.evaluation import Evaluation, Labelled, evaluate_detections
+from wsi_suite.training.labelled import LabelledTile
+
+LOWEST_SCORE = 0.05
+"""Detections below this are left out of precision-recall curves."""
+
+
+def detect_tiles(
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec, stretched: bool = False
+) -> tuple[list[Labelled], list[Labelled]]:
+    """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score.
+
+    Where `stretched`, the network sees each tile as it does in QuPath's InstanSeg extension.
+    """
+    device = next(network.parameters()).device
+    truth, found = [], []
+    for tile in tiles:
+        pixels = tile.read(spec.read_mpp)
+        height, width = pixels.rgb.shape[:2]
+        rgb = pixels.rgb
+        if stretched:
+            rgb = stretch(rgb, *stretch_limits(rgb))
+            rgb = restore(rgb, darkest=spec.darkest, brightest=spec.brightest)
+        padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(device)
+        with torch.inference_mode():
+            maps = network(padded.movedim(-1, 0)[None])
+        peaks = separate_peaks(
+            decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0],
+            spec.min_distance_um / spec.read_mpp,
+        )
+        inside = (peaks.points < (width, height)).all(axis=1)
+        truth.append(
+            Labelled(pixels.points * pixels.mpp, tile.label, np.ones(len(tile.label), np.float32))
+        )
+        found.append(
+            Labelled(peaks.points[inside] * pixels.mpp, peaks.label[inside], peaks.score[inside])
+        )
+    return truth, found
+
+
+def evaluate_model(
+    detector: Detector,
+    tiles: Sequence[LabelledTile],
+    *,
+    match_um: float = 3.5,
+    stretched: bool = False,
+) -> Evaluation:
+    """Compare what a model finds in tiles with their labels, at the model's own threshold.
+
+    Parameters
+    ----------
+    detector
+        The model, on a device.
+    tiles
+        Labelled with the model's classes, ``detector.spec.labels``.
+    match_um
+        Largest distance of a match.
+    stretched
+        Whether tiles are seen as the model's export sees regions in QuPath's InstanSeg extension.
+    """
+    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, stretched=stretched)
+    return evaluate_detections(
+        truth,
+        found,
+        classes=detector.classes,
+        min_score=detector.spec.min_score,
+        match_um=match_um,
+    )
+
+
+def fields_of_tiles(
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
+) -> SeenFields | None:
+    """Return what a model remembers of the tiles it was trained on."""
+    return learn_fields(
+        tables_of_tiles(network, tiles, spec=spec), mpp=(1.0, 1.0), min_score=spec.min_score
+    )
+
+
+def tables_of_tiles(
+    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
+) -> list[Nuclei]:
+    """Return the nuclei found in tiles, measured with the default settings; positions in um."""
+    _, found = detect_tiles(network, tiles, spec=spec)
+    tables = []
+    for tile, nuclei in zip(tiles, found, strict=True):
+        pixels = tile.read(spec.read_mpp)
+        kept = nuclei.score >= spec.min_score
+        points_um = nuclei.points[kept]
+        values = measure_nuclei(
+            pixels.rgb,
+            points_um / pixels.mpp,
+            mpp=pixels.mpp,
+            stains=H_DAB,
+            settings=MeasureSettings(),
+        ).values
+        tables.append(
+            Nuclei(
+                x=points_um[:, 0],
+                y=points_um[:, 1],
+                score=nuclei.score[kept],
+                label=nuclei.label[kept].astype(np.uint8),
+                classes=spec.classes,
+                measurements=values,
+            )
+        )
+    return tables
+
+
+def pad_white(rgb: npt.NDArray[np.uint8], multiple: int) -> npt.NDArray[np.uint8]:
+    """Return ``(H, W, 3)`` pixels padded with white, right and below, to multiples."""
+    height, width = rgb.shape[:2]
+    pad = ((0, -height % multiple), (0, -width % multiple), (0, 0))
+    return np.pad(rgb, pad, constant_values=255)

@@ -1,0 +1,233 @@
+"""Training of a detector on labelled tiles, from settings to a model folder.
+
+The split is by run. Test runs are never seen; validation runs choose the score threshold and are
+watched during training, but never choose weights: the last ones are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import wsi_suite
+from wsi_suite.config import parse_settings, read_values
+from wsi_suite.detector.detector import Compute, choose_compute
+from wsi_suite.detector.model_folder import (
+    ModelFolder,
+    ModelSpec,
+    find_model,
+    load_network,
+    round_to_half,
+    save_model,
+    trained_runs,
+)
+from wsi_suite.detector.network import NucleusNet
+from wsi_suite.detector.stretch import usual_levels
+from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
+from wsi_suite.files import whole_file
+from wsi_suite.training.evaluation import best_threshold
+from wsi_suite.training.fitting import Progress, fit_network
+from wsi_suite.training.halo import measure_halo
+from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
+from wsi_suite.training.settings import SplitSettings, TrainSettings
+from wsi_suite.training.tiles import detect_tiles, fields_of_tiles
+
+log = logging.getLogger(__name__)
+
+WORK_FOLDER = "training"
+"""Where checkpoints, logs and settings of a training are, in the model's folder."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tiles by their use."""
+
+    train: list[LabelledTile]
+    validation: list[LabelledTile]
+    test: list[LabelledTile]
+
+
+def split_tiles(tiles: list[LabelledTile], settings: SplitSettings) -> Split:
+    """Part tiles by their runs.
+
+    Raises
+    ------
+    DataError
+        A run is not there, is in two parts, or nothing is left to train on.
+    """
+    twice = set(settings.test_runs) & set(settings.validation_runs)
+    if twice:
+        raise DataError(f"split: run {sorted(twice)[0]} is both test and validation; keep one")
+    test = tiles_of_runs(tiles, settings.test_runs)
+    validation = tiles_of_runs(tiles, settings.validation_runs)
+    kept = set(settings.test_runs) | set(settings.validation_runs)
+    train = [tile for tile in tiles if tile.run not in kept]
+    if not train:
+        raise DataError("split: no run is left to train on; name fewer test or validation runs")
+    return Split(train, validation, test)
+
+
+def train_model(
+    settings: TrainSettings,
+    *,
+    data: Path,
+    out: Path,
+    mpp: float | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> ModelFolder:
+    """Train, choose the threshold, measure the halo and write the model folder `out`.
+
+    A training that was stopped goes on from its last epoch when called again with the same `out`;
+    one that had ended is written again.
+
+    Parameters
+    ----------
+    settings
+        What to train.
+    data
+        Folder of labelled tiles.
+    out
+        Becomes the model folder; ``out/training`` holds checkpoints and TensorBoard logs.
+    mpp
+        um per pixel of the tiles, where ``tiles.csv`` does not say.
+    device
+        As in :func:`~wsi_suite.detector.detector.choose_compute`.
+    progress
+        Told after every epoch.
+
+    Raises
+    ------
+    DataError, ModelError, OutputConflictError
+        The data, the backbone or the device cannot be used; `out` belongs to other settings.
+    """
+    split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
+    if settings.network.sizes and all(np.isnan(tile.radius).all() for tile in split.train):
+        raise DataError(f"{data}: no label has a radius; set network.sizes to false")
+    compute = choose_compute(device, settings.optimiser.precision)
+    start = _start(settings)
+    _claim(out, settings)
+    log.info(
+        "%d tiles to train on, %d to validate, %d to test",
+        len(split.train),
+        len(split.validation),
+        len(split.test),
+    )
+    network = fit_network(
+        settings,
+        train=split.train,
+        validation=split.validation,
+        work=out / WORK_FOLDER,
+        compute=compute,
+        start=load_network(start) if start else None,
+        progress=progress,
+    )
+    provenance = _provenance(settings, split=split, compute=compute, start=start)
+    return _finish(network, settings, split=split, out=out, provenance=provenance)
+
+
+def _start(settings: TrainSettings) -> ModelFolder | None:
+    """Find the model to start from, and refuse one of other parts or classes."""
+    if settings.start_from is None:
+        return None
+    start = find_model(settings.start_from)
+    wanted = settings.network.model_copy(update={"pretrained": False})
+    if start.spec.network != wanted or start.spec.classes != settings.labels.names:
+        raise ModelError(
+            f"start_from {settings.start_from}: its network or classes differ "
+            f"({start.spec.network}; {', '.join(start.spec.classes)}); set network and labels "
+            "to the same"
+        )
+    seen = trained_runs(start.spec.provenance) & set(settings.split.test_runs)
+    if seen:
+        raise DataError(
+            f"start_from {settings.start_from}: has learned from the test run "
+            f"'{sorted(seen)[0]}'; name other test runs"
+        )
+    return start
+
+
+def _claim(out: Path, settings: TrainSettings) -> None:
+    """Make `out` this training's folder, or refuse a folder of another one."""
+    path = out / WORK_FOLDER / "settings.yaml"
+    if path.exists():
+        if parse_settings(TrainSettings, read_values(path), source=path) != settings:
+            raise OutputConflictError(
+                f"{out}: holds a training with other settings; give another --out or remove it"
+            )
+        return
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputConflictError(f"{out}: is there and holds no training; give another --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror})") from None
+    with whole_file(path) as partial:
+        partial.write_text(
+            yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            encoding="utf-8",
+        )
+
+
+def _finish(
+    network: NucleusNet,
+    settings: TrainSettings,
+    *,
+    split: Split,
+    out: Path,
+    provenance: dict[str, Any],
+) -> ModelFolder:
+    """Choose the threshold, measure the halo and save."""
+    network = network.to("cpu").eval()
+    round_to_half(network)
+    darkest, brightest = usual_levels(tile.read(settings.read_mpp).rgb for tile in split.train)
+    spec = ModelSpec(
+        name=settings.name,
+        read_mpp=settings.read_mpp,
+        labels=settings.labels,
+        network=settings.network.model_copy(update={"pretrained": False}),
+        darkest=darkest,
+        brightest=brightest,
+        headline_class=settings.headline_class,
+        provenance=provenance,
+    )
+    truth, found = detect_tiles(network, split.validation or split.train, spec=spec)
+    spec = spec.model_copy(
+        update={
+            "min_score": best_threshold(truth, found),
+            "halo_px": measure_halo(network, split.train, mpp=settings.read_mpp),
+        }
+    )
+    spec = spec.model_copy(update={"seen": fields_of_tiles(network, split.train, spec=spec)})
+    log.info("threshold %.2f, halo %d px", spec.min_score, spec.halo_px)
+    return save_model(out, spec, network)
+
+
+def _provenance(
+    settings: TrainSettings, *, split: Split, compute: Compute, start: ModelFolder | None
+) -> dict[str, Any]:
+    """Return how the model came to be, as plain values."""
+    parts = vars(split)
+    origin = None
+    if start is not None:
+        origin = {"name": start.spec.name, "hash": start.hash, **start.spec.provenance}
+    return {
+        "start_from": origin,
+        "wsi_suite": wsi_suite.__version__,
+        "torch": str(torch.__version__),
+        "device": f"{compute.device}, {platform.machine()}",
+        "precision": compute.precision,
+        "runs": {part: sorted({tile.run for tile in tiles}) for part, tiles in parts.items()},
+        "tiles": {part: len(tiles) for part, tiles in parts.items()},
+        "nuclei": {part: sum(len(t.label) for t in tiles) for part, tiles in parts.items()},
+        "threshold_from": "validation" if split.validation else "train",
+        "optimiser": settings.optimiser.model_dump(mode="json"),
+        "augment": settings.augment.model_dump(mode="json"),
+    }
