@@ -61,7 +61,7 @@ def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> Non
     detector = Detector(find_model(model), choose_compute(device))
     facts = survey_slide(slide, settings, spec=detector.spec)
     grid = facts.grid(align_px=detector.spec.network.align_px)
-    cores = [tile.core for region in grid.regions for tile in region.tiles]
+    cores = [tile.core for block in grid.blocks for tile in block.tiles]
     chunk = grid.chunk_px
     pixels = int(facts.wanted.sum()) * chunk**2
     with open_slide(slide) as opened:

@@ -25,7 +25,7 @@ from wsi_suite.service.messages import JobRequest
 from wsi_suite.slides.slide import open_slide
 
 console = Console(highlight=False, soft_wrap=True)
-PARTS = {"forward": Detector, "measure_nuclei": blocks, "_fill": blocks._RegionBuffer}
+PARTS = {"forward": Detector, "measure_nuclei": blocks, "_fill": blocks._BlockBuffer}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How fast regions are written to a tile store, beside what bounds it.
+"""How fast blocks are written to a tile store, beside what bounds it.
 
 Run ``python benchmarks/writing.py``; see README.md.
 """
@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from wsi_suite.slides.grid import CHUNK_PX, REGION_PX, plan_grid
+from wsi_suite.slides.grid import BLOCK_PX, CHUNK_PX, plan_grid
 from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store import TileStore
 from wsi_suite.slides.store_pixels import COMPRESSOR, ZSTD_LEVEL
@@ -28,7 +28,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def main() -> None:
-    """Time each way of writing one region and print a table."""
+    """Time each way of writing one block and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -55,8 +55,8 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     chunks = [
         planes[:, y : y + CHUNK_PX, x : x + CHUNK_PX].tobytes()
-        for y in range(0, REGION_PX, CHUNK_PX)
-        for x in range(0, REGION_PX, CHUNK_PX)
+        for y in range(0, BLOCK_PX, CHUNK_PX)
+        for x in range(0, BLOCK_PX, CHUNK_PX)
     ]
 
     def compress() -> int:
@@ -66,7 +66,7 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
         return pixels.copy().nbytes
 
     def save() -> int:
-        np.save(folder / "region.npy", pixels)
+        np.save(folder / "block.npy", pixels)
         return pixels.nbytes
 
     return {
@@ -105,21 +105,21 @@ def with_zarr(planes: Pixels, path: Path, *, empty_chunks: bool) -> Callable[[],
 def with_store(
     pixels: Pixels, folder: Path, *, version: OmeZarrVersion, threads: int = 1, share: float = 1.0
 ) -> Callable[[], int]:
-    """Return a function that writes one region with its pyramid."""
-    side = REGION_PX // CHUNK_PX
+    """Return a function that writes one block with its pyramid."""
+    side = BLOCK_PX // CHUNK_PX
     wanted = np.random.default_rng(0).random((side, side)) < share
-    (region,) = plan_grid(REGION_PX, REGION_PX, wanted=wanted).regions
+    (block,) = plan_grid(BLOCK_PX, BLOCK_PX, wanted=wanted).blocks
     store = TileStore.create(
         folder / f"{version}-{threads}-{share}.ome.zarr",
-        width=REGION_PX,
-        height=REGION_PX,
+        width=BLOCK_PX,
+        height=BLOCK_PX,
         mpp=(0.5, 0.5),
         name="benchmark",
         version=version,
     )
 
     def write() -> int:
-        store.write_region(region, pixels, threads=threads)
+        store.write_block(block, pixels, threads=threads)
         return files_size(store.folder)
 
     return write
@@ -142,11 +142,11 @@ def files_size(folder: Path) -> int:
 
 
 def texture() -> Pixels:
-    """Return a region of blobs and grain that compresses as fine tissue does."""
+    """Return a block of blobs and grain that compresses as fine tissue does."""
     generator = np.random.default_rng(0)
-    coarse = generator.integers(180, 230, (REGION_PX // 16, REGION_PX // 16, 3), dtype=np.uint8)
+    coarse = generator.integers(180, 230, (BLOCK_PX // 16, BLOCK_PX // 16, 3), dtype=np.uint8)
     blobs = np.asarray(
-        Image.fromarray(coarse).resize((REGION_PX, REGION_PX), Image.Resampling.BILINEAR)
+        Image.fromarray(coarse).resize((BLOCK_PX, BLOCK_PX), Image.Resampling.BILINEAR)
     )
     return blobs + generator.integers(0, 6, blobs.shape, dtype=np.uint8)
 

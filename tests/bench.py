@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi_suite.analysis.blocks import process_region
+from wsi_suite.analysis.blocks import process_block
 from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings, load_settings
 from wsi_suite.detector.detector import Compute
@@ -17,9 +17,9 @@ from wsi_suite.runs.request import Request, Stage
 from wsi_suite.runs.slide_run import (
     SlideRun,
     finish_run,
-    pending_regions,
+    pending_blocks,
     prepare_run,
-    record_region,
+    record_block,
 )
 from wsi_suite.slides.identity import SlideIdentity
 
@@ -68,17 +68,17 @@ class Bench:
         return Request(stage=stage, **asked | fields)
 
     def do(self, folder: Path, *overrides: str, **fields: Any) -> SlideRun:
-        """Run the slide, one region after another."""
+        """Run the slide, one block after another."""
         run = prepare_run(self.request(folder, *overrides, **fields))
-        do_regions(run)
+        do_blocks(run)
         finish_run(run)
         return run
 
 
-def do_regions(run: SlideRun, *, limit: int | None = None) -> None:
-    """Do what is pending, or the first regions of it."""
-    for job, region in pending_regions(run)[:limit]:
-        record_region(run, job, region, process_region(job, region))
+def do_blocks(run: SlideRun, *, limit: int | None = None) -> None:
+    """Do what is pending, or the first blocks of it."""
+    for job, block in pending_blocks(run)[:limit]:
+        record_block(run, job, block, process_block(job, block))
 
 
 def results_of(folder: Path) -> dict[str, bytes]:

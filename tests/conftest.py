@@ -59,11 +59,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small regions, so that a small slide has several, and no pictures, which take long."""
+    """Small blocks, so that a small slide has several, and no pictures, which take long."""
     from wsi_suite.analysis import survey
     from wsi_suite.runs import cluster, outputs
 
-    monkeypatch.setattr(survey, "REGION_PX", 256)
+    monkeypatch.setattr(survey, "BLOCK_PX", 256)
     monkeypatch.setattr(survey, "TILE_PX", 128)
     monkeypatch.setattr(survey, "CHUNK_PX", 64)
     # Nor is the model loaded anew for each run.

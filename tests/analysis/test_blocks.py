@@ -1,4 +1,4 @@
-"""A region's way: errors surface, threads never wait for each other, stale files are not used."""
+"""A block's way: errors surface, threads never wait for each other, stale files are not used."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from bench import Bench
 
 from wsi_suite.analysis import blocks
-from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_region
+from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
 from wsi_suite.analysis.worker_cache import close_all, open_store, usable_threads
 from wsi_suite.errors import OutputError, SlideError, WorkerError
 from wsi_suite.geometry import Box
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.slide_run import SlideRun, prepare_run, release_run
-from wsi_suite.slides.grid import Region
+from wsi_suite.slides.grid import Block
 from wsi_suite.slides.slide import Raster, Slide
 from wsi_suite.slides.store import TileStore
 
@@ -39,44 +39,42 @@ def columns(nuclei: Nuclei | None) -> list[bytes]:
 
 
 def test_threads_change_nothing(planned: SlideRun) -> None:
-    region = planned.grid.regions[0]
-    one, four = (
-        process_region(replace(planned.job, threads=threads), region) for threads in (1, 4)
-    )
+    block = planned.grid.blocks[0]
+    one, four = (process_block(replace(planned.job, threads=threads), block) for threads in (1, 4))
     assert columns(one) == columns(four)
 
 
 def test_progress_adds_up(planned: SlideRun) -> None:
-    region = planned.grid.regions[0]
+    block = planned.grid.blocks[0]
     for job in (planned.job, replace(planned.job, detect=None)):
         told: list[int] = []
-        process_region(job, region, report=told.append)
-        assert sum(told) == pixels_to_do(region) == sum(t.core.area for t in region.tiles)
+        process_block(job, block, report=told.append)
+        assert sum(told) == pixels_to_do(block) == sum(t.core.area for t in block.tiles)
 
 
-def test_nuclei_lie_in_wanted_chunks_of_the_region(planned: SlideRun) -> None:
+def test_nuclei_lie_in_wanted_chunks_of_the_block(planned: SlideRun) -> None:
     grid = planned.job.grid
     wanted = grid.wanted.copy()
     wanted[1, 1] = False
-    region = planned.grid.regions[0]
+    block = planned.grid.blocks[0]
     job = replace(planned.job, grid=replace(grid, wanted=wanted), store=None)
-    nuclei = process_region(job, region)
+    nuclei = process_block(job, block)
     assert nuclei is not None
     points = job.scale.from_level0(nuclei.points)
     cols, rows = (points // grid.chunk_px).astype(int).T
     assert len(points) > 20
     assert wanted[rows, cols].all()
-    reach = region.box.expand(blocks.SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
+    reach = block.box.expand(blocks.SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
     assert reach.contains(points).all()
 
 
 def test_full_batches_find_what_single_windows_find(planned: SlideRun) -> None:
-    region = planned.grid.regions[0]
+    block = planned.grid.blocks[0]
     assert planned.job.detect is not None
     job = replace(planned.job, store=None)
     compute = replace(planned.job.detect.compute, batch=3)  # the last one is padded
-    batched = process_region(replace(job, detect=replace(job.detect, compute=compute)), region)
-    single = process_region(job, region)
+    batched = process_block(replace(job, detect=replace(job.detect, compute=compute)), block)
+    single = process_block(job, block)
     assert batched is not None
     assert single is not None
     np.testing.assert_allclose(batched.points, single.points, atol=0.1)
@@ -102,7 +100,7 @@ def test_failed_read_surfaces_and_nothing_goes_on(
     job = replace(job, detect=None) if part == "store" else job
     job = replace(job, store=None) if part == "detect" else job
     with pytest.raises(SlideError, match="tile 7"):
-        process_region(job, planned.grid.regions[0])
+        process_block(job, planned.grid.blocks[0])
     begun = len(calls)
     threading.Event().wait(0.05)
     assert len(calls) == begun
@@ -112,9 +110,9 @@ def test_failed_write_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatc
     def write(*_: object) -> None:
         raise OutputError("the disk is full")
 
-    monkeypatch.setattr(TileStore, "write_region", write)
+    monkeypatch.setattr(TileStore, "write_block", write)
     with pytest.raises(OutputError, match="the disk is full"):
-        process_region(planned.job, planned.grid.regions[0])
+        process_block(planned.job, planned.grid.blocks[0])
 
 
 def test_failed_forward_pass_surfaces(planned: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,14 +121,14 @@ def test_failed_forward_pass_surfaces(planned: SlideRun, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(blocks, "_detect", detect)
     with pytest.raises(MemoryError, match="too little"):
-        process_region(planned.job, planned.grid.regions[0])
+        process_block(planned.job, planned.grid.blocks[0])
 
 
 def test_other_model_on_the_worker_is_refused(planned: SlideRun) -> None:
     assert planned.job.detect is not None
     job = replace(planned.job, detect=replace(planned.job.detect, model_hash="0" * 64))
     with pytest.raises(WorkerError, match="differs from this run's model"):
-        process_region(job, planned.grid.regions[0])
+        process_block(job, planned.grid.blocks[0])
 
 
 def test_worker_that_outlives_a_run_reads_the_files_of_the_next(
@@ -142,13 +140,13 @@ def test_worker_that_outlives_a_run_reads_the_files_of_the_next(
     # The worker still has the store open as it was while it was written.
     run = prepare_run(bench.request(folder, stage="detect", slide=folder))
     release_run(run)
-    (region, *_) = run.grid.regions
-    assert len(_nuclei(run.job, region)) > 20
+    (block, *_) = run.grid.blocks
+    assert len(_nuclei(run.job, block)) > 20
     assert open_store(store, run=run.job.run).folder == store
 
 
-def _nuclei(job: SlideJob, region: Region) -> Nuclei:
-    nuclei = process_region(job, region)
+def _nuclei(job: SlideJob, block: Block) -> Nuclei:
+    nuclei = process_block(job, block)
     assert nuclei is not None
     return nuclei
 
@@ -178,7 +176,7 @@ def test_abandoned_work_ends_soon(planned: SlideRun, monkeypatch: pytest.MonkeyP
 
     def work() -> None:
         try:
-            process_region(replace(planned.job, threads=1), planned.grid.regions[0])
+            process_block(replace(planned.job, threads=1), planned.grid.blocks[0])
         except (CancelledError, RuntimeError) as error:
             ended.append(error)
 

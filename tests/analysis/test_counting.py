@@ -38,7 +38,7 @@ ROIS = (
 def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counting") / "B12"
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
             patch.setattr(survey, name, side)
         bench.do(folder, "tiles.keep=false")
     return folder

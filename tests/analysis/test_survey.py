@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 @pytest.fixture(scope="module")
 def facts(bench: Bench) -> SlideFacts:
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
             patch.setattr(survey, name, side)
         return survey_slide(bench.slide, bench.settings(), spec=bench_spec(bench))
 
@@ -46,9 +46,9 @@ def test_survey(facts: SlideFacts) -> None:
 
 def test_grid_has_the_sides_of_the_survey(facts: SlideFacts) -> None:
     grid = facts.grid(align_px=4)
-    sides = (grid.region_px, grid.tile_px, grid.chunk_px, grid.halo_px)
+    sides = (grid.block_px, grid.tile_px, grid.chunk_px, grid.halo_px)
     assert sides == (256, 128, 64, facts.halo_px)
-    assert [(region.row, region.col) for region in grid.regions] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(region.row, region.col) for region in grid.blocks] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path) -> None:
@@ -60,6 +60,15 @@ def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path
         assert np.array_equal(ours, theirs) if is_array else ours == theirs
     assert back is not None
     assert back.tissue_area_mm2 == facts.tissue_area_mm2
+
+
+def test_facts_of_earlier_versions_are_read(facts: SlideFacts, tmp_path: Path) -> None:
+    write_facts(tmp_path, facts)
+    file = tmp_path / "slide.json"
+    file.write_text(file.read_text("utf-8").replace('"block_px"', '"region_px"'), "utf-8")
+    back = read_facts(tmp_path)
+    assert back is not None
+    assert back.block_px == facts.block_px
 
 
 def test_missing_and_damaged_facts(facts: SlideFacts, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run gives that nothing happened to, without tiles."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
             patch.setattr(survey, name, side)
         outcome = bench.run_one(folder, "tiles.keep=false")
     assert outcome.folder is not None
@@ -96,9 +96,7 @@ def test_killed_run_goes_on_and_ends_in_the_same_bytes(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(
-            scheduling, "record_region", raising_at(3, Killed(), scheduling.record_region)
-        )
+        patch.setattr(scheduling, "record_block", raising_at(3, Killed(), scheduling.record_block))
         with pytest.raises(Killed):
             bench.run(tmp_path)
     folder = tmp_path / whole.name
@@ -174,16 +172,16 @@ def test_forbidden_slide_fails_alone(
 def test_exception_in_a_region_fails_that_slide_alone(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = cluster.process_region
+    process = cluster.process_block
 
-    def process_region(job: Any, region: Any, **named: Any) -> Any:
+    def process_block(job: Any, region: Any, **named: Any) -> Any:
         if job.slide.name == "good.tif" and region.row == 1:
             raise ZeroDivisionError("a bug")
         return process(job, region, **named)
 
     slides = [several["good"], several["last"]]
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "process_region", process_region)
+        patch.setattr(cluster, "process_block", process_block)
         bad, good = bench.run(tmp_path / "out", slides=slides)
     assert "good.tif: ZeroDivisionError: a bug; run again" in str(bad.error)
     assert good.state == "done"
@@ -200,11 +198,11 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two regions are with the worker at once: one fails, the other goes on writing."""
-    process, heard, tried = cluster.process_region, Heard(), []
+    process, heard, tried = cluster.process_block, Heard(), []
     second_began = Event()
     folder = tmp_path / bench.slide.stem
 
-    def process_region(job: Any, region: Any, **named: Any) -> Any:
+    def process_block(job: Any, region: Any, **named: Any) -> Any:
         if (region.row, region.col) == (0, 0):
             assert second_began.wait(60)
             raise ZeroDivisionError("a bug")
@@ -215,7 +213,7 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
         tried.append(region)
         return process(job, region, **named)
 
-    monkeypatch.setattr(cluster, "process_region", process_region)
+    monkeypatch.setattr(cluster, "process_block", process_block)
     (outcome,) = bench.run(tmp_path, progress=heard)
     assert "a bug" in str(outcome.error)
     assert tried
@@ -274,16 +272,16 @@ def test_slide_that_changes_meanwhile_fails(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that is still being copied."""
-    process, slide = cluster.process_region, several["good"]
+    process, slide = cluster.process_block, several["good"]
 
-    def process_region(job: Any, region: Any, **named: Any) -> Any:
+    def process_block(job: Any, region: Any, **named: Any) -> Any:
         with slide.open("ab") as file:
             file.write(b"more")
         return process(job, region, **named)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "process_region", process_region)
+        patch.setattr(cluster, "process_block", process_block)
         (outcome,) = bench.run(out, "tiles.keep=false", slides=[slide])
     assert isinstance(outcome.error, SlideError)
     assert str(outcome.error).startswith(f"{slide}: was changed while it was read, as")
@@ -295,14 +293,14 @@ def test_slide_that_changes_meanwhile_fails(
 def test_folder_that_is_removed_meanwhile_is_said(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process, out = cluster.process_region, tmp_path / "out"
+    process, out = cluster.process_block, tmp_path / "out"
 
-    def process_region(job: Any, region: Any, **named: Any) -> Any:
+    def process_block(job: Any, region: Any, **named: Any) -> Any:
         with suppress(FileNotFoundError):
             out.rename(tmp_path / "away")
         return process(job, region, **named)
 
-    monkeypatch.setattr(cluster, "process_region", process_region)
+    monkeypatch.setattr(cluster, "process_block", process_block)
     (outcome,) = bench.run(out, "tiles.keep=false")
     folder = out / bench.slide.stem
     message = f"{bench.slide.name}: {folder} was removed or renamed meanwhile; run again"
@@ -341,7 +339,7 @@ def test_failure_at_the_end_loses_nothing(
         patch.setattr(outputs, "write_geojson", raising_at(1, OSError(28, "full"), print))
         (failed,) = bench.run(tmp_path, "tiles.keep=false")
     assert failed.state == "failed"
-    monkeypatch.setattr(cluster, "process_region", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(cluster, "process_block", lambda *_, **__: 1 / 0)
     bench.run_one(tmp_path, "tiles.keep=false")
     assert results_of(tmp_path / whole.name) == results_of(whole)
 
@@ -352,7 +350,7 @@ def test_window_is_never_exceeded(
     in_flight: list[int] = []
     begun = count()
     next_slide = Event()
-    send, process = scheduling._Window.send, cluster.process_region
+    send, process = scheduling._Window.send, cluster.process_block
 
     def watched(window: scheduling._Window, item: Any) -> None:
         send(window, item)
@@ -361,13 +359,13 @@ def test_window_is_never_exceeded(
         if len(in_flight) == 5:
             next_slide.set()
 
-    def process_region(*asked: Any, **named: Any) -> Any:
+    def process_block(*asked: Any, **named: Any) -> Any:
         if next(begun) == 3:  # the last of the first slide
             assert next_slide.wait(60), "the second slide waits for the first slide's end"
         return process(*asked, **named)
 
     monkeypatch.setattr(scheduling._Window, "send", watched)
-    monkeypatch.setattr(cluster, "process_region", process_region)
+    monkeypatch.setattr(cluster, "process_block", process_block)
     slides = [several["good"], several["last"]]
     outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
@@ -532,7 +530,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from wsi_suite.analysis import survey
-survey.REGION_PX, survey.TILE_PX, survey.CHUNK_PX = 256, 128, 64
+survey.BLOCK_PX, survey.TILE_PX, survey.CHUNK_PX = 256, 128, 64
 from bench import Bench
 if __name__ == "__main__":
     Bench(Path({model!r}), Path({slide!r})).run(Path({out!r}))
@@ -570,7 +568,7 @@ def deadly_task(topic: str, key: str, job: Any, region: Any) -> Any:
     """Die on one region of one slide."""
     if key.endswith("good.tif") and (region.row, region.col) == (0, 1):
         os._exit(3)
-    return cluster.region_task(topic, key, job, region)
+    return cluster.block_task(topic, key, job, region)
 
 
 @pytest.mark.slow

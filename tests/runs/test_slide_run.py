@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import Bench, do_regions, files_of, results_of, stored_tiles
+from bench import Bench, do_blocks, files_of, results_of, stored_tiles
 from scipy.spatial import cKDTree
 
 from wsi_suite.analysis import provenance, survey
@@ -28,9 +28,9 @@ from wsi_suite.runs.folder import read_run, write_run
 from wsi_suite.runs.slide_run import (
     fail_run,
     finish_run,
-    pending_regions,
+    pending_blocks,
     prepare_run,
-    record_region,
+    record_block,
     release_run,
 )
 from wsi_suite.slides.identity import SlideIdentity
@@ -46,7 +46,7 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to, with tiles."""
     folder = tmp_path_factory.mktemp("whole") / "B12"
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("REGION_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
+        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
             patch.setattr(survey, name, side)
         bench.do(folder)
     return folder
@@ -59,7 +59,7 @@ def nuclei_of(folder: Path) -> Nuclei:
 def interrupt(bench: Bench, folder: Path, *overrides: str, after: int, **fields: object) -> None:
     """Begin a run and leave it as a kill does."""
     run = prepare_run(bench.request(folder, *overrides, **fields))
-    do_regions(run, limit=after)
+    do_blocks(run, limit=after)
     release_run(run)  # the system does so
 
 
@@ -111,8 +111,8 @@ def test_interrupted_run_ends_in_the_same_bytes(
     folder = tmp_path / "out"
     interrupt(bench, folder, after=after)
     run = prepare_run(bench.request(folder))
-    assert len(pending_regions(run)) == len(run.grid.regions) - after
-    do_regions(run)
+    assert len(pending_blocks(run)) == len(run.grid.blocks) - after
+    do_blocks(run)
     finish_run(run)
     assert results_of(folder) == results_of(whole)
     assert stored_tiles(folder) == stored_tiles(whole)
@@ -123,7 +123,7 @@ def test_kill_while_finishing_is_mended(
 ) -> None:
     folder = tmp_path / "out"
     run = prepare_run(bench.request(folder))
-    do_regions(run)
+    do_blocks(run)
     with monkeypatch.context() as patch:
         patch.setattr(slide_run, "write_results", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -138,7 +138,7 @@ def test_finished_run_is_left_as_it_is(bench: Bench, whole: Path) -> None:
     before = files_of(whole)
     run = prepare_run(bench.request(whole))
     assert run.done
-    assert not pending_regions(run)
+    assert not pending_blocks(run)
     summary = finish_run(run)
     assert summary == json.loads((whole / "summary.json").read_text("utf-8"))
     assert files_of(whole) == before
@@ -177,9 +177,9 @@ def test_rerun_may_add_the_tiles_without_detecting_again(
     bench.do(folder, "tiles.keep=false")
     before = files_of(folder)
     run = prepare_run(bench.request(folder))
-    assert all(job.detect is None for job, _ in pending_regions(run))
+    assert all(job.detect is None for job, _ in pending_blocks(run))
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
-    do_regions(run)
+    do_blocks(run)
     finish_run(run)
     assert stored_tiles(folder) == stored_tiles(whole)
     assert {name: files_of(folder)[name] for name in before if name.startswith("nuclei")} == {
@@ -192,7 +192,7 @@ def test_begun_run_keeps_its_grid(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt(bench, tmp_path / "out", after=2)
-    monkeypatch.setattr(survey, "REGION_PX", 512)
+    monkeypatch.setattr(survey, "BLOCK_PX", 512)
     bench.do(tmp_path / "out")
     assert results_of(tmp_path / "out") == results_of(whole)
 
@@ -202,8 +202,8 @@ def test_damaged_record_is_done_again(bench: Bench, whole: Path, tmp_path: Path)
     interrupt(bench, folder, after=2)
     next((folder / "regions.partial").glob("*.parquet")).write_bytes(b"")
     run = prepare_run(bench.request(folder))
-    do_regions(run)
-    with pytest.raises(OutputError, match="run again to do its region anew"):
+    do_blocks(run)
+    with pytest.raises(OutputError, match="run again to make it anew"):
         finish_run(run)
     fail_run(run, "damaged")
     release_run(run)
@@ -214,7 +214,7 @@ def test_damaged_record_is_done_again(bench: Bench, whole: Path, tmp_path: Path)
 def test_many_tiles_find_what_one_tile_finds(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "REGION_PX", 1024)
+    monkeypatch.setattr(survey, "BLOCK_PX", 1024)
     monkeypatch.setattr(survey, "TILE_PX", 1024)
     bench.do(tmp_path / "one", "tiles.keep=false")
     many, one = nuclei_of(whole), nuclei_of(tmp_path / "one")
@@ -258,10 +258,10 @@ def test_results_of_two_versions_are_not_mixed(
     monkeypatch.setattr(provenance, name, getattr(provenance, name) - 1)
     run = prepare_run(bench.request(tmp_path / "run"))
     if state == "whole":
-        do_regions(run)
+        do_blocks(run)
         finish_run(run)
     else:
-        do_regions(run, limit=1)
+        do_blocks(run, limit=1)
         release_run(run)
     monkeypatch.undo()
     before = files_of(run.folder)
@@ -479,7 +479,7 @@ def test_disk_that_fills_up_on_the_way(
 ) -> None:
     folder = tmp_path / "out"
     run = prepare_run(bench.request(folder))
-    do_regions(run, limit=2)
+    do_blocks(run, limit=2)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -487,7 +487,7 @@ def test_disk_that_fills_up_on_the_way(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         with pytest.raises(OutputError, match="No space left on device"):
-            do_regions(run)
+            do_blocks(run)
         fail_run(run, "full")  # nor can that be noted
     release_run(run)
     assert not [path for path in folder.rglob("*") if is_leftover(path)]
@@ -512,7 +512,7 @@ def test_slide_without_tissue(bench: Bench, tmp_path: Path) -> None:
     make_slide(tmp_path / "glass.tif", width=900, height=700, mpp=0.25, tissue_fraction=0)
     glass = tmp_path / "glass.tif"
     run = bench.do(tmp_path / "out", slide=glass, identity=SlideIdentity.of(glass))
-    assert not run.grid.regions
+    assert not run.grid.blocks
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert summary["headline"]["value"] is None
     assert summary["headline"]["reason"] == "no nuclei"
@@ -539,7 +539,7 @@ def test_paths_may_be_long(bench: Bench, whole: Path, tmp_path: Path) -> None:
 
 def test_record_of_another_run_is_not_needed(bench: Bench, tmp_path: Path) -> None:
     run = prepare_run(bench.request(tmp_path / "out", "tiles.keep=false"))
-    (job, region), *_ = pending_regions(run)
-    record_region(run, job, region, Nuclei.empty(("Stroma", "Epithelium")))
-    assert len(pending_regions(run)) == len(run.grid.regions) - 1
+    (job, region), *_ = pending_blocks(run)
+    record_block(run, job, region, Nuclei.empty(("Stroma", "Epithelium")))
+    assert len(pending_blocks(run)) == len(run.grid.blocks) - 1
     release_run(run)

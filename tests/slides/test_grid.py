@@ -22,7 +22,7 @@ from wsi_suite.slides.grid import (
     whiten_unwanted,
 )
 
-SIZES = {"chunk_px": 8, "tile_px": 16, "region_px": 64}
+SIZES = {"chunk_px": 8, "tile_px": 16, "block_px": 64}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def grids(draw) -> TileGrid:
 
 def owners(grid: TileGrid) -> np.ndarray:
     count = np.zeros((grid.height, grid.width), dtype=int)
-    for region in grid.regions:
-        for tile in region.tiles:
+    for block in grid.blocks:
+        for tile in block.tiles:
             count[tile.core.within(Box(0, 0, grid.width, grid.height))] += 1
     return count
 
@@ -64,34 +64,34 @@ def test_every_point_has_exactly_one_owner(grid, seed):
     points = np.random.default_rng(seed).random((50, 2)) * [grid.width, grid.height]
     corners = np.floor(points / 8) * 8  # on the borders of cores, where ownership is decided
     for at in (points, corners):
-        owned = [tile.core.contains(at) for region in full.regions for tile in region.tiles]
+        owned = [tile.core.contains(at) for block in full.blocks for tile in block.tiles]
         assert (np.sum(owned, axis=0) == 1).all()
 
 
 @given(grids())
-def test_regions_and_tiles_hold_only_what_is_wanted(grid):
+def test_blocks_and_tiles_hold_only_what_is_wanted(grid):
     plane = Box(0, 0, grid.width, grid.height)
-    assert [(r.row, r.col) for r in grid.regions] == sorted((r.row, r.col) for r in grid.regions)
+    assert [(r.row, r.col) for r in grid.blocks] == sorted((r.row, r.col) for r in grid.blocks)
     covered = np.zeros((grid.height, grid.width), bool)
-    for window in (tile.window.intersect(plane) for r in grid.regions for tile in r.tiles):
+    for window in (tile.window.intersect(plane) for r in grid.blocks for tile in r.tiles):
         covered[window.within(plane)] = True
-    for region in grid.regions:
-        assert region.box == Box(region.col * 64, region.row * 64, 64, 64).intersect(plane)
-        assert region.chunks.shape == chunk_shape(region.box.width, region.box.height, chunk_px=8)
+    for block in grid.blocks:
+        assert block.box == Box(block.col * 64, block.row * 64, 64, 64).intersect(plane)
+        assert block.chunks.shape == chunk_shape(block.box.width, block.box.height, chunk_px=8)
         read = np.zeros_like(covered)
-        for part in region.parts:
+        for part in block.parts:
             assert not read[part.within(plane)].any(), "no pixel is read twice"
             read[part.within(plane)] = True
-        frame = region.box.expand(grid.halo_px).intersect(plane).within(plane)
+        frame = block.box.expand(grid.halo_px).intersect(plane).within(plane)
         assert read[frame][covered[frame]].all(), "all that windows show is read"
-        assert region.stored_px == read[region.box.within(plane)].sum()
-        rows, cols = np.nonzero(read[region.box.within(plane)])
-        stored = np.zeros_like(region.chunks)
+        assert block.stored_px == read[block.box.within(plane)].sum()
+        rows, cols = np.nonzero(read[block.box.within(plane)])
+        stored = np.zeros_like(block.chunks)
         stored[rows // 8, cols // 8] = True
-        assert np.array_equal(region.chunks, stored)
-        for tile in region.tiles:
+        assert np.array_equal(block.chunks, stored)
+        for tile in block.tiles:
             core = tile.core
-            assert core.intersect(region.box) == core
+            assert core.intersect(block.box) == core
             rows, cols = (
                 slice(core.y // 8, -(-core.bottom // 8)),
                 slice(core.x // 8, -(-core.right // 8)),
@@ -111,15 +111,15 @@ def test_windows_follow_from_tissue_whatever_is_wanted(grid, seed):
     options = {"tissue": grid.wanted, "halo_px": 6, "align_px": 4, **SIZES}
     whole = plan_grid(grid.width, grid.height, wanted=grid.wanted, **options)
     part = plan_grid(grid.width, grid.height, wanted=some, **options)
-    windows = {tile.core: tile.window for region in whole.regions for tile in region.tiles}
-    assert all(windows[t.core] == t.window for region in part.regions for t in region.tiles)
+    windows = {tile.core: tile.window for block in whole.blocks for tile in block.tiles}
+    assert all(windows[t.core] == t.window for block in part.blocks for t in block.tiles)
 
 
 def test_a_grid_by_hand():
     wanted = np.zeros((10, 13), dtype=bool)
     wanted[9, 12] = wanted[0, 8] = True
     grid = plan_grid(100, 75, wanted=wanted, halo_px=5, **SIZES)
-    ring, first, last = grid.regions
+    ring, first, last = grid.blocks
     assert (ring.row, ring.col, ring.tiles) == (0, 0, ())
     assert ring.parts == (Box(59, 0, 5, 8), Box(64, 0, 5, 8), Box(59, 8, 5, 5), Box(64, 8, 5, 5))
     assert ring.chunks.sum() == 2
@@ -135,13 +135,13 @@ def test_a_grid_by_hand():
 def test_a_grid_travels_to_workers():
     grid = plan_grid(100, 75, wanted=np.ones((10, 13), dtype=bool), **SIZES)
     copy = pickle.loads(pickle.dumps(grid))
-    assert [r.tiles for r in copy.regions] == [r.tiles for r in grid.regions]
+    assert [r.tiles for r in copy.blocks] == [r.tiles for r in grid.blocks]
 
 
 @pytest.mark.parametrize("tile_px", [12, 24, 128])
 def test_sides_that_do_not_nest_are_refused(tile_px):
     with pytest.raises(ConfigError, match=f"tile_px = {tile_px}"):
-        plan_grid(64, 64, wanted=np.ones((8, 8), bool), chunk_px=8, tile_px=tile_px, region_px=64)
+        plan_grid(64, 64, wanted=np.ones((8, 8), bool), chunk_px=8, tile_px=tile_px, block_px=64)
 
 
 @settings(max_examples=40)  # each looks at every chunk

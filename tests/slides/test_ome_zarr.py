@@ -172,13 +172,13 @@ def test_our_own_store_is_a_slide(tmp_path: Path, version: Any) -> None:
         name="slide",
         version=version,
         chunk_px=128,
-        region_px=512,
+        block_px=512,
     )
     tissue = np.ones((5, 6), bool)
     tissue[0, 0] = False
-    grid = plan_grid(700, 520, wanted=tissue, tile_px=128, chunk_px=128, region_px=512)
-    for region in grid.regions:
-        store.write_region(region, PICTURE[region.box.within(Box(0, 0, 700, 520))])
+    grid = plan_grid(700, 520, wanted=tissue, tile_px=128, chunk_px=128, block_px=512)
+    for region in grid.blocks:
+        store.write_block(region, PICTURE[region.box.within(Box(0, 0, 700, 520))])
     expected = PICTURE.copy()
     expected[:128, :128] = 255
     with open_slide(store.finish()) as slide:

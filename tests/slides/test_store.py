@@ -21,7 +21,7 @@ from wsi_suite.slides.store_layout import staging_folder
 
 WIDTH, HEIGHT = 1501, 1110
 PLANE = Box(0, 0, WIDTH, HEIGHT)
-SIDES = {"chunk_px": 64, "region_px": 512}
+SIDES = {"chunk_px": 64, "block_px": 512}
 IMAGE = {"width": WIDTH, "height": HEIGHT, "mpp": (0.5, 0.51), "name": "Schnitt Ä", **SIDES}
 
 versions = pytest.mark.parametrize("version", ["0.5", "0.4"])
@@ -29,7 +29,7 @@ versions = pytest.mark.parametrize("version", ["0.5", "0.4"])
 
 def plan(share: float = 0.4, *, seed: int = 0) -> TileGrid:
     wanted = np.random.default_rng(seed).random(chunk_shape(WIDTH, HEIGHT, chunk_px=64)) < share
-    wanted[:8, 8:16] = False  # a whole region of glass
+    wanted[:8, 8:16] = False  # a whole block of glass
     return plan_grid(WIDTH, HEIGHT, wanted=wanted, tile_px=64, **SIDES)  # windows are chunks
 
 
@@ -44,8 +44,8 @@ def as_stored(grid: TileGrid, pixels: np.ndarray) -> np.ndarray:
 
 
 def write_all(store: TileStore, grid: TileGrid, pixels: np.ndarray) -> None:
-    for region in grid.regions:
-        store.write_region(region, pixels[region.box.within(PLANE)])
+    for block in grid.blocks:
+        store.write_block(block, pixels[block.box.within(PLANE)])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -108,14 +108,14 @@ def test_absent_chunks_are_not_on_disk(tmp_path, version):
         for f in (path / "0" / "c" / "0").rglob("*")
         if f.is_file()
     }
-    assert shards == {(region.row, region.col) for region in grid.regions}
-    for region in grid.regions:
-        data = (path / "0" / "c" / "0" / str(region.row) / str(region.col)).read_bytes()
+    assert shards == {(block.row, block.col) for block in grid.blocks}
+    for block in grid.blocks:
+        data = (path / "0" / "c" / "0" / str(block.row) / str(block.col)).read_bytes()
         index = np.frombuffer(data[-(64 * 16 + 4) : -4], "<u8").reshape(8, 8, 2)
-        rows, cols = region.chunks.shape
+        rows, cols = block.chunks.shape
         present = index[..., 1] != np.iinfo(np.uint64).max
-        assert (present[:rows, :cols] == region.chunks).all()
-        assert present.sum() == region.chunks.sum()
+        assert (present[:rows, :cols] == block.chunks).all()
+        assert present.sum() == block.chunks.sum()
         assert index[present][:, 1].sum() == len(data) - 64 * 16 - 4
 
 
@@ -171,36 +171,36 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path, version):
     whole = TileStore.create(tmp_path / "whole.ome.zarr", **IMAGE, version=version)
     write_all(whole, grid, pixels)
     killed = TileStore.create(tmp_path / "killed.ome.zarr", **IMAGE, version=version)
-    for region in grid.regions[:2]:
-        killed.write_region(region, pixels[region.box.within(PLANE)])
+    for block in grid.blocks[:2]:
+        killed.write_block(block, pixels[block.box.within(PLANE)])
     # Killed while a shard was being written: half a file under a temporary name, half a shard.
     file = next(f for f in (killed.folder / "0").rglob("*") if f.is_file() and f.name.isdigit())
     (staging_folder(killed.folder, "") / "0.01234567.partial").write_bytes(b"half")
     file.write_bytes(file.read_bytes()[:100])
     resumed = TileStore.create(tmp_path / "killed.ome.zarr", **IMAGE, version=version)
-    for region in grid.regions:
-        resumed.write_region(region, pixels[region.box.within(PLANE)], threads=3)
+    for block in grid.blocks:
+        resumed.write_block(block, pixels[block.box.within(PLANE)], threads=3)
     resumed_files, whole_files = files(resumed.finish()), files(whole.finish())
     assert resumed_files.keys() == whole_files.keys()
     assert resumed_files == whole_files
 
 
 def test_a_writer_that_outlived_its_run_is_shut_out(tmp_path):
-    """A worker of a cluster ends its region although the process that sent it was killed."""
+    """A worker of a cluster ends its block although the process that sent it was killed."""
     grid, pixels = plan(), picture()
-    first, second = grid.regions[:2]
+    first, second = grid.blocks[:2]
     lost = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE, writer="lost")
-    lost.write_region(first, pixels[first.box.within(PLANE)])
+    lost.write_block(first, pixels[first.box.within(PLANE)])
     store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE, writer="new")
     before = files(store.folder)
     with pytest.raises(OutputError):
-        lost.write_region(second, np.zeros_like(pixels[second.box.within(PLANE)]))
+        lost.write_block(second, np.zeros_like(pixels[second.box.within(PLANE)]))
     assert files(store.folder) == before
     write_all(store, grid, pixels)
     finished = store.finish()
     before = files(finished)
     with pytest.raises(OutputError):
-        lost.write_region(second, np.zeros_like(pixels[second.box.within(PLANE)]))
+        lost.write_block(second, np.zeros_like(pixels[second.box.within(PLANE)]))
     assert [path.name for path in tmp_path.iterdir()] == ["t.ome.zarr"]
     assert files(finished) == before
     assert not [path for path in finished.iterdir() if path.name.startswith("writing")]
@@ -256,7 +256,7 @@ def test_what_is_written_is_read(tmp_path_factory, width, height, seed):
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
     wanted = generator.random(chunk_shape(width, height, chunk_px=16)) < 0.6
-    grid = plan_grid(width, height, wanted=wanted, chunk_px=16, tile_px=16, region_px=32)
+    grid = plan_grid(width, height, wanted=wanted, chunk_px=16, tile_px=16, block_px=32)
     store = TileStore.create(
         tmp_path_factory.mktemp("store") / "t.ome.zarr",
         width=width,
@@ -264,11 +264,11 @@ def test_what_is_written_is_read(tmp_path_factory, width, height, seed):
         mpp=(1, 1),
         name="t",
         chunk_px=16,
-        region_px=32,
+        block_px=32,
     )
     plane = Box(0, 0, width, height)
-    for region in grid.regions:
-        store.write_region(region, pixels[region.box.within(plane)])
+    for block in grid.blocks:
+        store.write_block(block, pixels[block.box.within(plane)])
     whiten_unwanted(pixels, plane, wanted=wanted, chunk_px=16)
     path = store.finish()
     for level in range(len(store.levels)):
@@ -278,18 +278,18 @@ def test_what_is_written_is_read(tmp_path_factory, width, height, seed):
 
 
 def _write_from_another_process(path: Path, grid: TileGrid, number: int) -> None:
-    region = grid.regions[number]
-    TileStore.open(path).write_region(region, picture()[region.box.within(PLANE)])
+    block = grid.blocks[number]
+    TileStore.open(path).write_block(block, picture()[block.box.within(PLANE)])
 
 
-def test_processes_write_regions_of_one_store(tmp_path):
+def test_processes_write_blocks_of_one_store(tmp_path):
     grid = plan()
     store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
         jobs = [
             pool.submit(_write_from_another_process, store.path, grid, number)
-            for number in range(len(grid.regions))
+            for number in range(len(grid.blocks))
         ]
         for job in jobs:
             job.result()
@@ -299,10 +299,10 @@ def test_processes_write_regions_of_one_store(tmp_path):
 
 
 def test_the_pixels_given_are_left_as_they_were(tmp_path):
-    region = plan().regions[0]
-    pixels = picture()[region.box.within(PLANE)].copy()
+    block = plan().blocks[0]
+    pixels = picture()[block.box.within(PLANE)].copy()
     before = pixels.copy()
-    TileStore.create(tmp_path / "t.ome.zarr", **IMAGE).write_region(region, pixels)
+    TileStore.create(tmp_path / "t.ome.zarr", **IMAGE).write_block(block, pixels)
     np.testing.assert_array_equal(pixels, before)
 
 
@@ -327,6 +327,19 @@ def test_a_finished_store_is_never_overwritten(tmp_path):
         TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
     with pytest.raises(OutputConflictError, match="exists"):
         twin.finish()
+
+
+@versions
+def test_a_store_of_an_earlier_version_is_read(tmp_path, version):
+    """Blocks were called regions in its attributes."""
+    grid, pixels = plan(0.05), picture()
+    store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE, version=version)
+    write_all(store, grid, pixels)
+    group = zarr.open_group(store.finish())
+    own = dict(group.attrs["wsi_suite"])
+    group.attrs["wsi_suite"] = {**own, "region_px": own.pop("block_px")}
+    opened = TileStore.open(tmp_path / "t.ome.zarr")
+    np.testing.assert_array_equal(opened.read(PLANE), as_stored(grid, pixels))
 
 
 def test_a_partial_store_of_another_image_is_refused(tmp_path):
@@ -363,24 +376,24 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
-    region = plan().regions[0]
+    block = plan().blocks[0]
     store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     before = files(store.folder)
-    pixels = picture()[region.box.within(PLANE)]
+    pixels = picture()[block.box.within(PLANE)]
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
         with pytest.raises(OutputError, match="No space left"):
-            store.write_region(region, pixels)
+            store.write_block(block, pixels)
     assert files(store.folder) == before
 
 
-def test_region_sides_that_do_not_halve_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="region_px = 192"):
-        TileStore.create(tmp_path / "t.ome.zarr", **(IMAGE | {"region_px": 192}))
+def test_block_sides_that_do_not_halve_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="block_px = 192"):
+        TileStore.create(tmp_path / "t.ome.zarr", **(IMAGE | {"block_px": 192}))
 
 
 def test_the_estimate_is_of_the_size_of_incompressible_tissue(tmp_path):
@@ -388,6 +401,6 @@ def test_the_estimate_is_of_the_size_of_incompressible_tissue(tmp_path):
     store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
     write_all(store, grid, picture())
     stored = sum(map(len, files(store.finish()).values()))
-    pixels = sum(region.stored_px for region in grid.regions)
+    pixels = sum(block.stored_px for block in grid.blocks)
     assert pixels < grid.wanted.sum() * 64**2, "the raster's edge cuts chunks"
     assert 0.6 < estimated_bytes(pixels) / stored < 1.2

@@ -1,6 +1,6 @@
-"""One region's whole way: read, store, detect, measure. What a worker does.
+"""One block's whole way: read, store, detect, measure. What a worker does.
 
-A region is read chunk by chunk into one array while its first tiles are already on the device.
+A block is read chunk by chunk into one array while its first tiles are already on the device.
 Tiles are independent of each other and a forward pass on a CPU has one core, so results do not
 depend on how many threads or workers there are.
 """
@@ -27,7 +27,7 @@ from wsi_suite.analysis.worker_cache import (
 from wsi_suite.config import MeasureSettings, StainSettings
 from wsi_suite.geometry import Box, Points, Scale
 from wsi_suite.nuclei.table import Nuclei, concatenate
-from wsi_suite.slides.grid import SEAM_PX, Region, Tile, TileGrid
+from wsi_suite.slides.grid import SEAM_PX, Block, Tile, TileGrid
 from wsi_suite.slides.slide import Raster
 from wsi_suite.slides.store import TileStore
 from wsi_suite.staining.deconvolution import StainVectors
@@ -69,7 +69,7 @@ class DetectJob:
 
 @dataclass(frozen=True, eq=False)
 class SlideJob:
-    """What all regions of a slide have in common; small, since it is sent along with each.
+    """What all blocks of a slide have in common; small, since it is sent along with each.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class SlideJob:
     scale
         Level-0 pixels per working pixel.
     grid
-        The plan, without its regions: each travels by itself.
+        The plan, without its blocks: each travels by itself.
     store
         Where tiles are written to or, without a slide, read from.
     detect
@@ -112,35 +112,35 @@ class SlideJob:
         return self.slide is not None and self.store is not None
 
 
-def process_region(
+def process_block(
     job: SlideJob,
-    region: Region,
+    block: Block,
     *,
     gpu: int = 0,
     report: Report = lambda _pixels: None,
     proceed: Callable[[], None] = lambda: None,
 ) -> Nuclei | None:
-    """Do a region's whole way.
+    """Do a block's whole way.
 
     Parameters
     ----------
-    job, region
+    job, block
         What and where.
     gpu
         The GPU of this worker, where the device is ``cuda``.
     report
         Called from any thread with working pixels that are done, :func:`pixels_to_do` in all.
     proceed
-        Called from any thread before each pass of the detector; what it raises ends the region.
+        Called from any thread before each pass of the detector; what it raises ends the block.
 
     Returns
     -------
     Nuclei or None
-        Those whose centre lies in the region or up to ``SEAM_PX`` beyond, level-0 pixels;
+        Those whose centre lies in the block or up to ``SEAM_PX`` beyond, level-0 pixels;
         ``None`` where none were wanted.
     """
     pools = pools_of(job.threads)
-    buffer = _RegionBuffer(job, region, pool=pools.read)
+    buffer = _BlockBuffer(job, block, pool=pools.read)
     found: list[Future[list[Nuclei]]] = []
     tasks: list[Future[Any]] = [*buffer.reads]
     try:
@@ -155,27 +155,27 @@ def process_region(
                 pools.compute.submit(
                     _detect, job, buffer, tiles, detector, report=report, proceed=proceed
                 )
-                for tiles in _batches(region.tiles, size=job.detect.compute.batch)
+                for tiles in _batches(block.tiles, size=job.detect.compute.batch)
             )
         tasks += found
         if job.writes_tiles:
-            tasks.append(pools.compute.submit(_store, job, buffer, region))
+            tasks.append(pools.compute.submit(_store, job, buffer, block))
         _finish(tasks)
     finally:
-        # Whatever went wrong: nobody touches this region any more once we have returned.
+        # Whatever went wrong: nobody touches this block any more once we have returned.
         tasks += found
         for task in tasks:
             task.cancel()
         wait(tasks)
     if job.detect is None:
-        report(pixels_to_do(region))
+        report(pixels_to_do(block))
         return None
     return concatenate([table for future in found for table in future.result()])
 
 
-def pixels_to_do(region: Region) -> int:
-    """Return how many working pixels a region's tiles have."""
-    return sum(tile.core.area for tile in region.tiles)
+def pixels_to_do(block: Block) -> int:
+    """Return how many working pixels a block's tiles have."""
+    return sum(tile.core.area for tile in block.tiles)
 
 
 def _batches(tiles: Sequence[Tile], *, size: int) -> list[Sequence[Tile]]:
@@ -189,14 +189,14 @@ def _finish(tasks: Sequence[Future[Any]]) -> None:
         task.result()
 
 
-class _RegionBuffer:
-    """The pixels of a region and its halo while they are read; white where no window reaches."""
+class _BlockBuffer:
+    """The pixels of a block and its halo while they are read; white where no window reaches."""
 
-    def __init__(self, job: SlideJob, region: Region, *, pool: ThreadPoolExecutor) -> None:
-        self._frame = region.box.expand(job.grid.halo_px)
+    def __init__(self, job: SlideJob, block: Block, *, pool: ThreadPoolExecutor) -> None:
+        self._frame = block.box.expand(job.grid.halo_px)
         self._pixels: Pixels = np.full((self._frame.height, self._frame.width, 3), 255, np.uint8)
         source = _source(job)
-        self._parts = [(part, pool.submit(self._fill, part, source)) for part in region.parts]
+        self._parts = [(part, pool.submit(self._fill, part, source)) for part in block.parts]
 
     @property
     def reads(self) -> list[Future[None]]:
@@ -226,14 +226,14 @@ def _source(job: SlideJob) -> Raster | TileStore:
     return open_store(job.store, run=job.run)
 
 
-def _store(job: SlideJob, buffer: _RegionBuffer, region: Region) -> None:
+def _store(job: SlideJob, buffer: _BlockBuffer, block: Block) -> None:
     assert job.store is not None
-    open_store(job.store, run=job.run).write_region(region, buffer.pixels(region.box))
+    open_store(job.store, run=job.run).write_block(block, buffer.pixels(block.box))
 
 
 def _detect(
     job: SlideJob,
-    buffer: _RegionBuffer,
+    buffer: _BlockBuffer,
     tiles: Sequence[Tile],
     detector: Detector,
     *,
@@ -254,9 +254,7 @@ def _detect(
     return tables
 
 
-def _stacked(
-    windows: Sequence[Box], buffer: _RegionBuffer, grid: TileGrid, *, batch: int
-) -> Pixels:
+def _stacked(windows: Sequence[Box], buffer: _BlockBuffer, grid: TileGrid, *, batch: int) -> Pixels:
     """Return the pixels of windows as one batch.
 
     A window alone has its own shape. Else every batch has one shape, that of a whole tile: what is
@@ -273,7 +271,7 @@ def _stacked(
 
 def _measure(
     job: SlideJob,
-    buffer: _RegionBuffer,
+    buffer: _BlockBuffer,
     core: Box,
     window: Box,
     peaks: Peaks,

@@ -44,8 +44,8 @@ class SlideFacts:
         Level-0 pixels per working pixel.
     raster
         Width and height in working pixels.
-    region_px, tile_px, chunk_px
-        Sides of regions, tiles and chunks: a run that goes on keeps what it was begun with.
+    block_px, tile_px, chunk_px
+        Sides of blocks, tiles and chunks: a run that goes on keeps what it was begun with.
     halo_px
         Real pixels about tissue that are shown to a detector, and stored with it.
     wanted
@@ -68,7 +68,7 @@ class SlideFacts:
     mpp: tuple[float, float]
     scale: Scale
     raster: tuple[int, int]
-    region_px: int
+    block_px: int
     tile_px: int
     chunk_px: int
     halo_px: int
@@ -91,7 +91,7 @@ class SlideFacts:
         return float(self.tissue.area) * self.mpp[0] * self.mpp[1] / 1e6
 
     def grid(self, *, align_px: int) -> TileGrid:
-        """Plan regions and tiles, windows being multiples of `align_px`."""
+        """Plan blocks and tiles, windows being multiples of `align_px`."""
         return plan_grid(
             *self.raster,
             wanted=self.wanted,
@@ -99,7 +99,7 @@ class SlideFacts:
             halo_px=self.halo_px,
             align_px=align_px,
             tile_px=self.tile_px,
-            region_px=self.region_px,
+            block_px=self.block_px,
             chunk_px=self.chunk_px,
         )
 
@@ -146,7 +146,7 @@ def facts_to_json(facts: SlideFacts) -> dict[str, Any]:
         "mpp": list(facts.mpp),
         "level0_px_per_working_px": [facts.scale.x, facts.scale.y],
         "working_size_px": list(facts.raster),
-        "region_px": facts.region_px,
+        "block_px": facts.block_px,
         "tile_px": facts.tile_px,
         "chunk_px": facts.chunk_px,
         "halo_px": facts.halo_px,
@@ -172,7 +172,9 @@ def facts_from_json(content: Mapping[str, Any]) -> SlideFacts:
         mpp=(content["mpp"][0], content["mpp"][1]),
         scale=Scale(*content["level0_px_per_working_px"]),
         raster=(content["working_size_px"][0], content["working_size_px"][1]),
-        region_px=content["region_px"],
+        block_px=content["block_px"]
+        if "block_px" in content
+        else content["region_px"],  # earlier name
         tile_px=content["tile_px"],
         chunk_px=content["chunk_px"],
         halo_px=content["halo_px"],

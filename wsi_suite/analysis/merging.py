@@ -28,7 +28,7 @@ def merge_nuclei(
     facts: SlideFacts,
     shape: Shape = "polygon",
 ) -> Nuclei:
-    """Join the nuclei of regions: each once, in the tissue, sorted by (y, x).
+    """Join the nuclei of blocks: each once, in the tissue, sorted by (y, x).
 
     A nucleus lies where QuPath has the centroid of its shape. It counts only if that place is in
     the tissue, whose area densities divide by, and in a region of interest where there are some.
@@ -36,7 +36,7 @@ def merge_nuclei(
     Parameters
     ----------
     tables
-        Of regions, in a fixed order; x and y are the detected points.
+        Of blocks, in a fixed order; x and y are the detected points.
     analysis
         Its model says how near two nuclei may lie.
     facts

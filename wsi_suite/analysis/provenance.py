@@ -48,8 +48,8 @@ class Fingerprint:
 
 
 TILES_VERSION = 2
-"""What stored pixels and the plan of regions depend on beside settings: raise it with every change
-of reading, of tissue or of the plan after which a slide gives other pixels or regions."""
+"""What stored pixels and the plan of blocks depend on beside settings: raise it with every change
+of reading, of tissue or of the plan after which a slide gives other pixels or blocks."""
 
 
 RESULTS_VERSION = 2

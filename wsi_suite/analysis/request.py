@@ -79,7 +79,7 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
 
 
 def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, SlideJob]:
-    """Plan the regions of an analysis, and what they have in common: no tiles are stored.
+    """Plan the blocks of an analysis, and what they have in common: no tiles are stored.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
         read_mpp=model.spec.read_mpp,
         mpp=facts.working_mpp,
         scale=facts.scale,
-        grid=replace(grid, regions=()),
+        grid=replace(grid, blocks=()),
         store=None,
         detect=_detect_job(analysis),
         threads=analysis.threads,

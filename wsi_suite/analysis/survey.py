@@ -17,8 +17,8 @@ from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
 from wsi_suite.slides.grid import (
+    BLOCK_PX,
     CHUNK_PX,
-    REGION_PX,
     SEAM_PX,
     TILE_PX,
     chunk_shape,
@@ -114,7 +114,7 @@ def facts_of(
         mpp=slide.mpp,
         scale=raster.scale,
         raster=(raster.width, raster.height),
-        region_px=REGION_PX,
+        block_px=BLOCK_PX,
         tile_px=TILE_PX,
         chunk_px=CHUNK_PX,
         halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),

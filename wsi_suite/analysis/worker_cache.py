@@ -1,4 +1,4 @@
-"""What a worker keeps between regions: open files, the loaded model, threads.
+"""What a worker keeps between blocks: open files, the loaded model, threads.
 
 Several threads ask for the same things at once, and a worker of a cluster may outlive many runs:
 whatever may change on disk is kept under the name of one run only.
@@ -74,7 +74,7 @@ _pools: dict[int, Pools] = {}
 @lru_cache(maxsize=4)
 def _open_raster(slide: Path, mpp_given: float | None, read_mpp: float, _run: str) -> Raster:
     raster = open_slide(slide, mpp=mpp_given).raster(read_mpp)
-    # Closed when it has left the cache and the last region that reads from it is over.
+    # Closed when it has left the cache and the last block that reads from it is over.
     weakref.finalize(raster, raster.slide.close)
     return raster
 
@@ -141,7 +141,7 @@ def device_turn(compute: Compute) -> Iterator[None]:
 
 
 def close_slides() -> None:
-    """Let go of slides and stores; those that a region still reads are closed after it."""
+    """Let go of slides and stores; those that a block still reads are closed after it."""
     with _opening:
         _open_raster.cache_clear()
         _open_store.cache_clear()
@@ -153,7 +153,7 @@ def close_all(*, abandon: bool = False) -> None:
     Parameters
     ----------
     abandon
-        Drop all work that has not begun, too; regions that are under way fail.
+        Drop all work that has not begun, too; blocks that are under way fail.
     """
     with _opening:
         close_slides()

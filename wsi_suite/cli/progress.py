@@ -39,7 +39,7 @@ def slide_progress() -> Iterator[_Lines | _Bars]:
 def _leaving_at_once(first: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Let Ctrl-C end the program now.
 
-    Waiting for the regions under way would take minutes, and nothing is lost without: whatever is
+    Waiting for the blocks under way would take minutes, and nothing is lost without: whatever is
     written is written whole or not at all.
     """
 

@@ -1,4 +1,4 @@
-"""Where regions are worked on: in this process, in processes of this machine, or on a cluster."""
+"""Where blocks are worked on: in this process, in processes of this machine, or on a cluster."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsi_suite.analysis.blocks import SlideJob, process_region
+from wsi_suite.analysis.blocks import SlideJob, process_block
 from wsi_suite.analysis.worker_cache import close_all, usable_threads
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.folder import RUN_FILE, library_versions
-from wsi_suite.slides.grid import Region
+from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
     from wsi_suite.detector.model_folder import ModelFolder
 
-_TASKS_PER_WORKER = 2  # while one region ends, the next is being read
+_TASKS_PER_WORKER = 2  # while one block ends, the next is being read
 _CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers to send regions to.
+    """Workers to send blocks to.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Cluster:
     threads
         Threads of each worker.
     window
-        Regions in flight at once, which bounds the memory.
+        Blocks in flight at once, which bounds the memory.
     remote
         Whether workers may be other machines.
     topic
@@ -53,10 +53,10 @@ class Cluster:
     remote: bool
     topic: str
 
-    def submit(self, key: str, job: SlideJob, region: Region) -> Future[Nuclei | None]:
-        """Send a region to a worker; `key` names its run where progress is reported."""
+    def submit(self, key: str, job: SlideJob, block: Block) -> Future[Nuclei | None]:
+        """Send a block to a worker; `key` names its run where progress is reported."""
         future: Future[Nuclei | None] = self.client.submit(
-            region_task, self.topic, key, job, region, pure=False
+            block_task, self.topic, key, job, block, pure=False
         )
         return future
 
@@ -120,7 +120,7 @@ def open_cluster(
 
 
 def _common_compute(choices: dict[str, Compute]) -> Compute:
-    """Return how all workers compute: results must not depend on which one gets a region."""
+    """Return how all workers compute: results must not depend on which one gets a block."""
     (first, compute), *others = sorted(choices.items())
     for worker, other in others:
         if other.device != compute.device:
@@ -131,14 +131,14 @@ def _common_compute(choices: dict[str, Compute]) -> Compute:
     return compute
 
 
-def region_task(topic: str, key: str, job: SlideJob, region: Region) -> Nuclei | None:
-    """Do one region on a worker and report as it goes; what Dask is given."""
+def block_task(topic: str, key: str, job: SlideJob, block: Block) -> Nuclei | None:
+    """Do one block on a worker and report as it goes; what Dask is given."""
     from distributed import get_worker
 
     worker = get_worker()
-    return process_region(
+    return process_block(
         job,
-        region,
+        block,
         gpu=_own_gpu(job, worker.name),
         report=lambda pixels: worker.log_event(topic, (key, pixels)),
     )
@@ -271,7 +271,7 @@ def _workers_of(client: Client, address: str) -> tuple[int, int]:
 
 
 def _let_go(kind: type[BaseException] | None, *_: object) -> None:
-    """Close what regions in this process have opened; where we are being stopped, drop them."""
+    """Close what blocks in this process have opened; where we are being stopped, drop them."""
     close_all(abandon=kind is not None)
 
 

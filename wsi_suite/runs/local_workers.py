@@ -37,7 +37,7 @@ class _Worker(_WithoutWebServer, Worker):
 def local_client(count: int, *, threads: int) -> Iterator[Client]:
     """Start workers on this machine, and end them after the block.
 
-    Dask's own limit of memory is off, since our queues bound it. A region that falls with its
+    Dask's own limit of memory is off, since our queues bound it. A block that falls with its
     worker comes back at once, with whatever else was on that worker: we know what to do then.
 
     Parameters
@@ -45,7 +45,7 @@ def local_client(count: int, *, threads: int) -> Iterator[Client]:
     count
         Number of workers. One lives in this process, several have processes of their own.
     threads
-        Regions that each worker takes at once.
+        Blocks that each worker takes at once.
     """
     alone = count == 1
     security = _no_security() if alone else Security.temporary()

@@ -1,9 +1,9 @@
-"""What is kept of each region of a run until all are done, and how that becomes one table.
+"""What is kept of each block of a run until all are done, and how that becomes one table.
 
 ``<row>-<col>.parquet``
-    the region's nuclei;
+    the block's nuclei;
 ``<row>-<col>.tiles``
-    a mark, empty: the region's tiles are stored.
+    a mark, empty: the block's tiles are stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wsi_suite.errors import DataError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.slides.grid import Region
+from wsi_suite.slides.grid import Block
 
 if TYPE_CHECKING:
     pass
@@ -33,22 +33,22 @@ class Records:
 
     folder: Path
 
-    def has_nuclei(self, region: Region) -> bool:
-        """Return whether the region's nuclei are known."""
-        return self._path(region, _NUCLEI).exists()
+    def has_nuclei(self, block: Block) -> bool:
+        """Return whether the block's nuclei are known."""
+        return self._path(block, _NUCLEI).exists()
 
-    def has_tiles(self, region: Region) -> bool:
-        """Return whether the region's tiles are stored."""
-        return self._path(region, _TILES).exists()
+    def has_tiles(self, block: Block) -> bool:
+        """Return whether the block's tiles are stored."""
+        return self._path(block, _TILES).exists()
 
-    def keep_nuclei(self, region: Region, nuclei: Nuclei) -> None:
-        """Remember the nuclei of a region; grades come last, with the thresholds."""
+    def keep_nuclei(self, block: Block, nuclei: Nuclei) -> None:
+        """Remember the nuclei of a block; grades come last, with the thresholds."""
         none = np.zeros(len(nuclei), np.uint8)
-        write_nuclei(nuclei, self._path(region, _NUCLEI), intensity=none, metadata={})
+        write_nuclei(nuclei, self._path(block, _NUCLEI), intensity=none, metadata={})
 
-    def mark_tiles(self, region: Region) -> None:
-        """Remember that the tiles of a region are stored."""
-        with whole_file(self._path(region, _TILES)) as partial:
+    def mark_tiles(self, block: Block) -> None:
+        """Remember that the tiles of a block are stored."""
+        with whole_file(self._path(block, _TILES)) as partial:
             partial.touch()
 
     def forget_tiles(self) -> None:
@@ -56,20 +56,20 @@ class Records:
         for mark in self.folder.glob(f"*{_TILES}"):
             mark.unlink()
 
-    def read_nuclei(self, region: Region) -> Nuclei:
-        """Return the nuclei of a region.
+    def read_nuclei(self, block: Block) -> Nuclei:
+        """Return the nuclei of a block.
 
         Raises
         ------
         OutputError
             A crash of the machine has damaged the record; it is removed, so that it is made anew.
         """
-        path = self._path(region, _NUCLEI)
+        path = self._path(block, _NUCLEI)
         try:
             return read_nuclei(path)[0]
         except DataError as error:
             path.unlink(missing_ok=True)
-            raise OutputError(f"{error}; run again to do its region anew") from None
+            raise OutputError(f"{error}; run again to make it anew") from None
 
     def remove(self) -> None:
         """Remove all records, as far as the system allows; what else is in their folder stays."""
@@ -78,5 +78,5 @@ class Records:
                 with suppress(OSError):
                     record.unlink()
 
-    def _path(self, region: Region, suffix: str) -> Path:
-        return self.folder / f"{region.row:04d}-{region.col:04d}{suffix}"
+    def _path(self, block: Block, suffix: str) -> Path:
+        return self.folder / f"{block.row:04d}-{block.col:04d}{suffix}"

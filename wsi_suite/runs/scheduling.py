@@ -1,4 +1,4 @@
-"""Send the regions of many slides to the workers, a bounded number at a time.
+"""Send the blocks of many slides to the workers, a bounded number at a time.
 
 Workers are busy while the next slide is surveyed and the last one is written, and memory does not
 grow with the batch. A slide that fails is reported and never stops the others; a full disk does.
@@ -27,12 +27,12 @@ from wsi_suite.runs.slide_run import (
     SlideRun,
     fail_run,
     finish_run,
-    pending_regions,
+    pending_blocks,
     prepare_run,
-    record_region,
+    record_block,
     release_run,
 )
-from wsi_suite.slides.grid import Region
+from wsi_suite.slides.grid import Block
 
 if TYPE_CHECKING:
     from distributed import Future as DaskFuture
@@ -52,7 +52,7 @@ class Batch:
     Attributes
     ----------
     cluster
-        Where regions are done.
+        Where blocks are done.
     finisher
         A thread that writes the results of slides while others are being done.
     locks
@@ -81,24 +81,24 @@ class Batch:
 
 @dataclass(eq=False)
 class _ActiveSlide:
-    """A slide whose regions are being done.
+    """A slide whose blocks are being done.
 
     Attributes
     ----------
     run
         Its run.
     pending
-        Regions that were to do at its start.
+        Blocks that were to do at its start.
     left
         How many of them are not recorded yet.
     sent
         How many are with the workers now; the folder stays locked until none is.
     failed
-        Whether the slide has failed, so that no more regions are sent.
+        Whether the slide has failed, so that no more blocks are sent.
     """
 
     run: SlideRun
-    pending: list[tuple[SlideJob, Region]]
+    pending: list[tuple[SlideJob, Block]]
     left: int
     sent: int = 0
     failed: bool = False
@@ -106,21 +106,21 @@ class _ActiveSlide:
 
 @dataclass(frozen=True)
 class _Item:
-    """A region to send; `alone` if no other is sent with it, because its worker died before."""
+    """A block to send; `alone` if no other is sent with it, because its worker died before."""
 
     slide: _ActiveSlide
     job: SlideJob
-    region: Region
+    block: Block
     alone: bool = False
 
 
 class _Window:
-    """The regions that are with the workers."""
+    """The blocks that are with the workers."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._items: dict[object, _Item] = {}
-        # Regions that are over; None ends the wait for another reason.
+        # Blocks that are over; None ends the wait for another reason.
         self._over: SimpleQueue[DaskFuture[Nuclei | None] | None] = SimpleQueue()
 
     def __len__(self) -> int:
@@ -128,11 +128,11 @@ class _Window:
 
     @property
     def has_room(self) -> bool:
-        """Whether another region may be sent."""
+        """Whether another block may be sent."""
         return len(self._items) < self._batch.cluster.window
 
     def send(self, item: _Item) -> None:
-        """Send a region to a worker, unless its slide has failed in the meantime."""
+        """Send a block to a worker, unless its slide has failed in the meantime."""
         if item.slide.failed:
             return
         if self._batch.disk_full:
@@ -140,7 +140,7 @@ class _Window:
             return
         key = str(item.slide.run.request.slide)
         try:
-            future = self._batch.cluster.submit(key, item.job, item.region)
+            future = self._batch.cluster.submit(key, item.job, item.block)
         except Exception as error:
             _fail(self._batch, item.slide, error)
             return
@@ -149,11 +149,11 @@ class _Window:
         future.add_done_callback(self._over.put)
 
     def wake(self) -> None:
-        """End the wait for a region."""
+        """End the wait for a block."""
         self._over.put(None)
 
     def wait(self) -> tuple[DaskFuture[Nuclei | None], _Item] | None:
-        """Wait until a region is over; ``None`` if :meth:`wake` was called before."""
+        """Wait until a block is over; ``None`` if :meth:`wake` was called before."""
         while True:
             try:
                 future = self._over.get(timeout=_WAIT_S)
@@ -163,12 +163,12 @@ class _Window:
 
 
 def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
-    """Keep the window of regions full until all slides are over.
+    """Keep the window of blocks full until all slides are over.
 
-    The next slide is surveyed in a thread of its own. Regions that come back meanwhile are recorded
+    The next slide is surveyed in a thread of its own. Blocks that come back meanwhile are recorded
     at once.
 
-    A worker that dies takes all its regions with it, and which of them killed it is unknown. They
+    A worker that dies takes all its blocks with it, and which of them killed it is unknown. They
     are sent again one at a time, with no other beside them: the one that kills again is to blame.
     """
     planned = _plan_slides(batch, requests)
@@ -219,7 +219,7 @@ def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterato
                     folder=request.folder.resolve(),
                     model=request.model,
                 )
-            pending = pending_regions(run)
+            pending = pending_blocks(run)
         except Exception as error:
             _end_failed(batch, request, error, run=run)
             if run is not None:
@@ -229,24 +229,24 @@ def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterato
 
 
 def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
-    """Tell that a slide is planned, and yield its regions; one without any is finished."""
-    all_pixels = sum(map(pixels_to_do, slide.run.grid.regions))
-    left = sum(pixels_to_do(region) for _, region in slide.pending)
+    """Tell that a slide is planned, and yield its blocks; one without any is finished."""
+    all_pixels = sum(map(pixels_to_do, slide.run.grid.blocks))
+    left = sum(pixels_to_do(block) for _, block in slide.pending)
     key = str(slide.run.request.slide)
     batch.progress.begin(key, pixels=all_pixels, done=all_pixels - left)
     if not slide.pending:
         batch.finisher.submit(_finish, batch, slide)
-    for job, region in slide.pending:
-        yield _Item(slide, job, region)
+    for job, block in slide.pending:
+        yield _Item(slide, job, block)
 
 
 def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -> list[_Item]:
-    """Record what a worker sent back, and finish its slide after the last region.
+    """Record what a worker sent back, and finish its slide after the last block.
 
     Returns
     -------
     list of _Item
-        The region, if it is to be sent again.
+        The block, if it is to be sent again.
     """
     from distributed import KilledWorker
 
@@ -256,7 +256,7 @@ def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -
         _release(slide)
         return []
     try:
-        record_region(slide.run, item.job, item.region, future.result())
+        record_block(slide.run, item.job, item.block, future.result())
     except KilledWorker:
         if not item.alone:
             return [item]
@@ -319,7 +319,7 @@ def _given_up(request: Request, how: str) -> DiskError:
 
 def _deadly(request: Request) -> WorkerError:
     return WorkerError(
-        f"{request.slide}: a worker process died on it twice, the second time on one region alone; "
+        f"{request.slide}: a worker process died on it twice, the second time on one block alone; "
         "the file is damaged, or memory too small: give fewer --workers"
     )
 

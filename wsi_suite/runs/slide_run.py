@@ -1,6 +1,6 @@
 """One slide's run: what is planned, what is still to do, what comes of it.
 
-A run lives in its folder. Each region that is done leaves a record there, whole or not at all, so
+A run lives in its folder. Each block that is done leaves a record there, whole or not at all, so
 a run that was stopped goes on where it was, and ends in the same bytes.
 """
 
@@ -46,7 +46,7 @@ from wsi_suite.runs.folder import (
 from wsi_suite.runs.outputs import write_results
 from wsi_suite.runs.records import Records
 from wsi_suite.runs.request import TILE_SECTIONS, Request, keep_compute
-from wsi_suite.slides.grid import Region, TileGrid
+from wsi_suite.slides.grid import Block, TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
@@ -67,7 +67,7 @@ class SlideRun:
     facts
         What is known of the slide.
     grid
-        Its regions.
+        Its blocks.
     job
         What workers need to know of it.
     earlier
@@ -99,7 +99,7 @@ class SlideRun:
 
     @property
     def records(self) -> Records:
-        """What is kept of regions that are done."""
+        """What is kept of blocks that are done."""
         return Records(self.folder / RECORDS_NAME)
 
     @property
@@ -114,12 +114,12 @@ class SlideRun:
 
 
 def prepare_run(request: Request) -> SlideRun:
-    """Look at the folder, survey the slide, plan its regions and claim the folder.
+    """Look at the folder, survey the slide, plan its blocks and claim the folder.
 
     Raises
     ------
     WsiSuiteError
-        The slide, the regions or the folder cannot be used; nothing was changed then.
+        The slide, the blocks or the folder cannot be used; nothing was changed then.
     """
     found = read_run(request.folder)
     if found is None:
@@ -139,12 +139,12 @@ def prepare_run(request: Request) -> SlideRun:
     return _claim(run, found, discards=discards)
 
 
-def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
+def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
     """List what is still to do, as jobs for workers."""
     pending = []
-    for region in run.grid.regions:
-        detects = run.detects and bool(region.tiles) and not run.records.has_nuclei(region)
-        stores = run.stores and not run.records.has_tiles(region)
+    for block in run.grid.blocks:
+        detects = run.detects and bool(block.tiles) and not run.records.has_nuclei(block)
+        stores = run.stores and not run.records.has_tiles(block)
         if detects or stores:
             reads_store = run.job.slide is None
             job = replace(
@@ -152,16 +152,16 @@ def pending_regions(run: SlideRun) -> list[tuple[SlideJob, Region]]:
                 detect=run.job.detect if detects else None,
                 store=run.job.store if stores or reads_store else None,
             )
-            pending.append((job, region))
+            pending.append((job, block))
     return pending
 
 
-def record_region(run: SlideRun, job: SlideJob, region: Region, nuclei: Nuclei | None) -> None:
-    """Keep what a worker sent back; from here on the region is done."""
+def record_block(run: SlideRun, job: SlideJob, block: Block, nuclei: Nuclei | None) -> None:
+    """Keep what a worker sent back; from here on the block is done."""
     if job.writes_tiles:
-        run.records.mark_tiles(region)
+        run.records.mark_tiles(block)
     if nuclei is not None:
-        run.records.keep_nuclei(region, nuclei)
+        run.records.keep_nuclei(block, nuclei)
 
 
 def finish_run(run: SlideRun) -> dict[str, Any] | None:
@@ -170,7 +170,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
     Raises
     ------
     SlideError
-        The slide was changed since the run began, so that its regions may not fit together.
+        The slide was changed since the run began, so that its blocks may not fit together.
     OutputError
         Something cannot be written.
     """
@@ -212,7 +212,7 @@ def fail_run(run: SlideRun, reason: str) -> None:
 
 
 def release_run(run: SlideRun) -> None:
-    """Let others work in the folder: none of the run's regions is under way any more."""
+    """Let others work in the folder: none of the run's blocks is under way any more."""
     if run.lock is not None:
         unlock_folder(run.folder, run.lock)
 
@@ -226,7 +226,7 @@ def _refuse_changed(run: SlideRun) -> None:
 
 
 def _all_nuclei(run: SlideRun) -> Nuclei:
-    tables = [run.records.read_nuclei(region) for region in run.grid.regions if region.tiles]
+    tables = [run.records.read_nuclei(block) for block in run.grid.blocks if block.tiles]
     return merge_nuclei(tables, run.request, facts=run.facts)
 
 
@@ -329,7 +329,7 @@ def _begin_store(run: SlideRun) -> None:
         name=run.facts.name,
         version=run.request.settings.tiles.ome_zarr_version,
         chunk_px=run.facts.chunk_px,
-        region_px=run.facts.region_px,
+        block_px=run.facts.block_px,
         writer=run.job.run,
     )
 
@@ -345,7 +345,7 @@ def _finished_store(run: SlideRun) -> TileStore | None:
 
 def _check_disk(run: SlideRun) -> None:
     """Refuse a run whose tiles would fill the disk."""
-    pixels = sum(region.stored_px for job, region in pending_regions(run) if job.writes_tiles)
+    pixels = sum(block.stored_px for job, block in pending_blocks(run) if job.writes_tiles)
     parent = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     usage = shutil.disk_usage(parent)
     needed = estimated_bytes(pixels)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_region
+from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import provenance_of
 from wsi_suite.analysis.request import Analysis, complete_settings, plan_analysis
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Tell = Callable[[float, str], None]
 """Hears the share of the work that is done and what is being done; what it raises ends the work."""
 
-_REGIONS_AT_ONCE = 2  # while one region ends, the next is being read
+_BLOCKS_AT_ONCE = 2  # while one block ends, the next is being read
 _SLIDES_KEPT = 4
 
 
@@ -138,7 +138,7 @@ class Analyst:
         )
         grid, job = plan_analysis(analysis, facts)
         with clock.measured("nuclei_s"):
-            tables = _do_regions(replace(job, run=_key(analysis)), grid, tell)
+            tables = _do_blocks(replace(job, run=_key(analysis)), grid, tell)
         tell(1, "scoring")
         with clock.measured("score_s"):
             nuclei = merge_nuclei(tables, analysis, facts=facts, shape=order.shape)
@@ -238,12 +238,12 @@ def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
     return parse_settings(Settings, values)
 
 
-def _do_regions(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
-    """Return the nuclei of each region; where one fails, or `tell` raises, the others end, too."""
-    progress = _Progress(sum(map(pixels_to_do, grid.regions)), tell)
-    do = partial(process_region, job, report=progress.report, proceed=progress.proceed)
-    with ThreadPoolExecutor(_REGIONS_AT_ONCE, "wsi-region") as pool:
-        futures = [pool.submit(do, region) for region in grid.regions if region.tiles]
+def _do_blocks(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
+    """Return the nuclei of each block; where one fails, or `tell` raises, the others end, too."""
+    progress = _Progress(sum(map(pixels_to_do, grid.blocks)), tell)
+    do = partial(process_block, job, report=progress.report, proceed=progress.proceed)
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE, "wsi-block") as pool:
+        futures = [pool.submit(do, block) for block in grid.blocks if block.tiles]
         try:
             tables = [future.result() for future in futures]
         except BaseException:

@@ -25,8 +25,8 @@ class Finding:
     ----------
     nuclei, grades
         All nuclei, merged and sorted, and their intensities.
-    regions
-        Rows of the nuclei of each region that has some.
+    blocks
+        Rows of the nuclei of each block that has some.
     shape, radius_px0, origin
         How they are drawn, and what each tells of its origin.
     summary
@@ -37,7 +37,7 @@ class Finding:
 
     nuclei: Nuclei
     grades: npt.NDArray[np.uint8]
-    regions: tuple[npt.NDArray[np.int_], ...]
+    blocks: tuple[npt.NDArray[np.int_], ...]
     shape: Shape
     radius_px0: float
     origin: Mapping[str, str]
@@ -45,12 +45,12 @@ class Finding:
     timings: Mapping[str, float]
 
     def collections(self) -> Iterator[Iterator[Any]]:
-        """Yield a GeoJSON FeatureCollection per region, each in pieces of bytes.
+        """Yield a GeoJSON FeatureCollection per block, each in pieces of bytes.
 
-        Features are those of a run's ``nuclei.geojson``; a region of more than ``PART_SIZE`` nuclei
+        Features are those of a run's ``nuclei.geojson``; a block of more than ``PART_SIZE`` nuclei
         comes in several parts.
         """
-        for rows in self.regions:
+        for rows in self.blocks:
             for first in range(0, len(rows), PART_SIZE):
                 part = rows[first : first + PART_SIZE]
                 yield feature_collection(
@@ -67,7 +67,7 @@ def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) 
     return Finding(
         nuclei=results.nuclei,
         grades=grade_nuclei(results.nuclei, results.settings.score.thresholds_od),
-        regions=_rows_by_region(results.nuclei, results.facts),
+        blocks=_rows_by_block(results.nuclei, results.facts),
         shape=shape,
         radius_px0=circle_radius_px0(results.provenance),
         origin=origin_of(results.provenance),
@@ -81,10 +81,10 @@ def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) 
     )
 
 
-def _rows_by_region(nuclei: Nuclei, facts: SlideFacts) -> tuple[npt.NDArray[np.int_], ...]:
-    """Return the rows of the nuclei in each region that has some, in the order of the table."""
-    cells = facts.scale.from_level0(nuclei.points) // facts.region_px
-    columns = -(-facts.raster[0] // facts.region_px)
+def _rows_by_block(nuclei: Nuclei, facts: SlideFacts) -> tuple[npt.NDArray[np.int_], ...]:
+    """Return the rows of the nuclei in each block that has some, in the order of the table."""
+    cells = facts.scale.from_level0(nuclei.points) // facts.block_px
+    columns = -(-facts.raster[0] // facts.block_px)
     number = cells[:, 1] * columns + cells[:, 0]
     order = np.argsort(number, kind="stable")
     starts = np.flatnonzero(np.diff(number[order])) + 1

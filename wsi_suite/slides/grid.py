@@ -1,8 +1,8 @@
 """Which pixels of a slide are worked on, and who owns them.
 
 A *chunk* (512 px) is what is stored or left out, a *tile* (1024 px) what a detector sees at once,
-a *region* (4096 px) what one task does and what one shard holds. All three are laid from the
-raster's origin, so chunks nest in tiles and tiles in regions. Everything is in working pixels.
+a *block* (4096 px) what one task does and what one shard holds. All three are laid from the
+raster's origin, so chunks nest in tiles and tiles in blocks. Everything is in working pixels.
 
 What a detector is shown in a tile, its *window*, follows from the tissue alone, and all its pixels
 are real. So a tile gives the same nuclei whatever regions of interest are looked at. Read and
@@ -30,7 +30,7 @@ T = TypeVar("T", bound=np.generic)
 
 CHUNK_PX = 512
 TILE_PX = 1024
-REGION_PX = 4096
+BLOCK_PX = 4096
 
 SEAM_PX = 2
 """How far beyond its core a tile keeps nuclei. Seen from two tiles, a nucleus on their border lies
@@ -57,13 +57,13 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class Block:
     """What one task reads, stores and detects in.
 
     Attributes
     ----------
     row, col
-        Its place among the regions of the raster.
+        Its place among the blocks of the raster.
     box
         Its pixels, clipped at the raster's edge.
     tiles
@@ -96,24 +96,24 @@ class TileGrid:
     ----------
     width, height
         Size of the raster.
-    region_px, tile_px, chunk_px
-        Sides of regions, tiles and chunks.
+    block_px, tile_px, chunk_px
+        Sides of blocks, tiles and chunks.
     halo_px
         Real pixels around what a detector looks for nuclei in.
     wanted
         ``(rows, cols)``, whether nuclei are looked for in a chunk of the raster.
-    regions
-        The regions that windows reach into, row by row.
+    blocks
+        The blocks that windows reach into, row by row.
     """
 
     width: int
     height: int
-    region_px: int
+    block_px: int
     tile_px: int
     chunk_px: int
     halo_px: int
     wanted: BoolArray
-    regions: tuple[Region, ...]
+    blocks: tuple[Block, ...]
 
 
 def plan_grid(
@@ -125,10 +125,10 @@ def plan_grid(
     halo_px: int = 0,
     align_px: int = 1,
     tile_px: int = TILE_PX,
-    region_px: int = REGION_PX,
+    block_px: int = BLOCK_PX,
     chunk_px: int = CHUNK_PX,
 ) -> TileGrid:
-    """Cut a raster into regions and tiles, leaving out what no window reaches.
+    """Cut a raster into blocks and tiles, leaving out what no window reaches.
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ def plan_grid(
     align_px
         Sides of windows are multiples of this, where `chunk_px` and twice `halo_px` are.
     tile_px
-        A multiple of `chunk_px` that divides `region_px`.
+        A multiple of `chunk_px` that divides `block_px`.
 
     Raises
     ------
     ConfigError
         The sides do not nest.
     """
-    if tile_px % chunk_px or region_px % tile_px:
+    if tile_px % chunk_px or block_px % tile_px:
         raise ConfigError(
-            f"tile_px = {tile_px}: expected a multiple of {chunk_px} that divides {region_px}, "
+            f"tile_px = {tile_px}: expected a multiple of {chunk_px} that divides {block_px}, "
             f"as {TILE_PX}"
         )
     assert wanted.shape == chunk_shape(width, height, chunk_px=chunk_px), wanted.shape
@@ -164,23 +164,23 @@ def plan_grid(
         for _, _, core in _cut(plane, tile_px)
         if _under(core, wanted, chunk_px).any()
     ]
-    by_region: dict[tuple[int, int], list[Tile]] = {}
+    by_block: dict[tuple[int, int], list[Tile]] = {}
     for tile in tiles:
-        by_region.setdefault((tile.core.y // region_px, tile.core.x // region_px), []).append(tile)
+        by_block.setdefault((tile.core.y // block_px, tile.core.x // block_px), []).append(tile)
     covered = _covered(tiles, plane, chunk_px=chunk_px)
-    regions = tuple(
-        Region(
+    blocks = tuple(
+        Block(
             row,
             col,
             box,
-            tiles=tuple(by_region.get((row, col), ())),
+            tiles=tuple(by_block.get((row, col), ())),
             chunks=_under(box, covered, chunk_px)[..., 2] > 0,
             parts=_parts(box.expand(halo_px).intersect(plane), covered, chunk_px=chunk_px),
         )
-        for row, col, box in _cut(plane, region_px)
+        for row, col, box in _cut(plane, block_px)
         if _under(box, covered, chunk_px).any()
     )
-    return TileGrid(width, height, region_px, tile_px, chunk_px, halo_px, wanted, regions)
+    return TileGrid(width, height, block_px, tile_px, chunk_px, halo_px, wanted, blocks)
 
 
 def chunk_shape(width: int, height: int, *, chunk_px: int = CHUNK_PX) -> tuple[int, int]:
@@ -241,11 +241,11 @@ def chunks_in_rois(
     Parameters
     ----------
     rois
-        Regions in level-0 pixels.
+        Blocks in level-0 pixels.
     width, height, scale
         The raster: its size, and the level-0 pixels that one of its pixels spans.
     margin_px0
-        Chunks that come as near as this to a region count, too.
+        Chunks that come as near as this to a block count, too.
 
     Returns
     -------

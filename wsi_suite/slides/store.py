@@ -4,7 +4,7 @@ Stored is what a detector is shown: tissue, and what lies as near to it as the d
 other pixels are 255. While it is being written the folder is called
 ``<name>.partial``; a partial store is continued by whoever opens it.
 
-A region's task writes the region at every level where it still is whole chunks: 4096, 2048, 1024
+A block's task writes the block at every level where it still is whole chunks: 4096, 2048, 1024
 and 512 pixels, one shard each. So a shard has one writer, and no two tasks touch the same file.
 The coarser levels follow in a last, small pass.
 """
@@ -23,7 +23,7 @@ import zarr
 from wsi_suite.errors import OutputConflictError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Box
-from wsi_suite.slides.grid import CHUNK_PX, REGION_PX, Region, whiten_unwanted
+from wsi_suite.slides.grid import BLOCK_PX, CHUNK_PX, Block, whiten_unwanted
 from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store_layout import (
     Layout,
@@ -53,10 +53,10 @@ fine texture, 0.9 on noisy camera images. An estimate should rather be too large
 
 @dataclass(frozen=True)
 class TileStore:
-    """An OME-Zarr pyramid that regions are written to and boxes are read from.
+    """An OME-Zarr pyramid that blocks are written to and boxes are read from.
 
     Made by :meth:`create` and :meth:`open`. It can be pickled, and several processes may write
-    different regions of one store at the same time.
+    different blocks of one store at the same time.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class TileStore:
         name: str,
         version: OmeZarrVersion = "0.5",
         chunk_px: int = CHUNK_PX,
-        region_px: int = REGION_PX,
+        block_px: int = BLOCK_PX,
         writer: str = "",
     ) -> TileStore:
         """Begin a store, or continue the partial one of the same image.
@@ -115,7 +115,7 @@ class TileStore:
         OutputError
             The folder cannot be written.
         """
-        layout = Layout(width, height, chunk_px, region_px, version)
+        layout = Layout(width, height, chunk_px, block_px, version)
         folder = partial_folder(path)
         if long_path(path).exists():
             raise OutputConflictError(f"{path}: exists; remove it, or give --overwrite")
@@ -150,16 +150,16 @@ class TileStore:
         levels = (zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
         return cls(path, folder, layout, tuple(levels), writer)
 
-    def write_region(self, region: Region, pixels: Pixels, *, threads: int = 1) -> None:
-        """Write a region at every level where it is whole chunks.
+    def write_block(self, block: Block, pixels: Pixels, *, threads: int = 1) -> None:
+        """Write a block at every level where it is whole chunks.
 
-        Chunks that the region does not want are left out, whatever `pixels` holds there. Written
-        again, a region comes out in the same bytes.
+        Chunks that the block does not want are left out, whatever `pixels` holds there. Written
+        again, a block comes out in the same bytes.
 
         Parameters
         ----------
         pixels
-            ``(region.box.height, region.box.width, 3)`` RGB.
+            ``(block.box.height, block.box.width, 3)`` RGB.
         threads
             Threads that compress.
 
@@ -168,17 +168,17 @@ class TileStore:
         OutputError
             The disk is full or cannot be written.
         """
-        assert pixels.shape == (region.box.height, region.box.width, 3), pixels.shape
-        chunks = region.chunks
+        assert pixels.shape == (block.box.height, block.box.width, 3), pixels.shape
+        chunks = block.chunks
         if not chunks.all():
             pixels = pixels.copy()
-            frame = Box(0, 0, region.box.width, region.box.height)
+            frame = Box(0, 0, block.box.width, block.box.height)
             whiten_unwanted(pixels, frame, wanted=chunks, chunk_px=self.layout.chunk_px)
         with ThreadPoolExecutor(threads) as pool:
-            for level in range(self.layout.region_levels):
+            for level in range(self.layout.block_levels):
                 if level:
                     pixels, chunks = halve(pixels), halve_chunks(chunks)
-                self._write_shard(level, (region.row, region.col), pixels, chunks, pool=pool)
+                self._write_shard(level, (block.row, block.col), pixels, chunks, pool=pool)
 
     def read(self, box: Box, *, level: int = 0) -> Pixels:
         """Return the pixels of any box: ``(height, width, 3)`` RGB, 255 where nothing is stored.
@@ -218,7 +218,7 @@ class TileStore:
         OutputError
             The disk is full or cannot be written.
         """
-        for level in range(self.layout.region_levels, len(self.levels)):
+        for level in range(self.layout.block_levels, len(self.levels)):
             self._write_coarse(level)
         if long_path(self.path).exists():
             raise OutputConflictError(f"{self.path}: exists; remove it, or give --overwrite")

@@ -30,8 +30,8 @@ class Layout:
     ----------
     width, height
         Size of the finest level, px.
-    chunk_px, region_px
-        Sides of chunks and regions; a region is a power of two of chunks wide.
+    chunk_px, block_px
+        Sides of chunks and blocks; a block is a power of two of chunks wide.
     version
         Of OME-Zarr.
     """
@@ -39,13 +39,13 @@ class Layout:
     width: int
     height: int
     chunk_px: int
-    region_px: int
+    block_px: int
     version: OmeZarrVersion
 
     def __post_init__(self) -> None:
-        if self.region_px % self.chunk_px or (self.region_px // self.chunk_px).bit_count() != 1:
+        if self.block_px % self.chunk_px or (self.block_px // self.chunk_px).bit_count() != 1:
             raise ConfigError(
-                f"region_px = {self.region_px}: expected chunk_px = {self.chunk_px} times a power "
+                f"block_px = {self.block_px}: expected chunk_px = {self.chunk_px} times a power "
                 "of two"
             )
 
@@ -66,18 +66,18 @@ class Layout:
         return sizes
 
     @property
-    def region_levels(self) -> int:
-        """At how many levels, from the finest, a region is whole chunks."""
-        return min(len(self.sizes), (self.region_px // self.chunk_px).bit_length())
+    def block_levels(self) -> int:
+        """At how many levels, from the finest, a block is whole chunks."""
+        return min(len(self.sizes), (self.block_px // self.chunk_px).bit_length())
 
     def shard_px(self, level: int) -> int:
         """Return the side of what is written at once at a level.
 
-        A region as long as it is whole chunks; coarser levels are made from blocks of a region's
+        A block as long as it is whole chunks; coarser levels are made from pieces of a block's
         size, which keeps memory the same.
         """
-        of_region = self.region_px >> level
-        return of_region if of_region >= self.chunk_px else max(self.region_px // 2, self.chunk_px)
+        of_block = self.block_px >> level
+        return of_block if of_block >= self.chunk_px else max(self.block_px // 2, self.chunk_px)
 
     def attributes(self, name: str, *, mpp: tuple[float, float]) -> dict[str, Any]:
         """Return what stands in the group of a store: for viewers, and for us."""
@@ -121,7 +121,10 @@ def read_attributes(folder: Path) -> dict[str, Any] | None:
 
 def layout_of(attributes: dict[str, Any]) -> Layout:
     """Return the layout that a store's attributes tell."""
-    return Layout(**attributes[_OWN_KEY])
+    own = dict(attributes[_OWN_KEY])
+    if "region_px" in own:  # the name in stores written before blocks were called so
+        own["block_px"] = own.pop("region_px")
+    return Layout(**own)
 
 
 def partial_folder(path: Path) -> Path:
@@ -137,7 +140,7 @@ def staging_folder(folder: Path, writer: str) -> Path:
 def shut_out_writers(folder: Path) -> None:
     """Keep every run so far from writing to a partial store.
 
-    A worker may outlive its run: on a cluster whose client was killed it ends its region first.
+    A worker may outlive its run: on a cluster whose client was killed it ends its block first.
     Without its staging folder it can give no file a name any more.
     """
     for staging in folder.glob(f"{_STAGING}*"):
