@@ -28,6 +28,14 @@ _GONE = (errno.ENOENT, errno.ESTALE)
 _IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
+_SAID = {
+    "no space left": errno.ENOSPC,
+    "quota exceeded": getattr(errno, "EDQUOT", errno.ENOSPC),
+    "read-only file system": errno.EROFS,
+    "permission denied": errno.EACCES,
+}
+"""Errors of the system in the words of Java, which hides their numbers."""
+
 # On Windows a scanner or a preview may hold a file for a moment; elsewhere a refusal is final.
 _PAUSES_S = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 
@@ -66,7 +74,8 @@ def whole_file(
     OutputError
         The file cannot be written for another reason: no such folder, no right to write.
     """
-    name = f"{path.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}{PARTIAL}"
+    # Hidden, so that a pattern such as data.qpdata* finds whole files only.
+    name = f".{path.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}{PARTIAL}"
     partial = (staging or path.parent) / name
     try:
         yield partial
@@ -96,6 +105,13 @@ def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> Ou
     reason = " ".join(str(error.strerror or error).split())
     kind = DiskError if is_disk_full(error) else OutputError
     return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}")
+
+
+def java_error(error: Exception) -> OSError:
+    """Return what Java says of a file that it could not write as an error of the system."""
+    said = " ".join(str(error).split()).removeprefix("java.io.IOException: ")
+    number = next((number for words, number in _SAID.items() if words in said.lower()), None)
+    return OSError(said) if number is None else OSError(number, os.strerror(number))
 
 
 def is_disk_full(error: OSError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -10,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from wsi_suite.errors import ConfigError, InputError, WsiSuiteError
+from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath import project as project_module
-from wsi_suite.qupath import running
+from wsi_suite.qupath import project_process, running
 from wsi_suite.qupath.project import Project, check_project, project_file
-from wsi_suite.qupath.project_objects import check_frame
+from wsi_suite.qupath.project_objects import _write_by_java, check_frame
 
 FRAME = {
     "server": "OpenslideImageServer",
@@ -194,3 +195,52 @@ def test_requests_are_one_line_each(project: Path, monkeypatch: pytest.MonkeyPat
     with Project(project) as opened:
         asked = opened.push(image, table=project, regions=[{"name": "zwei\nZeilen"}])
     assert json.loads(json.dumps(asked))["regions"] == [{"name": "zwei\nZeilen"}]
+
+
+@pytest.mark.parametrize("fails", ["_write_empty_project", "load"])
+def test_a_project_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A full disk may cut QuPath's files off in silence, so that they cannot be read back."""
+    file = tmp_path / "deep" / "study" / "project.qpproj"
+
+    def write(made: Path) -> None:
+        (made.parent / "data").mkdir()
+        (made.parent / "data" / "metadata.json").touch()
+        made.touch()
+        if fails == "_write_empty_project":
+            raise RuntimeError("java.io.IOException: No space left on device")
+
+    def load(*_: object, **__: object) -> None:
+        raise InputError("Cannot invoke java.util.Map.size()")
+
+    monkeypatch.setattr(project_process, "_start_java", lambda: "0.6.0")
+    monkeypatch.setattr(project_process, "_write_empty_project", write)
+    monkeypatch.setattr(project_process._Session, "load", load)
+    session = project_process._Session(io.StringIO())
+    opening = {"path": str(file), "create": True, "readonly": False, "qupath": None}
+    answer = project_process._answer(session, {"do": "open", **opening})
+    assert answer["kind"] == "OutputError"
+    assert f"{file}: the new project cannot be written (" in answer["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("java.io.IOException: No space left on device", DiskError, "No space left"),
+        ("java.nio.file.AccessDeniedException: out", OutputError, "AccessDenied"),
+    ],
+)
+def test_what_java_cannot_write_is_told_by_its_path(
+    tmp_path: Path, said: str, kind: type[OutputError], told: str
+) -> None:
+    def write(_objects: object, file: Path) -> None:
+        file.write_text("half")
+        raise RuntimeError(said)
+
+    file = tmp_path / "nuclei.csv"
+    library = SimpleNamespace(java=lambda _name: Path)
+    with pytest.raises(kind, match=rf"nuclei\.csv: cannot be written \(.*{told}"):
+        _write_by_java(write, [], file, library)
+    assert list(tmp_path.iterdir()) == []

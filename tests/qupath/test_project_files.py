@@ -87,9 +87,11 @@ def test_a_full_disk_keeps_the_earlier_file_and_is_told_by_name(tmp_path: Path) 
 
 def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
     file = write(tmp_path / "data.qpdata", WHOLE, age_s=0)
-    left = tmp_path / "data.qpdata.0123abcd.partial"
-    left.write_bytes(WHOLE[:30])
+    for name in ("data.qpdata.0123abcd.partial", ".data.qpdata.0123abcd.partial"):
+        (tmp_path / name).write_bytes(WHOLE[:30])
     with replacing(file, called="the objects") as partial:
+        partial.touch()
+        assert list(tmp_path.glob("data.qpdata*")) == [file], "a pattern meets whole files only"
         partial.write_bytes(WHOLE + b"new")
     assert file.read_bytes() == WHOLE + b"new"
     assert list(tmp_path.iterdir()) == [file]

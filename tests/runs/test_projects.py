@@ -222,23 +222,27 @@ def test_of_several_images_of_a_file_that_of_the_runs_size_is_meant(
 def test_a_pull_has_a_folder_an_image_and_overwrites_only_when_told(
     project: StandIn, tmp_path: Path
 ) -> None:
-    for name in ("A/1: x.svs", "same", "Same", "bad"):
+    project.hold("bad", tmp_path)
+    project.broken.add("bad")
+    assert pull_project(project.folder, tmp_path / "out")[0].error is not None
+    assert not (tmp_path / "out").exists(), "nothing was pulled, so nothing is left"
+    for name in ("A/1: x.svs", "same", "Same"):
         project.hold(name, tmp_path)
     project.hold("empty", tmp_path).data.unlink()
-    project.broken.add("bad")
     done = pull_project(project.folder, tmp_path / "out")
     assert [each.folder and each.folder.name for each in done] == [
+        "bad",
         "A_1_ x.svs",
         "same",
         "Same 2",
-        "bad",
     ]
-    assert [each.error is None for each in done] == [True, True, True, False]
+    assert [each.error is None for each in done] == [False, True, True, True]
+    assert not (tmp_path / "out" / "bad").exists()
     kept = tmp_path / "out" / "same" / "nuclei.csv"
     kept.write_text("mine")
-    assert "--overwrite" in str(pull_project(project.folder, tmp_path / "out")[1].error)
+    assert "--overwrite" in str(pull_project(project.folder, tmp_path / "out")[2].error)
     assert kept.read_text() == "mine"
-    assert pull_project(project.folder, tmp_path / "out", overwrite=True)[1].error is None
+    assert pull_project(project.folder, tmp_path / "out", overwrite=True)[2].error is None
     assert kept.read_text() == "new"
 
 

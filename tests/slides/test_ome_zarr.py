@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -504,3 +505,46 @@ def test_a_damaged_chunk_is_named_when_it_is_read(tmp_path: Path) -> None:
     slide = open_slide(path)
     with slide, pytest.raises(SlideError, match=r"s\.zarr: cannot be read at level 0"):
         whole(slide)
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_codecs_for_python_objects_are_refused_and_run_nothing(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE)
+    for metadata in path.glob("*/.zarray"):
+        content = json.loads(metadata.read_text("utf-8"))
+        codec = {"id": "pickle", "protocol": 5}
+        content |= {"compressor": None, "filters": None}
+        content[place] = [codec] if place == "filters" else codec
+        metadata.write_text(json.dumps(content), "utf-8")
+        for chunk in metadata.parent.rglob("*"):
+            if chunk.is_file() and chunk != metadata and not chunk.name.startswith("."):
+                chunk.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' cannot be read .*pickle"):
+        open_slide(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("codec", ["numcodecs.pickle", "vlen-bytes", "numcodecs.json2"])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_unknown_codecs_of_zarr_3_are_refused(tmp_path: Path, codec: str, sharded: bool) -> None:
+    path = tmp_path / "s.zarr"
+    sides = {"shards": (3, 512, 512)} if sharded else {}
+    write_image(path, PICTURE, zarr_format=3, **sides)
+    metadata = path / "0" / "zarr.json"
+    content = json.loads(metadata.read_text("utf-8"))
+    inner = content["codecs"][0]["configuration"]["codecs"] if sharded else content["codecs"]
+    inner.append({"name": codec, "configuration": {}})
+    metadata.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' cannot be read"):
+        open_slide(path)

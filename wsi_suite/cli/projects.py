@@ -166,18 +166,16 @@ def pull(
         print_json([_as_json(transfer) for transfer in transfers])
     else:
         columns = ("untouched", "corrected", "deleted", "added", "annotations")
-        show_table(
-            ("image", *columns),
-            [
-                (done.name, *(done.counts[name] for name in columns))
-                for done in transfers
-                if done.error is None
-            ],
-        )
-        for done in transfers:
-            for remark in done.notes:
-                note(f"{done.name}: {remark}")
-        say(f"A folder an image: {out}")
+        pulled = [done for done in transfers if done.error is None]
+        if pulled:
+            show_table(
+                ("image", *columns),
+                [(done.name, *(done.counts[name] for name in columns)) for done in pulled],
+            )
+            for done in pulled:
+                for remark in done.notes:
+                    note(f"{done.name}: {remark}")
+            say(f"A folder an image: {out}")
     _leave(transfers)
 
 

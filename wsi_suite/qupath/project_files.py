@@ -173,6 +173,11 @@ def holds_objects(file: Path) -> bool:
     return any(has_data(folder) for folder in (file.parent / "data").glob("*"))
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """Return a folder and those above it that do not exist; the outermost stands first."""
+    return [place for place in (*reversed(folder.parents), folder) if not place.exists()]
+
+
 def remove_folders(made: list[Path]) -> None:
     """Remove the folders that are empty; the outermost stands first."""
     with suppress(OSError):

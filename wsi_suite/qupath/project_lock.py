@@ -19,7 +19,7 @@ from filelock import BaseFileLock
 
 from wsi_suite.errors import BusyError, OutputError
 from wsi_suite.files import take_lock
-from wsi_suite.qupath.project_files import HOLDER_NAME, LOCK_NAME, remove_folders
+from wsi_suite.qupath.project_files import HOLDER_NAME, LOCK_NAME, missing_folders, remove_folders
 
 _LOOK_S = 1.0  # between two tries
 
@@ -73,9 +73,9 @@ class ProjectLock:
         self._lock.release()
 
     def _try(self, folder: Path) -> BaseFileLock | None:
-        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        missing = missing_folders(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.made += reversed(missing)
+        self.made += missing
         try:
             busy = _read_holder(self._holder)
             return take_lock(folder / LOCK_NAME, wait_s=0, busy=busy)

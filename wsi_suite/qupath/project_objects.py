@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsi_suite.errors import DataError, InputError, OutputError
-from wsi_suite.files import whole_file
+from wsi_suite.files import java_error, whole_file
 from wsi_suite.nuclei.parquet import read_grades, read_nuclei
 from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, region_annotations
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
@@ -131,10 +131,8 @@ def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, A
     found = _read_data(entry)
     data = found.data
     states = library.Nuclei.states(data)
-    with whole_file(folder / "nuclei.geojson") as partial:
-        library.NucleiData.writeGeoJson(states, library.java("java.io.File")(str(partial)))
-    with whole_file(folder / "nuclei.csv") as partial:
-        library.NucleiData.writeTable(states, library.java("java.io.File")(str(partial)))
+    _write_by_java(library.NucleiData.writeGeoJson, states, folder / "nuclei.geojson", library)
+    _write_by_java(library.NucleiData.writeTable, states, folder / "nuclei.csv", library)
     annotations = library.Nuclei.inOrder(data.getHierarchy().getAnnotationObjects())
     _write_objects(annotations, folder / "annotations.geojson", library)
     counts = library.java("java.util.Collections")
@@ -385,5 +383,24 @@ def _write_objects(objects: Any, file: Path, library: SimpleNamespace) -> None: 
     states = library.java("java.util.LinkedHashMap")()
     for item in objects:
         states.put(item, None)
+    _write_by_java(library.NucleiData.writeGeoJson, states, file, library)
+
+
+def _write_by_java(
+    write: Callable[[Any, Any], None],
+    objects: Any,  # noqa: ANN401 - of Java
+    file: Path,
+    library: SimpleNamespace,
+) -> None:
+    """Have Java write a file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
     with whole_file(file) as partial:
-        library.NucleiData.writeGeoJson(states, library.java("java.io.File")(str(partial)))
+        try:
+            write(objects, library.java("java.io.File")(str(partial)))
+        except Exception as error:
+            raise java_error(error) from error

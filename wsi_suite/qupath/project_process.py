@@ -33,6 +33,7 @@ from wsi_suite.qupath.project_files import (
     MAKE_ROOM,
     cannot_write,
     check_project,
+    remove_folders,
     remove_new_project,
     restore_project,
     stamp,
@@ -181,9 +182,10 @@ def _open(
         if told is not None:
             session.tell(told)
         if not file.exists():
-            _make_project(file)
+            _make_project(session, file)
             made = [str(folder) for folder in session.lock.made]
-    session.load(path, readonly=readonly)
+    if made is None:
+        session.load(path, readonly=readonly)
     if not readonly:
         from wsi_suite.qupath.groovy_library import prepare_library
 
@@ -191,18 +193,34 @@ def _open(
     return {"version": version, "made": made}
 
 
-def _make_project(file: Path) -> None:
-    """Make an empty project; paquo would refuse the folder for the lock in it."""
-    import jpype
-    from paquo.java import BufferedImage, File, Projects
+def _make_project(session: _Session, file: Path) -> None:
+    """Make an empty project and read it back, or leave nothing.
 
+    Raises
+    ------
+    OutputError
+        It cannot be written, or a full disk has cut it off in silence.
+    """
+    lock = session.lock
+    assert lock is not None
     try:
-        Projects.createProject(File(str(file)), BufferedImage).syncChanges()
-    except jpype.JException as error:
+        _write_empty_project(file)
+        session.load(str(file), readonly=False)
+    except Exception as error:
         remove_new_project(file)
+        session.lock = None
+        lock.release()  # its files would keep the folders
+        remove_folders(lock.made)
         raise OutputError(
             f"{file}: the new project cannot be written ({_in_words(error)}); {MAKE_ROOM}"
         ) from error
+
+
+def _write_empty_project(file: Path) -> None:
+    """Have QuPath write an empty project; paquo would refuse the folder for the lock in it."""
+    from paquo.java import BufferedImage, File, Projects
+
+    Projects.createProject(File(str(file)), BufferedImage).syncChanges()
 
 
 def _start_java() -> str:

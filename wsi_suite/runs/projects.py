@@ -17,9 +17,10 @@ from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSui
 from wsi_suite.files import file_names
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
-from wsi_suite.qupath.project_files import has_data
+from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
 from wsi_suite.runs.folder import RUN_FILE, SUMMARY_NAME, TABLE_NAME, read_run
 from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.slides.store_layout import writing
 
 log = logging.getLogger(__name__)
 
@@ -212,10 +213,12 @@ def pull_project(
                 continue
             progress(image.name, 0)
             folder = out / name
+            made = missing_folders(folder)
             try:
                 _claim(folder, overwrite=overwrite)
                 counts = opened.pull(image, folder=folder)
             except WsiSuiteError as error:
+                remove_folders(made)
                 transfers.append(
                     Transfer(image.name, folder, image=image.name, entry=image.id, error=error)
                 )
@@ -420,4 +423,5 @@ def _claim(folder: Path, *, overwrite: bool) -> None:
         raise OutputConflictError(
             f"{folder}: holds an earlier pull; give --overwrite or another --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
