@@ -278,9 +278,26 @@ def test_a_folder_that_tells_no_version_is_an_earlier_one(bench: Bench, tmp_path
     assert content is not None
     del content["fingerprint"]["settings"]["tiles_version"]
     write_run(run.folder, content)
+    told = "computes tissue and tiles otherwise"
     for stage in ("tile", "run"):
-        with pytest.raises(OutputConflictError, match="computes tissue and tiles otherwise"):
+        with pytest.raises(OutputConflictError, match=f"{told}.* another --out"):
             prepare_run(bench.request(run.folder, stage=stage))
+    with pytest.raises(OutputConflictError, match=f"{told}.*'wsi-suite tile --overwrite'"):
+        prepare_run(bench.request(run.folder, stage="detect"))
+
+
+def test_detect_tells_what_it_can_do_about_other_settings(bench: Bench, tmp_path: Path) -> None:
+    """It has no --out, and makes no tiles."""
+    rois = rois_at(tmp_path / "r.geojson", (60, 60, 330))
+    bench.do(tmp_path / "run", stage="tile", rois=rois)
+    with pytest.raises(
+        OutputConflictError, match=r"rois.*; give the settings, --roi .* 'wsi-suite tile'"
+    ):
+        prepare_run(bench.request(tmp_path / "run", stage="detect"))
+    bench.do(tmp_path / "run", stage="detect", rois=rois)
+    other = bench.request(tmp_path / "run", "detect.min_score=0.2", stage="detect", rois=rois)
+    with pytest.raises(OutputConflictError, match=r"min_score: .*; give --overwrite$"):
+        prepare_run(other)
 
 
 def test_tiles_serve_results_of_a_later_version(

@@ -22,6 +22,9 @@ from dataclasses import asdict
 from wsi_suite.analysis.request import Analysis
 from wsi_suite.staining.deconvolution import StainVectors
 
+TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
+"""Sections of a fingerprint's settings that concern the tiles."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:

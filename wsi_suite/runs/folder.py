@@ -20,7 +20,7 @@ from typing import Any
 from filelock import BaseFileLock
 
 from wsi_suite.analysis.facts import SLIDE_FILE
-from wsi_suite.analysis.provenance import Fingerprint
+from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.errors import BusyError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock, whole_file
 from wsi_suite.slides.dicom import may_be_dicom
@@ -121,7 +121,9 @@ def check_foreign(folder: Path) -> None:
         )
 
 
-def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+def check_settings(
+    folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint, has_tiles: bool = False
+) -> None:
     """Refuse a folder that was made from another slide or with other settings.
 
     Parameters
@@ -133,6 +135,8 @@ def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
         stored first know nothing of detecting.
     fingerprint
         Of this run.
+    has_tiles
+        Whether the tiles are given, as for ``detect``, so that this run cannot make them anew.
 
     Raises
     ------
@@ -146,14 +150,22 @@ def check_settings(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
         {key: now["settings"][key] for key in common},
     )
     if different:
+        of_tiles = any(
+            before["settings"][key] != now["settings"][key]
+            for key in TILE_SECTIONS
+            if key in common
+        )
+        remedy = _remedy(has_tiles=has_tiles, of_tiles=of_tiles)
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         raise OutputConflictError(
             f"{folder}: holds a run with other settings ({'; '.join(different[:3])}{more}); "
-            "give --overwrite or another --out"
+            f"{remedy}"
         )
 
 
-def check_versions(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint) -> None:
+def check_versions(
+    folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint, has_tiles: bool = False
+) -> None:
     """Refuse to go on with what an earlier version of the suite began, which computed otherwise.
 
     Parameters
@@ -164,6 +176,8 @@ def check_versions(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
         What its ``run.json`` says.
     fingerprint
         Of this run.
+    has_tiles
+        As for :func:`check_settings`.
 
     Raises
     ------
@@ -175,11 +189,24 @@ def check_versions(folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fin
     for key, part in (("tiles_version", "tissue and tiles"), ("results_version", "nuclei")):
         begun = key == "tiles_version" or "detect" in before
         if key in now and begun and before.get(key) != now[key]:
+            remedy = "give --overwrite to begin anew, or another --out"
+            if has_tiles:
+                command = "tile" if key == "tiles_version" else "detect"
+                remedy = f"begin anew with 'wsi-suite {command} --overwrite'"
             raise OutputConflictError(
                 f"{folder}: was begun by wsi-suite {made_by}, which computes {part} otherwise than "
-                f"this version ({version('wsi-suite')}), and the two are not mixed; give "
-                "--overwrite to begin anew, or another --out"
+                f"this version ({version('wsi-suite')}), and the two are not mixed; "
+                f"{remedy}"
             )
+
+
+def _remedy(*, has_tiles: bool, of_tiles: bool) -> str:
+    """Return what the user can do about a folder of another run; ``detect`` has no --out."""
+    if not has_tiles:
+        return "give --overwrite or another --out"
+    if not of_tiles:
+        return "give --overwrite"
+    return "give the settings, --roi among them, of the 'wsi-suite tile' that made the tiles"
 
 
 def lock_folder(folder: Path) -> BaseFileLock:

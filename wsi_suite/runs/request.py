@@ -21,9 +21,6 @@ from wsi_suite.slides.store_layout import writing
 Stage = Literal["run", "tile", "detect"]
 """``run``: slide to scores; ``tile``: slide to tiles; ``detect``: tiles to scores."""
 
-TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
-"""What of a fingerprint concerns the tiles."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Analysis):

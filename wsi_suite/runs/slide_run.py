@@ -19,7 +19,7 @@ from filelock import BaseFileLock
 from wsi_suite.analysis.blocks import SlideJob
 from wsi_suite.analysis.facts import SlideFacts, read_facts, write_facts
 from wsi_suite.analysis.merging import merge_nuclei
-from wsi_suite.analysis.provenance import fingerprint_of, provenance_of
+from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provenance_of
 from wsi_suite.analysis.request import plan_analysis
 from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.survey import survey_slide
@@ -45,7 +45,7 @@ from wsi_suite.runs.folder import (
 )
 from wsi_suite.runs.outputs import write_results
 from wsi_suite.runs.records import Records
-from wsi_suite.runs.request import TILE_SECTIONS, Request, keep_compute
+from wsi_suite.runs.request import Request, keep_compute
 from wsi_suite.slides.grid import Block, TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
@@ -129,8 +129,9 @@ def prepare_run(request: Request) -> SlideRun:
     if earlier is not None:
         request = keep_compute(request, earlier["fingerprint"]["settings"])
         fingerprint = fingerprint_of(request)
-        check_versions(request.folder, earlier, fingerprint=fingerprint)
-        check_settings(request.folder, earlier, fingerprint=fingerprint)
+        has_tiles = request.stage == "detect"
+        check_versions(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
+        check_settings(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
     facts = _facts(request, earlier)
     run = _plan(request, facts, earlier)
     if run.done:
