@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -20,6 +21,7 @@ from zarr_files import colours, scale, write_image
 
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Box
+from wsi_suite.slides import zarr_codecs
 from wsi_suite.slides.grid import plan_grid
 from wsi_suite.slides.reader import is_smaller_copy
 from wsi_suite.slides.slide import Slide, open_slide
@@ -548,3 +550,78 @@ def test_unknown_codecs_of_zarr_3_are_refused(tmp_path: Path, codec: str, sharde
     metadata.write_text(json.dumps(content), "utf-8")
     with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' cannot be read"):
         open_slide(path)
+
+
+class Unpickling(numcodecs.abc.Codec):  # type: ignore[misc]
+    """A codec of some plug-in that runs what a file says."""
+
+    codec_id = "unpickling"
+
+    def encode(self, buf: Any) -> Any:
+        return buf
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        return pickle.loads(bytes(buf))
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+@pytest.mark.parametrize("level", ["0", "1"])
+def test_only_codecs_for_pixels_decode_a_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, level: str
+) -> None:
+    monkeypatch.setitem(numcodecs.registry.codec_registry, "unpickling", Unpickling)
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, factors=(1, 2), compressors=None)
+    metadata = path / level / ".zarray"
+    codec = {"id": "unpickling"}
+    content = json.loads(metadata.read_text("utf-8"))
+    content[place] = [codec] if place == "filters" else codec
+    metadata.write_text(json.dumps(content), "utf-8")
+    for chunk in (path / level).rglob("[0-9]"):
+        if chunk.is_file():
+            chunk.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    if level == "0":
+        with pytest.raises(
+            SlideError, match=r"s\.zarr: its largest level '0' .*'unpickling'.*zstd"
+        ):
+            open_slide(path)
+    else:
+        with open_slide(path) as slide:
+            assert len(slide.levels) == 1
+            assert "'unpickling'" in slide.notes[0]
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_codecs_inside_shards_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, zarr_format=3, shards=(3, 512, 512))
+    open_slide(path).close()
+    monkeypatch.setattr(zarr_codecs, "_KNOWN", zarr_codecs._KNOWN - {"crc32c"})  # of the index
+    with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' .*'crc32c'"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        {"compressors": [getattr(numcodecs, name)()]}
+        for name in ("Blosc", "BZ2", "GZip", "LZ4", "LZMA", "Zlib", "Zstd")
+    ]
+    + [
+        {"filters": [one]}
+        for one in (
+            numcodecs.Delta("u1"),
+            numcodecs.FixedScaleOffset(offset=0, scale=1, dtype="u1"),
+            numcodecs.Shuffle(1),
+            numcodecs.CRC32(),
+        )
+    ],
+    ids=str,
+)
+def test_codecs_for_pixels_are_read(tmp_path: Path, codecs: dict[str, Any]) -> None:
+    path = tmp_path / "s.zarr"
+    write_image(path, PICTURE, **codecs)
+    with open_slide(path) as slide:
+        assert np.array_equal(whole(slide), PICTURE)

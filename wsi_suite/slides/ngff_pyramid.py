@@ -21,6 +21,7 @@ from wsi_suite.slides.ngff import (
 from wsi_suite.slides.pixel_size import stated_size
 from wsi_suite.slides.reader import is_smaller_copy
 from wsi_suite.slides.zarr_chunks import lacks_chunks
+from wsi_suite.slides.zarr_codecs import unknown_codec
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any] | str:
         return " ".join(str(error).split()) or type(error).__name__
     if not isinstance(found, zarr.Array):
         return "it is no array"
+    if (codec := unknown_codec(found)) is not None:
+        return f"its codec '{codec}' is none for pixels"
     return found if 0 not in (*found.shape, *found.chunks) else "it is empty"
 
 

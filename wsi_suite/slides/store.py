@@ -45,6 +45,7 @@ from wsi_suite.slides.store_pixels import (
     not_blank,
     shard_parts,
 )
+from wsi_suite.slides.zarr_codecs import unknown_codec
 
 STORED_FRACTION = 0.8
 """Compressed over raw size: 0.3 - 0.4 on slides that were scanned to JPEG, 0.7 - 0.8 on tissue of
@@ -147,8 +148,14 @@ class TileStore:
         if attributes is None:
             raise OutputError(f"{path}: no tiles here; make them with 'wsi-suite tile'")
         layout = layout_of(attributes)
-        levels = (zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
-        return cls(path, folder, layout, tuple(levels), writer)
+        levels = tuple(zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
+        for codec in map(unknown_codec, levels):
+            if codec is not None:
+                raise OutputError(
+                    f"{path}: its codec '{codec}' is none that this suite writes; make the tiles"
+                    " anew with 'wsi-suite tile'"
+                )
+        return cls(path, folder, layout, levels, writer)
 
     def write_block(self, block: Block, pixels: Pixels, *, threads: int = 1) -> None:
         """Write a block at every level where it is whole chunks.
