@@ -74,9 +74,7 @@ def whole_file(
     OutputError
         The file cannot be written for another reason: no such folder, no right to write.
     """
-    # Hidden, so that a pattern such as data.qpdata* finds whole files only.
-    name = f".{path.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}{PARTIAL}"
-    partial = (staging or path.parent) / name
+    partial = temporary_path(path, staging=staging)
     try:
         yield partial
         _sync(partial)
@@ -88,6 +86,15 @@ def whole_file(
         if not isinstance(error, OSError):
             raise
         raise output_error(path, error, remedy=remedy) from error
+
+
+def temporary_path(path: Path, *, staging: Path | None = None) -> Path:
+    """Return a new name for a temporary file of `path`; :func:`remove_leftovers` knows it.
+
+    It is hidden, so that a pattern such as ``data.qpdata*`` finds whole files only.
+    """
+    name = f".{path.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}{PARTIAL}"
+    return (staging or path.parent) / name
 
 
 def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> OutputError:

@@ -14,6 +14,7 @@ from wsi_suite.qupath.project_files import (
     data_files,
     ends_whole,
     has_data,
+    kept_if_cut_off,
     remove_folders,
     remove_new_project,
     replacing,
@@ -105,3 +106,63 @@ def test_a_project_that_came_to_nothing_leaves_nothing(tmp_path: Path) -> None:
     remove_new_project(file)
     remove_folders([file.parent.parent, file.parent])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with the small files that QuPath writes in place."""
+    for name in ("project.qpproj", "classifiers/classes.json", "data/metadata.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(PROJECT)
+    return tmp_path / "project.qpproj"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("name", ["classifiers/classes.json", "data/metadata.json"])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_full_disk_cuts_no_small_file_of_a_project_off(
+    project: Path, name: str, is_told: bool
+) -> None:
+    before = contents(project.parent)
+
+    def fill_the_disk() -> None:
+        with kept_if_cut_off(project, called="the image B12"):
+            project.write_text('{"version": "0.6.0", "images": [1]}')
+            project.with_name("project.qpproj.tmp").write_text('{"ver')
+            (project.parent / name).write_text("")
+            if is_told:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError if is_told else OutputError, match=None if is_told else name):
+        fill_the_disk()
+    assert contents(project.parent) == before
+
+
+def test_without_room_for_copies_nothing_of_a_project_is_changed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(project.parent)
+
+    def copy(_place: Path, to: Path) -> None:
+        to.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copy2", copy)
+    with (
+        pytest.raises(OutputError, match=r"project\.qpproj: cannot be written \(No space left"),
+        kept_if_cut_off(project, called="the image B12"),
+    ):
+        pytest.fail("nothing may be written")
+    assert contents(project.parent) == before
+
+
+def test_small_files_of_a_project_may_be_new(project: Path) -> None:
+    (project.parent / "classifiers" / "classes.json").unlink()
+    with kept_if_cut_off(project, called="the image B12"):
+        (project.parent / "classifiers" / "classes.json").write_text("{}")
+    assert contents(project.parent)["classifiers/classes.json"] == "{}"
+    assert len(contents(project.parent)) == 3

@@ -33,6 +33,7 @@ from wsi_suite.qupath.project_files import (
     MAKE_ROOM,
     cannot_write,
     check_project,
+    kept_if_cut_off,
     remove_folders,
     remove_new_project,
     restore_project,
@@ -103,15 +104,19 @@ class _Session:
                 "QuPath kept beside it ends in .backup"
             ) from error
 
+    @property
+    def file(self) -> Path:
+        """The project file."""
+        return Path(str(self.project.java_object.getPath().toString()))
+
     def refresh(self) -> None:
         """Read the project anew if another program, such as QuPath, has changed it."""
-        path = str(self.project.java_object.getPath().toString())
-        if stamp(Path(path)) != self._opened:
-            self.load(path, readonly=False)
+        if stamp(self.file) != self._opened:
+            self.load(str(self.file), readonly=False)
 
     def written(self) -> None:
         """Remember the project's file as it is now, because it was written here."""
-        self._opened = stamp(Path(str(self.project.java_object.getPath().toString())))
+        self._opened = stamp(self.file)
 
     def check_qupath(self) -> None:
         """Refuse to write if a QuPath was started that the user was not asked about.
@@ -275,16 +280,18 @@ def _add(session: _Session, *, slide: str) -> dict[str, Any]:
     session.check_qupath()
     session.refresh()
     before = {entry.entry_id for entry in session.project.images}
+    file = session.file
+    called = f"the image {Path(slide).name}"
     try:
-        entries = session.project.add_image(slide, return_list=True)
+        with kept_if_cut_off(file, called=called):
+            entries = session.project.add_image(slide, return_list=True)
     except Exception as error:
         _forget_added(session, before)
-        file = Path(str(session.project.java_object.getPath().toString()))
+        if isinstance(error, OutputError):
+            raise
         if isinstance(error, OSError | RuntimeError) and not _is_of_disk(error):
             raise InputError(f"{slide}: QuPath cannot open it ({_in_words(error)})") from error
-        raise cannot_write(
-            file, called=f"the image {Path(slide).name}", why=_in_words(error)
-        ) from error
+        raise cannot_write(file, called=called, why=_in_words(error)) from error
     session.written()
     largest = max(entries, key=lambda entry: entry.width * entry.height)
     return _image(largest)
@@ -302,9 +309,8 @@ def _forget_added(session: _Session, before: set[str]) -> None:
         if entry.entry_id not in before:
             session.project.java_object.removeImage(entry.java_object, False)
             shutil.rmtree(entry.entry_path, ignore_errors=True)
-    path = str(session.project.java_object.getPath().toString())
     with suppress(InputError):
-        session.load(path, readonly=False)
+        session.load(str(session.file), readonly=False)
 
 
 def _frame(session: _Session, *, image: str) -> dict[str, Any]:
@@ -381,11 +387,13 @@ def _list_classes(session: _Session, classes: tuple[str, ...], *, notes: list[st
 
     from wsi_suite.qupath.groovy_library import add_classes, groovy_library
 
+    called = "the project's list of classes"
     try:
-        add_classes(session.project.java_object, classes, groovy_library())
-    except jpype.JException as error:
+        with kept_if_cut_off(session.file, called=called):
+            add_classes(session.project.java_object, classes, groovy_library())
+    except (jpype.JException, OutputError) as error:
         notes.append(
-            f"the project's list of classes could not be written ({_in_words(error)}): add the"
+            f"{called} could not be written ({_in_words(error)}): add the"
             " classes of the nuclei there by hand, or push again"
         )
 
