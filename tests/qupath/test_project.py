@@ -221,26 +221,59 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     opening = {"path": str(file), "create": True, "readonly": False, "qupath": None}
     answer = project_process._answer(session, {"do": "open", **opening})
     assert answer["kind"] == "OutputError"
-    assert f"{file}: the new project cannot be written (" in answer["error"]
+    why = "java.io.IOException: No space left on device"
+    if fails == "load":
+        why = "what was written cannot be read back: the disk is probably full"
+    assert f"{file}: the new project cannot be written ({why}); " in answer["error"]
     assert list(tmp_path.iterdir()) == []
 
 
+def java_class(name: str, *bases: type[Exception]) -> type[Exception]:
+    """Return an exception as JPype shows one of Java's."""
+    return type(name, bases or (Exception,), {})
+
+
+IOException = java_class("java.io.IOException")
+LIBRARY = SimpleNamespace(java=lambda _name: Path)
+
+
 @pytest.mark.parametrize(
-    ("said", "kind", "told"),
+    ("error", "kind", "told"),
     [
-        ("java.io.IOException: No space left on device", DiskError, "No space left"),
-        ("java.nio.file.AccessDeniedException: out", OutputError, "AccessDenied"),
+        (IOException("java.io.IOException: No space left on device"), DiskError, "No space left"),
+        (
+            java_class("java.nio.file.AccessDeniedException", IOException)(
+                "java.nio.file.AccessDeniedException: out"
+            ),
+            OutputError,
+            "AccessDenied",
+        ),
     ],
 )
 def test_what_java_cannot_write_is_told_by_its_path(
-    tmp_path: Path, said: str, kind: type[OutputError], told: str
+    tmp_path: Path, error: Exception, kind: type[OutputError], told: str
 ) -> None:
-    def write(_objects: object, file: Path) -> None:
-        file.write_text("half")
-        raise RuntimeError(said)
+    (tmp_path / "nuclei.geojson").write_text("of an earlier pull")
 
-    file = tmp_path / "nuclei.csv"
-    library = SimpleNamespace(java=lambda _name: Path)
+    def write(_objects: object, file: Path) -> None:
+        file.write_text("new")
+
+    def fail(_objects: object, file: Path) -> None:
+        file.write_text("half")
+        raise error
+
+    contents = {tmp_path / "nuclei.geojson": (write, []), tmp_path / "nuclei.csv": (fail, [])}
     with pytest.raises(kind, match=rf"nuclei\.csv: cannot be written \(.*{told}"):
-        _write_by_java(write, [], file, library)
+        _write_by_java(contents, LIBRARY)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["of an earlier pull"]
+
+
+def test_short_memory_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
+    short = java_class("java.lang.OutOfMemoryError")
+
+    def write(_objects: object, _file: Path) -> None:
+        raise short("Java heap space")
+
+    with pytest.raises(short):
+        _write_by_java({tmp_path / "nuclei.csv": (write, [])}, LIBRARY)
     assert list(tmp_path.iterdir()) == []

@@ -219,6 +219,20 @@ def test_of_several_images_of_a_file_that_of_the_runs_size_is_meant(
     assert push_results([folder], project.folder)[0].image == "one.tif"
 
 
+def test_a_pull_that_is_ended_leaves_nothing(
+    project: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(image: ProjectImage, *, folder: Path) -> None:
+        (folder / ".nuclei.csv.0123abcd.partial").touch()
+        raise KeyboardInterrupt
+
+    project.hold("one", tmp_path)
+    monkeypatch.setattr(project, "pull", end)
+    with pytest.raises(KeyboardInterrupt):
+        pull_project(project.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_pull_has_a_folder_an_image_and_overwrites_only_when_told(
     project: StandIn, tmp_path: Path
 ) -> None:

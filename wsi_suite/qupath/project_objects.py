@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -120,21 +120,32 @@ def push_table(
 
 
 def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
-    """Write what an image holds of ours and of its annotations.
+    """Write what an image holds of ours and of its annotations: all files or none.
 
     Returns
     -------
     dict
         Counts by state, of ``annotations``, and ``notes``.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written; those of an earlier pull are as they were.
     """
     library = groovy_library()
     found = _read_data(entry)
     data = found.data
     states = library.Nuclei.states(data)
-    _write_by_java(library.NucleiData.writeGeoJson, states, folder / "nuclei.geojson", library)
-    _write_by_java(library.NucleiData.writeTable, states, folder / "nuclei.csv", library)
     annotations = library.Nuclei.inOrder(data.getHierarchy().getAnnotationObjects())
-    _write_objects(annotations, folder / "annotations.geojson", library)
+    geojson, table = library.NucleiData.writeGeoJson, library.NucleiData.writeTable
+    _write_by_java(
+        {
+            folder / "nuclei.geojson": (geojson, states),
+            folder / "nuclei.csv": (table, states),
+            folder / "annotations.geojson": (geojson, _without_states(annotations, library)),
+        },
+        library,
+    )
     counts = library.java("java.util.Collections")
     data.getServer().close()
     return {
@@ -158,7 +169,8 @@ def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name:
         if is_wanted and annotation.getROI().isArea() and not library.Nuclei.isOurs(annotation):
             found.add(annotation)
     if found.size():
-        _write_objects(found, file, library)
+        content = (library.NucleiData.writeGeoJson, _without_states(found, library))
+        _write_by_java({file: content}, library)
     return int(found.size())
 
 
@@ -379,28 +391,39 @@ def _save(
     return None if backup is None else str(backup)
 
 
-def _write_objects(objects: Any, file: Path, library: SimpleNamespace) -> None:  # noqa: ANN401
+def _without_states(objects: Any, library: SimpleNamespace) -> Any:  # noqa: ANN401
     states = library.java("java.util.LinkedHashMap")()
     for item in objects:
         states.put(item, None)
-    _write_by_java(library.NucleiData.writeGeoJson, states, file, library)
+    return states
 
 
 def _write_by_java(
-    write: Callable[[Any, Any], None],
-    objects: Any,  # noqa: ANN401 - of Java
-    file: Path,
-    library: SimpleNamespace,
+    contents: Mapping[Path, tuple[Callable[[Any, Any], None], Any]], library: SimpleNamespace
 ) -> None:
-    """Have Java write a file, whole or not at all.
+    """Have Java write files: all of them whole, or none.
+
+    Parameters
+    ----------
+    contents
+        For each file what writes it, and the objects.
 
     Raises
     ------
     OutputError
-        It cannot be written.
+        One cannot be written.
     """
-    with whole_file(file) as partial:
-        try:
-            write(objects, library.java("java.io.File")(str(partial)))
-        except Exception as error:
-            raise java_error(error) from error
+    with ExitStack() as stack:
+        for file, (write, objects) in contents.items():
+            partial = stack.enter_context(whole_file(file))
+            try:
+                write(objects, library.java("java.io.File")(str(partial)))
+            except Exception as error:
+                if not _is_of_files(error):
+                    raise
+                raise java_error(error) from error
+
+
+def _is_of_files(error: Exception) -> bool:
+    """Return whether Java says that a file cannot be written, and not that memory is short."""
+    return any(kind.__name__ == "java.io.IOException" for kind in type(error).__mro__)

@@ -208,8 +208,13 @@ def _make_project(session: _Session, file: Path) -> None:
     """
     lock = session.lock
     assert lock is not None
+    why = "what was written cannot be read back: the disk is probably full"
     try:
-        _write_empty_project(file)
+        try:
+            _write_empty_project(file)
+        except Exception as error:
+            why = _in_words(error)
+            raise
         session.load(str(file), readonly=False)
     except Exception as error:
         remove_new_project(file)
@@ -217,7 +222,7 @@ def _make_project(session: _Session, file: Path) -> None:
         lock.release()  # its files would keep the folders
         remove_folders(lock.made)
         raise OutputError(
-            f"{file}: the new project cannot be written ({_in_words(error)}); {MAKE_ROOM}"
+            f"{file}: the new project cannot be written ({why}); {MAKE_ROOM}"
         ) from error
 
 

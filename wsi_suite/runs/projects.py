@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
-from wsi_suite.files import file_names
+from wsi_suite.files import file_names, remove_leftovers
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
@@ -28,6 +28,8 @@ Progress = Callable[[str, float], None]
 """Hears of the image at hand, and which fraction of it is done."""
 
 PULLED_NAMES = ("annotations.geojson", "nuclei.geojson", "nuclei.csv")
+
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -217,8 +219,12 @@ def pull_project(
             try:
                 _claim(folder, overwrite=overwrite)
                 counts = opened.pull(image, folder=folder)
-            except WsiSuiteError as error:
+            except BaseException as error:
+                if made:  # nobody else writes there
+                    remove_leftovers(folder)
                 remove_folders(made)
+                if not isinstance(error, WsiSuiteError):
+                    raise
                 transfers.append(
                     Transfer(image.name, folder, image=image.name, entry=image.id, error=error)
                 )
@@ -425,3 +431,4 @@ def _claim(folder: Path, *, overwrite: bool) -> None:
         )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, older_than_s=_HOUR_S)  # another pull may be writing there
