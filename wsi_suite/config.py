@@ -243,7 +243,7 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
 
 
 def parse_settings(kind: type[M], values: Mapping[str, Any], *, source: Path | None = None) -> M:
-    """Build a settings model from nested values, or say in one line what is wrong with them."""
+    """Build a settings model from nested values."""
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:

@@ -26,7 +26,7 @@ TRUTH_NAME = "truth.parquet"
 
 @dataclass(frozen=True)
 class Row:
-    """What is there and what was found, of one class or of all.
+    """True and detected nuclei of one class, or of all classes.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found beside what is there.
+    """Detected nuclei compared with the truth.
 
     Attributes
     ----------

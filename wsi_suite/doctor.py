@@ -1,4 +1,4 @@
-"""What this machine has of what the suite can use."""
+"""Check of the programs, devices and models that the suite can use."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class WorkerError(WsiSuiteError):
 
 
 class InputError(WsiSuiteError):
-    """What the user gave cannot be used."""
+    """Input of the user cannot be used."""
 
     exit_code = 2
 

@@ -98,7 +98,7 @@ def temporary_path(path: Path, *, staging: Path | None = None) -> Path:
 
 
 def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> OutputError:
-    """Return an error of the system as one line that names `path` and what the user can do.
+    """Return an error of the system as one line that names `path` and a remedy.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> Ou
 
 
 def java_error(error: Exception) -> OSError:
-    """Return what Java says of a file that it could not write as an error of the system."""
+    """Return Java's error about a file as an error of the system."""
     said = " ".join(str(error).split()).removeprefix("java.io.IOException: ")
     number = next((number for words, number in _SAID.items() if words in said.lower()), None)
     return OSError(said) if number is None else OSError(number, os.strerror(number))
@@ -276,5 +276,5 @@ def portable_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what two names share that some system takes for the same, as ``A`` and ``a``."""
+    """Return a key that is equal for names that some system takes for the same (``A``, ``a``)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -62,7 +62,7 @@ class Box:
         )
 
     def intersect(self, other: Box) -> Box:
-        """Return what both boxes share; its area is 0 where they share nothing."""
+        """Return the intersection of both boxes; its area is 0 if they are disjoint."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
         return Box(x, y, max(0, right - x), max(0, bottom - y))

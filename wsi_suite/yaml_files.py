@@ -1,4 +1,4 @@
-"""YAML as people mean it: no key twice, and no number made of what is none.
+"""Strict YAML: no duplicate keys, and no text read as a number.
 
 YAML 1.1, which PyYAML reads, takes ``0374`` for 252, ``1:30`` for 90, ``386_456`` for 386456 and
 ``2024-01-01`` for a date. YAML 1.2 does not, nor is it done here: these are texts.

@@ -1,4 +1,4 @@
-"""One block's whole way: read, store, detect, measure. What a worker does.
+"""The work of one task: read a block, store its tiles, detect and measure its nuclei.
 
 A block is read chunk by chunk into one array while its first tiles are already on the device.
 Tiles are independent of each other and a forward pass on a CPU has one core, so results do not
@@ -69,7 +69,7 @@ class DetectJob:
 
 @dataclass(frozen=True, eq=False)
 class SlideJob:
-    """What all blocks of a slide have in common; small, since it is sent along with each.
+    """Parameters common to all blocks of a slide; small, because each task carries them.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ def _batches(tiles: Sequence[Tile], *, size: int) -> list[Sequence[Tile]]:
 
 
 def _finish(tasks: Sequence[Future[Any]]) -> None:
-    """Wait for all tasks, or raise what the first one raises that fails."""
+    """Wait for all tasks; raise the exception of the first one that fails."""
     finished, _ = wait(tasks, return_when=FIRST_EXCEPTION)
     for task in finished:
         task.result()

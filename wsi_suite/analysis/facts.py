@@ -30,7 +30,7 @@ SLIDE_FILE = "slide.json"
 
 @dataclass(frozen=True, eq=False)
 class SlideFacts:
-    """What later steps need to know of a slide.
+    """Size, scale, tissue and work plan of a slide.
 
     Attributes
     ----------

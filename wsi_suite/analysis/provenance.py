@@ -28,7 +28,7 @@ TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a run's results depend on.
+    """Slide and settings that the results of a run depend on.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ change after which the same pixels give other results, beyond what rounding hide
 
 
 def fingerprint_of(analysis: Analysis) -> Fingerprint:
-    """Return all that a run's results depend on; ``tile`` leaves out what only detecting needs."""
+    """Return the fingerprint of an analysis; for ``tile`` without the settings of the detector."""
     settings, model = analysis.settings, analysis.model
     plain = settings.model_dump(mode="json")
     values: dict[str, Any] = {
@@ -86,7 +86,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
 
 
 def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
-    """Return what is remembered inside the results: nothing that differs between like runs."""
+    """Return the provenance stored in the results; equal for runs that must give equal bytes."""
     settings, model = analysis.settings, analysis.model
     assert analysis.compute is not None
     return {

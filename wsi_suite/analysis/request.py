@@ -1,4 +1,4 @@
-"""An analysis of one slide: what its results depend on, wherever they go."""
+"""Request for the analysis of one slide, independent of where its results go."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What is to be found out of one slide.
+    """Slide, settings, model and regions of one analysis.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Analysis:
 
 
 def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
-    """Fill in what a model decides where the user does not.
+    """Complete settings with the defaults of a model.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
 
 
 def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, SlideJob]:
-    """Plan the blocks of an analysis, and what they have in common: no tiles are stored.
+    """Plan the blocks of an analysis and their common parameters; no tiles are stored.
 
     Raises
     ------

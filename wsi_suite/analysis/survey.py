@@ -44,7 +44,7 @@ _TOO_COARSE = 1.5  # nuclei are too small for the network
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """A slide seen from afar: what its regions of interest and the model do not matter for.
+    """Thumbnail and tissue mask of a slide; independent of regions and model.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def facts_of(
     spec: ModelSpec,
     rois: Sequence[Roi] | None = None,
 ) -> SlideFacts:
-    """Choose the chunks to work on, and put together what is known of a slide.
+    """Return the facts of a slide, with the chunks to work on.
 
     Nuclei are looked for where there is tissue and, if regions of interest are given, near these.
 

@@ -1,4 +1,4 @@
-"""What a worker keeps between blocks: open files, the loaded model, threads.
+"""Cache of a worker between blocks: open files, the loaded model, threads.
 
 Several threads ask for the same things at once, and a worker of a cluster may outlive many runs:
 whatever may change on disk is kept under the name of one run only.
@@ -53,7 +53,7 @@ class Threads(ThreadPoolExecutor):
         return super().submit(call)
 
     def drop(self) -> None:
-        """End what was begun; what was not raises CancelledError."""
+        """Finish running work; waiting work raises CancelledError."""
         self._dropped = True
         self.shutdown(wait=False)
 

@@ -169,7 +169,7 @@ def _prepare_streams() -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
-    """Run a command; what goes wrong is said in one line."""
+    """Run a command and return its exit code; an error is shown as one line."""
     try:
         code = app(arguments, prog_name="wsi-suite", standalone_mode=False) or 0
     except _click_errors.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""``demo``, ``info`` and ``doctor``: what the suite does, what a slide is, what is installed."""
+"""Commands ``demo``, ``info`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def info(*, slides: Slides, mpp: Mpp = None, as_json: Json = False, debug: Debug
 
 
 def doctor(*, as_json: Json = False, debug: Debug = False) -> None:
-    """Show what this machine has: OpenSlide, torch and device, models, QuPath, disk."""
+    """Show the installed parts: OpenSlide, torch and device, models, QuPath, disk."""
     from dataclasses import asdict
 
     from wsi_suite.cli.terminal import print_json, stderr

@@ -165,7 +165,7 @@ def settings_from(
 
 
 def check_out(out: Path) -> None:
-    """Refuse what can never become a folder."""
+    """Refuse a path that cannot become a folder."""
     from wsi_suite.errors import ConfigError
 
     there = next(path for path in (out, *out.parents) if path.exists())

@@ -1,4 +1,4 @@
-"""What a command that scores prints at its end."""
+"""Final report of the commands that score."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:
 
 
 def show_scores(outcomes: Sequence[Outcome]) -> None:
-    """Print a line a slide and region, and below what everybody should know of them."""
+    """Print one line per slide and region, and the warnings below."""
     from wsi_suite.cli.terminal import note, show_table
 
     rows: list[tuple[object, ...]] = []

@@ -88,7 +88,7 @@ def _kept_from_children(leave: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Say what is being done, with a spinner in a terminal."""
+    """Show the current step, with a spinner in a terminal."""
     if not stderr.is_terminal:
         say(text)
         yield
@@ -128,7 +128,7 @@ def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
 
 
 class _Complaints:
-    """Says at once what went wrong for the batch, and keeps it for the exit code."""
+    """Shows errors of the batch at once and keeps them for the exit code."""
 
     def __init__(self) -> None:
         self.complaints: list[WsiSuiteError] = []
@@ -205,7 +205,7 @@ class _Bars(_Complaints):
         self._progress.stop()
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Show a bar; what an earlier start did is behind it already."""
+        """Show a progress bar that includes the work of an earlier start."""
         _tell_resumed(key, pixels=pixels, done=done)
         with self._lock:
             if 0 < done == pixels:

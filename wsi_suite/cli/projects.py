@@ -190,7 +190,7 @@ def run_project(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Run on the images of a project, and push what was found."""
+    """Run on the images of a project and push the results."""
     import tempfile
 
     from wsi_suite.cli.outcomes import show_scores
@@ -318,13 +318,13 @@ def _show_pushes(transfers: Sequence[Transfer], *, as_json: bool) -> None:
 
 
 def _kept(transfer: Transfer) -> str | None:
-    """Return what people did that was kept, in words."""
+    """Return the corrections that were kept, in words."""
     words = [f"{transfer.counts[kind]:,} {kind}" for kind in _KEPT if transfer.counts[kind]]
     return ", ".join(words) or None
 
 
 def _leave(transfers: Sequence[Transfer], *, shown: Sequence[Transfer] = ()) -> None:
-    """Say what failed, but for what was shown already, and leave with the right exit code."""
+    """Print the failures not shown before, and exit with the right code."""
     from wsi_suite.cli.outcomes import leave
     from wsi_suite.cli.terminal import show_error
 

@@ -1,4 +1,4 @@
-"""``qupath``: what QuPath needs to work with the suite."""
+"""Command ``qupath``: scripts and menu for QuPath."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def detect(
 
 
 def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None:  # noqa: ANN401 - run_batch's
-    """Run slides, print what came of them and leave with the right exit code."""
+    """Run slides, print the outcomes and exit with the right code."""
     from wsi_suite.cli.progress import slide_progress
 
     out: Path = arguments["out"]

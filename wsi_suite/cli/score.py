@@ -161,7 +161,7 @@ def _written(
 
 
 def _write_table(out: Path, outcomes: Sequence[Outcome]) -> list[WsiSuiteError]:
-    """Write ``summary.csv`` and return what kept it from being written, told."""
+    """Write ``summary.csv``; return the error, already shown, if it cannot be written."""
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.runs.summary_csv import write_table

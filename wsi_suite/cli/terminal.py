@@ -1,4 +1,4 @@
-"""What people and programs see: remarks and errors on stderr, results on stdout."""
+"""Terminal output: remarks and errors on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show_error(error: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print to stderr what the user should know of a result."""
+    """Print a remark about a result to stderr."""
     stderr.print(Text.assemble(("note: ", "yellow"), text), soft_wrap=not stderr.is_terminal)
 
 
@@ -36,7 +36,7 @@ def print_json(value: object) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to stdout; numbers stand right, what is None is a dash."""
+    """Print a table to stdout; numbers are aligned right, None is a dash."""
     from rich.table import Table
 
     rows = list(rows)

@@ -113,7 +113,7 @@ def warn_if_slow(compute: Compute) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """Return the torch device that `device` names, or refuse it with what there is."""
+    """Return the torch device that `device` names."""
     count = torch.cuda.device_count()
     there = [*(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
     there += ["mps"] if torch.backends.mps.is_available() else []
@@ -151,7 +151,7 @@ class Detector:
 
     @property
     def spec(self) -> ModelSpec:
-        """What ``model.yaml`` says."""
+        """Content of ``model.yaml``."""
         return self.model.spec
 
     @property

@@ -58,7 +58,7 @@ def trained_runs(provenance: Mapping[str, Any]) -> set[str]:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on disk: where, what, and a hash over both of its files."""
+    """A model on disk: path, specification and a hash over both of its files."""
 
     path: Path
     spec: ModelSpec
@@ -154,7 +154,7 @@ def write_spec(path: Path, spec: ModelSpec) -> None:
 
 
 def round_to_half(network: torch.nn.Module) -> None:
-    """Round weights in place as saving does, so that what is measured is what is stored."""
+    """Round weights in place as saving does, so that tests use the stored weights."""
     for value in network.state_dict().values():
         if value.is_floating_point():
             value.copy_(value.half().float())

@@ -49,7 +49,7 @@ _LOCAL_LAYERS = (
 
 
 class NetworkSpec(Section):
-    """What a network is made of; enough to build it again."""
+    """Architecture of a network, complete enough to build it again."""
 
     backbone: str = Field("resnet18", description="a ResNet of timm, by its name")
     pretrained: bool = Field(False, description="start from timm's ImageNet weights (downloads)")

@@ -35,7 +35,7 @@ def stretch_limits(rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
 def stretch(
     rgb: npt.NDArray[np.uint8], low: npt.ArrayLike, high: npt.ArrayLike
 ) -> npt.NDArray[np.uint8]:
-    """Stretch each channel so that `low` becomes 0 and `high` 255; what lies beyond is clipped."""
+    """Stretch each channel so that `low` becomes 0 and `high` 255, and clip beyond."""
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     values: FloatArray = (rgb - low) / np.maximum(high - low, 1.0) * 255
     return np.rint(values).clip(0, 255).astype(np.uint8)

@@ -27,7 +27,7 @@ from wsi_suite.files import output_error, whole_file
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """Files and properties of an exported model.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
 
 
 def describe_model(model: ModelFolder) -> dict[str, Any]:
-    """Return what a program that runs a model must know, as plain values."""
+    """Return input, output and scale of a model for programs that run it, as plain values."""
     spec = model.spec
     return {
         "name": spec.name,

@@ -82,7 +82,7 @@ def _to_onnx(network: nn.Module, align_px: int) -> Any:  # noqa: ANN401 - an onn
 
 
 def _run(detector: Detector, path: Path) -> Difference:
-    """Compare what onnxruntime makes of a picture with what torch makes of it."""
+    """Compare the output of onnxruntime with that of torch for one picture."""
     import onnxruntime
 
     picture = sample_picture(detector.spec.network.align_px)

@@ -99,7 +99,7 @@ class PointDetector(nn.Module):
 
 
 class LabelPainter(nn.Module):
-    """What QuPath's InstanSeg extension runs: a stretched picture to labels and classes.
+    """Module for QuPath's InstanSeg extension: a stretched picture to labels and classes.
 
     The picture is put between the levels that are usual in training tiles first
     (:mod:`wsi_suite.detector.stretch`).
@@ -267,7 +267,7 @@ def load_script(path: Path) -> torch.jit.ScriptModule:
 
 @contextmanager
 def _quiet_torchscript() -> Iterator[None]:
-    """Torch would have us leave TorchScript, which is what QuPath's extension runs."""
+    """Silence torch's deprecation of TorchScript, which QuPath's extension needs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.* is (deprecated|not supported)")
         yield

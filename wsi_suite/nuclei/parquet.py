@@ -119,7 +119,7 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
-    """Read what was written with a table of nuclei, and not the table.
+    """Read the provenance of a table of nuclei, without the table.
 
     Raises
     ------

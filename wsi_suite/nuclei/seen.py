@@ -1,4 +1,4 @@
-"""What a model has seen in training, and how much of a result lies outside it.
+"""Appearance of training nuclei, and how much of a result lies outside it.
 
 Tissue is cut into fields. A field is described by medians over its nuclei: the confidence of the
 detector, the stain and the size. A model remembers between which values the fields lay that it
@@ -40,7 +40,7 @@ class SeenFields(Section):
 
 
 class Unseen(NamedTuple):
-    """Fields of a result that lie outside what a model has seen.
+    """Fields of a result that look unlike the training fields of its model.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def learn_fields(
 
 
 def compare_fields(nuclei: Nuclei, seen: SeenFields, *, mpp: tuple[float, float]) -> Unseen:
-    """Compare the fields of a result with those a model was trained on.
+    """Compare the fields of a result with the training fields of its model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The table of nuclei: what a detector found and what was measured in it."""
+"""The table of nuclei: positions, classes, confidence and measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of a result: the slide, its nuclei, what was counted, and close-ups to check it."""
+"""Picture of a result: the slide, its nuclei, the counts, and close-ups to check them."""
 
 from wsi_suite.overview.caption import Caption
 from wsi_suite.overview.sheet import draw_overview

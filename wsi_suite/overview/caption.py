@@ -29,7 +29,7 @@ from wsi_suite.overview.style import (
 
 @dataclass(frozen=True)
 class Caption:
-    """What the picture says in words.
+    """Text of the picture.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ def draw_overview(
     rois: Sequence[Roi] = (),
     solid_class: str | None = None,
 ) -> None:
-    """Draw a result as one PNG: what was found where, what it amounts to, and close-ups.
+    """Draw a result as one PNG: a map of the nuclei, the scores, and close-ups.
 
     The same input gives the same picture.
 

@@ -21,12 +21,12 @@ from wsi_suite.resources import qupath_scripts_folder
 
 @functools.cache
 def prepare_library() -> Future[SimpleNamespace]:
-    """Begin to compile the Groovy library, which takes seconds, beside what else is to do."""
+    """Begin to compile the Groovy library in the background, which takes seconds."""
     return ThreadPoolExecutor(1, "groovy").submit(_compile)
 
 
 def groovy_library() -> SimpleNamespace:
-    """Return the library's classes by name and, as ``java``, what gives Java's own."""
+    """Return the classes of the Groovy library by name; ``java`` loads Java's own."""
     return prepare_library().result()
 
 
@@ -76,7 +76,7 @@ def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[
 
 
 def add_classes(project: Any, compartments: tuple[str, ...], library: SimpleNamespace) -> None:  # noqa: ANN401
-    """Add the classes that corrections need to a project's list; those that stand there stay.
+    """Add the classes that corrections need to the list of a project.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Labels: nuclei that QuPath exported as GeoJSON, with what people made of ours."""
+"""Labels: nuclei exported from QuPath as GeoJSON, with the corrections of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nuclei as QuPath's detections: what a GeoJSON file and a push into a project have in common.
+"""Nuclei as QuPath detections, for GeoJSON files and for projects alike.
 
 Every object of ours carries metadata, text by text, that tells it from other people's and from what
 they made of ours:

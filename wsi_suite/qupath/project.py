@@ -187,7 +187,7 @@ class Project:
         discard_corrections: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> dict[str, Any]:
-        """Put nuclei into an image and return what came of it.
+        """Put nuclei into an image and return the counts.
 
         The parameters are those of :func:`wsi_suite.qupath.project_objects.push_table`.
         """
@@ -235,7 +235,7 @@ class Project:
         progress: Callable[[float], None] | None = None,
         **arguments: Any,  # noqa: ANN401 - the action's
     ) -> Any:  # noqa: ANN401
-        """Ask the process and return its answer, or raise what it raised."""
+        """Send a request to the process and return its answer, or raise its error."""
         if self._process is None:
             self._start()
         return self._exchange({"do": what, **arguments}, progress)
@@ -277,7 +277,7 @@ class Project:
         return answer["result"]
 
     def _failure(self, error: Exception) -> WsiSuiteError:
-        """Return what the user is told of a process that gave no answer."""
+        """Return the error of a process that gave no answer."""
         match error:
             case DeathError(code=code, said=said):
                 how = f"died (exit code {code}{'; ' + said[:200] if said else ''})"

@@ -53,7 +53,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def check_project(path: Path, *, create: bool, writes: bool) -> None:
-    """Refuse what is no project, before anything is begun.
+    """Refuse a path that is no usable project, before anything is begun.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def holds_objects(file: Path) -> bool:
 
 
 def missing_folders(folder: Path) -> list[Path]:
-    """Return a folder and those above it that do not exist; the outermost stands first."""
+    """Return the missing folders of a path, the outermost first."""
     return [place for place in (*reversed(folder.parents), folder) if not place.exists()]
 
 

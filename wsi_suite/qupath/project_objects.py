@@ -120,7 +120,7 @@ def push_table(
 
 
 def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
-    """Write what an image holds of ours and of its annotations: all files or none.
+    """Write our nuclei and all annotations of an image: all files or none.
 
     Returns
     -------
@@ -285,7 +285,7 @@ def _time_of(file: Path) -> str:
 
 
 def _set_type(data: Any, wanted: str | None, provenance: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
-    """Set image type and stain vectors where nobody has, or as asked; return what is to be told."""
+    """Set image type and stain vectors if they are unset or on request; return notes."""
     from paquo.java import ImageType
 
     stains = _stains(provenance["stain_vectors"])
@@ -338,7 +338,7 @@ def _pixel_size_notes(frame: Mapping[str, Any], provenance: Mapping[str, Any]) -
 
 
 def _clearing_notes(cleared: int, *, replaced: int) -> list[str]:
-    """Return what is told of nuclei that were removed together and not judged one by one."""
+    """Return notes on nuclei that were removed together and not judged one by one."""
     if not cleared:
         return []
     told = (
@@ -354,7 +354,7 @@ def _clearing_notes(cleared: int, *, replaced: int) -> list[str]:
 def _save(
     entry: QuPathProjectImageEntry, found: _Found, *, may_write: Callable[[], None]
 ) -> str | None:
-    """Save the data of an image and return the backup of what they were; ``None`` without any.
+    """Save the data of an image; return the backup of the earlier data, if there were any.
 
     A kill or a full disk at any moment leaves the earlier file or the new one, whole.
     """

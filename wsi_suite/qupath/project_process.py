@@ -151,7 +151,7 @@ class _Session:
 
 
 def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to a request; what goes wrong is told in one line."""
+    """Return the answer to a request; an error becomes one line."""
     try:
         return {"result": _ACTIONS[request.pop("do")](session, **request)}
     except WsiSuiteError as error:
@@ -164,7 +164,7 @@ def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(error: Exception) -> str:
-    """Return what an exception of Java's or Python's says, with its cause, in one line."""
+    """Return the message of a Java or Python exception, with its cause, in one line."""
     cause = getattr(error, "getCause", lambda: None)()
     said = getattr(error, "getMessage", lambda: None)() or str(error) or type(error).__name__
     because = f" ({cause.toString()})" if cause is not None else ""
@@ -174,7 +174,7 @@ def _in_words(error: Exception) -> str:
 def _open(
     session: _Session, *, path: str, create: bool, readonly: bool, qupath: list[int] | None
 ) -> dict[str, Any]:
-    """Start Java and open or make a project; return Java's version and what was made."""
+    """Start Java and open or make a project; return QuPath's version and the folders made."""
     version = _start_java()
     file, made = Path(path), None
     session.qupath = qupath
@@ -309,7 +309,7 @@ def _is_of_disk(error: Exception) -> bool:
 
 
 def _forget_added(session: _Session, before: set[str]) -> None:
-    """Remove the images that an addition left half done, and what is on the disk of them."""
+    """Remove the images, and their files, that a failed addition left."""
     for entry in list(session.project.images):
         if entry.entry_id not in before:
             session.project.java_object.removeImage(entry.java_object, False)
@@ -319,7 +319,7 @@ def _forget_added(session: _Session, before: set[str]) -> None:
 
 
 def _frame(session: _Session, *, image: str) -> dict[str, Any]:
-    """Open an image and return its frame: size, pixel size, and what reads it."""
+    """Open an image and return its frame: size, pixel size and server."""
     import jpype
     from paquo.java import GsonTools
 

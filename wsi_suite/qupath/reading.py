@@ -185,7 +185,7 @@ def _object(feature: dict[str, Any], *, number: int) -> DrawnObject:
 
 
 def _kind(feature: dict[str, Any], properties: dict[str, Any]) -> str:
-    """Return what an object is; what is not said, or not known to QuPath, is an annotation."""
+    """Return the type of an object; missing or unknown types are annotations, as in QuPath."""
     keys = ("objectType", "object_type", "type")
     given = next((properties[key] for key in keys if key in properties), None)
     # QuPath 0.2 had no such property and wrote PathDetectionObject and the like as id.

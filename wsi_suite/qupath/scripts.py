@@ -32,7 +32,7 @@ _USER_FOLDER = re.compile(r"v0\.([4-9]|\d\d+)")  # as QuPath 0.4 and later propo
 
 @dataclass(frozen=True)
 class Installed:
-    """What was put into a user directory of QuPath.
+    """Scripts installed in a user directory of QuPath.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ def install_scripts(user_folder: Path, *, overwrite: bool = False) -> Installed:
 
 
 def _contents() -> dict[str, bytes]:
-    """Return what is to be installed: content by name, the record last."""
+    """Return the files to install: content by name, the record last."""
     source = qupath_scripts_folder()
     contents = {
         file.name: file.read_bytes() for file in source.iterdir() if file.suffix in _SUFFIXES

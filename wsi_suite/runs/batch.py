@@ -1,4 +1,4 @@
-"""Many slides, one after another and yet without a gap: what the command line runs."""
+"""Batches of slides: the entry point of the command line and of Python users."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _common_compute(choices: dict[str, Compute]) -> Compute:
 
 
 def block_task(topic: str, key: str, job: SlideJob, block: Block) -> Nuclei | None:
-    """Do one block on a worker and report as it goes; what Dask is given."""
+    """Dask task: do one block on a worker and report its progress."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -194,7 +194,7 @@ def probe_workers(
 def _probe(
     *, slide: Path | None, identity: SlideIdentity, folder: Path, model: Path, model_hash: str
 ) -> dict[str, str]:
-    """Return this worker's versions, or raise what keeps it from working."""
+    """Return the versions of this worker, or raise the reason that it cannot work."""
     from wsi_suite.detector.model_folder import find_model
 
     if slide is not None and SlideIdentity.of(slide).content != identity.content:
@@ -271,7 +271,7 @@ def _workers_of(client: Client, address: str) -> tuple[int, int]:
 
 
 def _let_go(kind: type[BaseException] | None, *_: object) -> None:
-    """Close what blocks in this process have opened; where we are being stopped, drop them."""
+    """Close the files of blocks in this process; on interruption, drop waiting blocks."""
     close_all(abandon=kind is not None)
 
 

@@ -1,4 +1,4 @@
-"""The folder of one slide's results: whose it is, what it was made with, who works in it.
+"""Result folder of one slide: owner, fingerprint and lock.
 
 ``run.json`` holds the fingerprint of a run: the slide's size, time and a hash of its first and last
 megabyte, the model's hash and every setting that changes results. A folder of another slide is
@@ -78,7 +78,7 @@ def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) 
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return what ``run.json`` of a folder says, or ``None`` where there is none.
+    """Return the content of ``run.json`` of a folder, or ``None`` if there is none.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def check_settings(
 def check_versions(
     folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint, has_tiles: bool = False
 ) -> None:
-    """Refuse to go on with what an earlier version of the suite began, which computed otherwise.
+    """Refuse to resume a run of an earlier version that computed otherwise.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def check_versions(
 
 
 def _remedy(*, has_tiles: bool, of_tiles: bool) -> str:
-    """Return what the user can do about a folder of another run; ``detect`` has no --out."""
+    """Return the remedy for a folder of another run; ``detect`` has no --out."""
     if not has_tiles:
         return "give --overwrite or another --out"
     if not of_tiles:
@@ -231,14 +231,14 @@ def lock_folder(folder: Path) -> BaseFileLock:
 
 
 def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
-    """Let other processes work in a folder; what they have begun is left alone."""
+    """Let other processes work in a folder; their files are left alone."""
     lock.release()  # which removes its file while it is still held
     with suppress(OSError):  # it is not empty: there are records, or another process is at work
         (folder / RECORDS_NAME).rmdir()
 
 
 def discard_results(folder: Path, *, keep_tiles: bool) -> None:
-    """Remove what a run left, and nothing else that may be in its folder.
+    """Remove the files of a run, and nothing else in its folder.
 
     ``run.json`` stays, marked, so that nobody takes what a kill leaves behind for results.
 
@@ -299,7 +299,7 @@ def differences(
 
 
 def _stem(path: Path) -> str:
-    """Return what a slide's folder is called after: a file's stem, or the folder it lies in.
+    """Return the base name of a slide's folder: the stem of the file, or of its own folder.
 
     DICOM files and the images in an OME-Zarr folder are often called by a number alone.
     """
@@ -318,7 +318,7 @@ def _owner(folder: Path) -> tuple[int, str] | None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Return whether nothing is there but what a start that was killed at once may have left."""
+    """Return whether a folder holds at most the leftovers of a start that was killed at once."""
     if not folder.exists():
         return True
     return folder.is_dir() and all(

@@ -1,4 +1,4 @@
-"""Workers on this machine that nobody but this process can reach.
+"""Workers on this machine that only this process can reach.
 
 Dask's own local cluster listens on TCP without asking who calls: whoever has an account on the
 machine could send it code, to be run as our user. One worker therefore lives inside the process and
@@ -87,7 +87,7 @@ def _no_security() -> Security:
 
 
 def _close(cluster: SpecCluster) -> None:
-    """End the workers; those that a busy machine is slow to end die with this process."""
+    """End the workers; slow ones on a busy machine die with this process."""
     logger = logging.getLogger("tornado.application")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

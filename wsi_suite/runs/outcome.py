@@ -38,23 +38,23 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """What a batch tells of its course, from any thread; keys name slides."""
+    """Progress of a batch; called from any thread, with a key per slide."""
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Hear of a slide that is planned: working pixels in all, and those done before."""
+        """Receive a slide that is planned: working pixels in all, and those done before."""
 
     def advance(self, key: str, pixels: int) -> None:
-        """Hear of pixels that are done."""
+        """Receive working pixels that are done."""
 
     def finish(self, outcome: Outcome) -> None:
-        """Hear of a slide that is over."""
+        """Receive the outcome of a slide."""
 
     def complain(self, error: WsiSuiteError) -> None:
-        """Hear of what went wrong for the batch as a whole, as for its table."""
+        """Receive an error of the batch as a whole, such as of its table."""
 
 
 class NoProgress:
-    """Tells nobody, but for what would be lost otherwise: that is logged."""
+    """Progress that is not shown; errors of the batch are logged."""
 
     def begin(self, key: str, *, pixels: int, done: int) -> None:
         """Do nothing."""

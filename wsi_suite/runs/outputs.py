@@ -1,4 +1,4 @@
-"""What a run leaves behind: the table, GeoJSON, the summary and a picture."""
+"""Output files of a run: table, GeoJSON, summary and picture."""
 
 from __future__ import annotations
 

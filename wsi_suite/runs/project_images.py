@@ -109,7 +109,7 @@ def _file_of(image: ProjectImage) -> Path:
 
 
 def _is_meant(image: ProjectImage, images: Sequence[ProjectImage], project: Project) -> bool:
-    """Return whether an image is the one of those of its file that a run is for.
+    """Return whether a run is for this image, if several show the same file.
 
     Raises
     ------

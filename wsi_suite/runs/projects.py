@@ -1,4 +1,4 @@
-"""Results into QuPath projects, and what people made of them back out.
+"""Push of results into QuPath projects, and pull of the corrected nuclei.
 
 One image that fails never stops the others.
 """
@@ -179,7 +179,7 @@ def pull_project(
     tell: Callable[[str], None] = log.warning,
     progress: Progress = lambda name, fraction: None,
 ) -> list[Transfer]:
-    """Write what a project holds: its annotations, and our nuclei with what became of each.
+    """Write the annotations of a project, and our nuclei with the state of each.
 
     Each image that has objects gets a folder with ``annotations.geojson``, ``nuclei.geojson`` and
     ``nuclei.csv``; the state of a nucleus is untouched, corrected, deleted or added. The same
@@ -334,7 +334,7 @@ def _image_of(
     project: Project,
     content_of: Callable[[Path], tuple[int, str] | None],
 ) -> tuple[ProjectImage, tuple[str, ...]]:
-    """Return the image of a result's slide, added where it is missing, and what is to be told."""
+    """Return the image of a result's slide, added if it is missing, and notes."""
     here = [image for image in images if _is_at(image, result.slide)]
     notes: tuple[str, ...] = ()
     if not here:
@@ -413,7 +413,7 @@ def _is_called(image: ProjectImage, name: str) -> bool:
 
 
 def _content_of(path: Path) -> tuple[int, str] | None:
-    """Return what copies of a slide share; ``None`` where there is no slide."""
+    """Return the content key of a slide, equal for copies; ``None`` if there is no slide."""
     try:
         return SlideIdentity.of(path).content
     except SlideError:

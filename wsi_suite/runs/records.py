@@ -1,4 +1,4 @@
-"""What is kept of each block of a run until all are done, and how that becomes one table.
+"""Records of the blocks that are done, kept until the run is finished.
 
 ``<row>-<col>.parquet``
     the block's nuclei;
@@ -72,7 +72,7 @@ class Records:
             raise OutputError(f"{error}; run again to make it anew") from None
 
     def remove(self) -> None:
-        """Remove all records, as far as the system allows; what else is in their folder stays."""
+        """Remove all records, as far as the system allows; other files stay."""
         for suffix in (_NUCLEI, _TILES):
             for record in self.folder.glob(f"*{suffix}"):
                 with suppress(OSError):

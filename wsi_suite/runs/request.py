@@ -1,4 +1,4 @@
-"""What is asked for each of many slides."""
+"""Requests of a batch: one per slide."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Refused:
 def ask_for_slides(
     slides: Sequence[Path], *, ask: partial[Request], out: Path, rois: Path | None
 ) -> Iterator[Request | Refused]:
-    """Yield what is asked for each slide, or why it is refused.
+    """Yield a request for each slide, or the reason that it is refused.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ def _table(result: Path) -> Path:
 
 
 def _read(result: Path, *, outline: bool) -> tuple[Nuclei, dict[str, Any]]:
-    """Read the table of a result, and what the run remembered with it."""
+    """Read the table of a result and its provenance."""
     nuclei, metadata = read_nuclei(_table(result), outline=outline)
     missing = sorted(_NEEDED - metadata.keys())
     if missing:

@@ -241,7 +241,7 @@ def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
 
 
 def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -> list[_Item]:
-    """Record what a worker sent back, and finish its slide after the last block.
+    """Record the nuclei that a worker sent back; finish the slide after its last block.
 
     Returns
     -------

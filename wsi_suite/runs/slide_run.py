@@ -1,4 +1,4 @@
-"""One slide's run: what is planned, what is still to do, what comes of it.
+"""Run of one slide: plan, pending blocks, results.
 
 A run lives in its folder. Each block that is done leaves a record there, whole or not at all, so
 a run that was stopped goes on where it was, and ends in the same bytes.
@@ -99,7 +99,7 @@ class SlideRun:
 
     @property
     def records(self) -> Records:
-        """What is kept of blocks that are done."""
+        """Records of the blocks that are done."""
         return Records(self.folder / RECORDS_NAME)
 
     @property
@@ -141,7 +141,7 @@ def prepare_run(request: Request) -> SlideRun:
 
 
 def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
-    """List what is still to do, as jobs for workers."""
+    """List the blocks that are not done, as jobs for workers."""
     pending = []
     for block in run.grid.blocks:
         detects = run.detects and bool(block.tiles) and not run.records.has_nuclei(block)
@@ -158,7 +158,7 @@ def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
 
 
 def record_block(run: SlideRun, job: SlideJob, block: Block, nuclei: Nuclei | None) -> None:
-    """Keep what a worker sent back; from here on the block is done."""
+    """Keep the nuclei that a worker sent back; the block is done then."""
     if job.writes_tiles:
         run.records.mark_tiles(block)
     if nuclei is not None:
@@ -205,7 +205,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
 
 
 def fail_run(run: SlideRun, reason: str) -> None:
-    """Note in ``run.json`` why a run stopped; what is done stays, and so does the lock."""
+    """Note the failure in ``run.json``; finished blocks and the lock are kept."""
     try:
         write_run(run.folder, _describe(run, "failed") | {"error": reason})
     except OutputError as error:
@@ -232,7 +232,7 @@ def _all_nuclei(run: SlideRun) -> Nuclei:
 
 
 def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any] | None:
-    """Return what of an earlier start is kept where its results are thrown away."""
+    """Return the part of an earlier start that is kept if its results are discarded."""
     if found is None or request.stage != "detect":
         return None
     settings = found["fingerprint"]["settings"]
@@ -245,7 +245,7 @@ def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any
 
 
 def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
-    """Return what is known of a slide, or have a look at it."""
+    """Return the facts of a slide, read from the folder or surveyed anew."""
     facts = read_facts(request.folder) if earlier is not None else None
     if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
         raise InputError(
@@ -270,7 +270,7 @@ def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
 
 
 def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -> SlideRun:
-    """Say what is to do; nothing is written yet."""
+    """Plan a run; nothing is written yet."""
     folder = request.folder
     keeps_tiles = request.stage == "tile" or (
         request.stage == "run" and request.settings.tiles.keep

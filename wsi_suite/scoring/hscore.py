@@ -32,7 +32,7 @@ class Allred(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of nuclei by intensity, and what follows from them.
+    """Counts of nuclei by intensity, and the scores that follow from them.
 
     Attributes
     ----------

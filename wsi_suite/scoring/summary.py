@@ -65,7 +65,7 @@ def summarise(
     tissue_warnings: Sequence[str] = (),
     seen: SeenFields | None = None,
 ) -> dict[str, Any]:
-    """Score a slide and return what ``summary.json`` holds.
+    """Score a slide and return the score part of ``summary.json``.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def _unfamiliar(
     seen: SeenFields | None,
     mpp: tuple[float, float],
 ) -> list[str]:
-    """Say if most of what is scored, or of some regions, is unlike what the model has seen."""
+    """Return a warning if most fields, or most of a region's, are unlike the training fields."""
     if seen is None:
         return []
     all_scored = nuclei if scored is None else nuclei.take(scored)

@@ -1,4 +1,4 @@
-"""One analysis in memory, on the warm model: what ``wsi-suite run`` does, without a folder."""
+"""Analyses of the service: as ``wsi-suite run``, in memory and on the loaded model."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Analyst:
         return Order(analysis, request.image, request.shape)
 
     def work(self, order: Order, tell: Tell) -> Finding:
-        """Do what was ordered.
+        """Compute the result of an order.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Analyst:
 
 
 class _Progress:
-    """Adds up pixels that are done, and hears whether to go on; called from several threads."""
+    """Sums the pixels that are done and raises if the job was cancelled; thread-safe."""
 
     def __init__(self, pixels: int, tell: Tell) -> None:
         self._pixels, self._tell = max(1, pixels), tell
@@ -191,7 +191,7 @@ class _Clock:
 
 
 def _key(analysis: Analysis) -> str:
-    """Return what a slide is kept open under: a file that was replaced is opened anew."""
+    """Return the cache key of a slide, which differs once its file was replaced."""
     identity = analysis.identity
     return f"{identity.sha256} {identity.size} {identity.modified}"
 

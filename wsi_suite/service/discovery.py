@@ -57,7 +57,7 @@ def discovery_file() -> Path:
 
 
 def read_service(file: Path) -> Service | None:
-    """Return what a file tells, ``None`` where it is absent or damaged."""
+    """Return the service that a file names, ``None`` if it is absent or damaged."""
     try:
         return Service(**json.loads(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError):

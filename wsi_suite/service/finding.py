@@ -1,4 +1,4 @@
-"""What came of a job, kept until it is fetched."""
+"""Result of a job, kept until it is fetched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wsi_suite.scoring.intensity import grade_nuclei
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What came of an order, and no more than it takes to hand that out.
+    """Result of an order, reduced to the parts that are sent.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Finding:
 
 
 def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) -> Finding:
-    """Score results and keep what is handed out."""
+    """Score results and keep the parts that are sent."""
     return Finding(
         nuclei=results.nuclei,
         grades=grade_nuclei(results.nuclei, results.settings.score.thresholds_od),

@@ -1,4 +1,4 @@
-"""What every request passes before anything looks at it: host, token, size."""
+"""Checks of every request before it is handled: host, token, size."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def check_server(image: Image) -> None:
 
 
 def mpp_given(image: Image | None) -> float | None:
-    """Return the pixel size that somebody set in QuPath, um; ``None`` where the file's counts.
+    """Return the pixel size set by hand in QuPath, um; ``None`` if the file's applies.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _series_of(image: Image) -> str | None:
 
 
 def _value_of(arguments: Sequence[str], *names: str) -> str | None:
-    """Return what follows an option, ``--name value`` or ``--name=value``."""
+    """Return the value of an option, ``--name value`` or ``--name=value``."""
     for number, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name in names:

@@ -1,4 +1,4 @@
-"""Jobs: one computes, some wait, and what is done is kept for a while.
+"""Queue of jobs: one computes, some wait, results are kept for a while.
 
 States are changed under one lock and shown as :class:`~wsi_suite.service.messages.Job`, which
 never changes. A cancelled job ends at its next tile, within about a second; it is shown as
@@ -28,7 +28,7 @@ _REST_SECONDS = 120.0  # then slides that were kept open are closed: others may 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken on, and how much of what is done is kept.
+    """Limits of the queue: waiting jobs, kept results and their age.
 
     Attributes
     ----------
@@ -49,13 +49,13 @@ class Limits:
 
 
 class Worker(Protocol):
-    """What does the work."""
+    """Interface of the object that computes jobs."""
 
     def work(self, order: Order, tell: Tell) -> Finding:
-        """Do it; :data:`Tell` raises where the job was cancelled."""
+        """Compute a job; :data:`Tell` raises if it was cancelled."""
 
     def rest(self) -> None:
-        """Hear that there was nothing to do for a while."""
+        """Free memory after some time without a job."""
 
 
 class QueueFullError(WsiSuiteError):
@@ -63,7 +63,7 @@ class QueueFullError(WsiSuiteError):
 
 
 class _CancelledError(Exception):
-    """The job was cancelled; raised where its work hears of it."""
+    """The job was cancelled; raised from its progress callback."""
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class JobQueue:
             return None if entry is None else entry.shown()
 
     def finding(self, job_id: str) -> Finding | None:
-        """Return what came of a job that is done."""
+        """Return the result of a job that is done."""
         with self._changed:
             entry = self._entries.get(job_id)
             return None if entry is None else entry.finding
@@ -249,7 +249,7 @@ class JobQueue:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        """Forget the oldest of what is over, as far as limits want it."""
+        """Forget the oldest finished jobs beyond the limits."""
         over = sorted((e for e in self._entries.values() if e.over), key=lambda e: e.ended)
         nuclei = 0
         for number, entry in enumerate(reversed(over)):

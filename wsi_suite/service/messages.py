@@ -1,4 +1,4 @@
-"""What is sent and answered, with its limits: the OpenAPI of the service is made from this."""
+"""Requests and answers of the service, with their limits; source of its OpenAPI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Message(BaseModel):
-    """Something sent: a text is no number, and what is not known is refused."""
+    """Request body. Types are not coerced and unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -99,7 +99,7 @@ class FeatureCollection(BaseModel):
 
 
 class JobRequest(Message):
-    """What is to be found where; without regions of interest in all tissue."""
+    """Order of an analysis; without regions of interest of all tissue."""
 
     slide: Path = Field(description="absolute path of the slide's file, in an allowed folder")
     image: Image | None = None

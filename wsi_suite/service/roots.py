@@ -1,4 +1,4 @@
-"""Which files the service may read: those under folders that its user has allowed.
+"""Files that the service may read: those below the folders that its user allowed.
 
 A path is judged after its links are resolved, and the resolved one is what is opened. What is not
 allowed and what does not exist are answered alike, so that nobody learns what is on the disk.
@@ -86,7 +86,7 @@ class Roots:
 
 
 def _read_with(path: Path) -> Iterator[Path]:
-    """Yield what a reader of a slide may open besides its path."""
+    """Yield the files that a slide reader may open besides its path."""
     if path.is_file() and read_instance(path) is not None:
         yield from path.parent.iterdir()
         return

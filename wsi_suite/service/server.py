@@ -175,7 +175,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _ended_by_signals(server: uvicorn.Server) -> Iterator[Event]:
-    """End the server on SIGTERM and Ctrl-C; yield what tells of the latter."""
+    """End the server on SIGTERM and Ctrl-C; yield a flag for the latter."""
     interrupted = Event()
 
     def end(number: int, _frame: FrameType | None) -> None:

@@ -91,7 +91,7 @@ def find_canvas(rgb: Pixels) -> Mask:
 
 
 def without_canvas(rgb: Pixels, canvas: Mask) -> Pixels:
-    """Return the picture with the canvas, and what borders it, coloured as what lies nearest.
+    """Return the picture with canvas and its border in the colour of the nearest scanned pixel.
 
     Pixels at the border mix both colours, and would be taken for tissue.
     """

@@ -28,7 +28,7 @@ _TILED_FULL = "TILED_FULL"
 
 @dataclass(frozen=True)
 class Instance:
-    """What the header of a DICOM file says.
+    """Header of a DICOM file.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def may_be_dicom(path: Path) -> bool:
 
 
 def read_instance(path: Path) -> Instance | None:
-    """Return what a DICOM file says of itself; ``None`` where it is none, or damaged."""
+    """Return the header of a DICOM file; ``None`` if it is none, or damaged."""
     try:
         file = Path(system_path(path))
         stat = file.stat()
@@ -88,7 +88,7 @@ def read_instance(path: Path) -> Instance | None:
 
 
 def group_series(files: Iterable[Path]) -> list[Series]:
-    """Group those of the files that belong to slides by their series."""
+    """Group the files of slides by their series."""
     series: dict[str, list[Path]] = {}
     levels: dict[str, Path] = {}
     for file in sorted(files):

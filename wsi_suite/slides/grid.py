@@ -40,7 +40,7 @@ merged."""
 
 @dataclass(frozen=True)
 class Tile:
-    """What a detector sees at once.
+    """Unit of detection: the pixels that it owns, and those that the detector is shown.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What one task reads, stores and detects in.
+    """Unit of work of one task, and of one shard of the store.
 
     Attributes
     ----------
@@ -295,7 +295,7 @@ def whiten_unwanted(
 
 
 def _window(core: Box, shown: BoolArray, *, chunk_px: int, halo_px: int, align_px: int) -> Box:
-    """Return what a detector is shown of a core: the bounds of its chunks to show, and the halo."""
+    """Return the window of a core: the bounds of its chunks to show, and the halo."""
     rows, cols = np.nonzero(_under(core, shown, chunk_px))
     x, y = core.x + int(cols.min()) * chunk_px, core.y + int(rows.min()) * chunk_px
     width = min(core.x + (int(cols.max()) + 1) * chunk_px, core.right) - x
@@ -304,7 +304,7 @@ def _window(core: Box, shown: BoolArray, *, chunk_px: int, halo_px: int, align_p
 
 
 def _covered(tiles: Sequence[Tile], plane: Box, *, chunk_px: int) -> npt.NDArray[np.int64]:
-    """Return ``(rows, cols, 4)`` bounds x, y, right, bottom of what windows cover of each chunk.
+    """Return ``(rows, cols, 4)`` bounds x, y, right, bottom of each chunk's part in windows.
 
     They are all 0 where no window reaches.
     """
@@ -329,7 +329,7 @@ def _covered(tiles: Sequence[Tile], plane: Box, *, chunk_px: int) -> npt.NDArray
 
 
 def _parts(frame: Box, covered: npt.NDArray[np.int64], *, chunk_px: int) -> tuple[Box, ...]:
-    """Return what windows cover of each chunk in a frame."""
+    """Return the part of each chunk in a frame that windows cover."""
     boxes = (
         Box(x, y, right - x, bottom - y).intersect(frame)
         for x, y, right, bottom in _under(frame, covered, chunk_px).reshape(-1, 4).tolist()

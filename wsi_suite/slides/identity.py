@@ -1,4 +1,4 @@
-"""What tells a slide from another without opening it."""
+"""Identity of a slide, computed without opening it as an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_DESKTOPS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class SlideIdentity:
-    """What tells a slide from another.
+    """Name, size, time and hash that identify a slide.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class SlideIdentity:
 
     @property
     def content(self) -> tuple[int, str]:
-        """What copies of a slide share."""
+        """Size and hash, equal for copies of a slide."""
         return self.size, self.sha256
 
 

@@ -21,7 +21,7 @@ _MARGIN_UM = 40.0  # its edge is out of focus
 
 
 def find_ink(density: FloatArray, *, mpp: float) -> tuple[Mask, Mask]:
-    """Find what ink covers, and what may lie under ink too pale to be told from tissue.
+    """Find the area under ink, and areas that may lie under ink too pale to be certain.
 
     Parameters
     ----------

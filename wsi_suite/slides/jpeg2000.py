@@ -1,4 +1,4 @@
-"""What the header of a JPEG 2000 picture says of its colours (ITU-T T.800, annexes A and I)."""
+"""Colour space in the header of a JPEG 2000 picture (ITU-T T.800, annexes A and I)."""
 
 from __future__ import annotations
 

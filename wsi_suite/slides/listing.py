@@ -1,4 +1,4 @@
-"""What of a folder are slides, and what is left out."""
+"""List of the slides in a folder, and of the files that are left out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 @dataclass(frozen=True)
 class Listing:
-    """What of a folder are slides.
+    """Slides of a folder, and the files that are left out.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def slides_in(folder: Path) -> Listing:
 
 
 def _sorted_out(entries: list[Path]) -> Iterator[Path | str]:
-    """Yield the slides among files and folders, and for what is left out what it is."""
+    """Yield the slides among files and folders, and a reason for each file left out."""
     parts = _parts_of_slides(entries)
     dicom = []
     for entry in entries:
@@ -137,7 +137,7 @@ def _dicom_slides(files: list[Path]) -> Iterator[Path | str]:
 
 
 def _parts_of_slides(entries: list[Path]) -> dict[str, str]:
-    """Return the files that are parts of a slide, with the ending of what names them."""
+    """Return the files that are parts of a slide, with the ending of its index file."""
     parts = {}
     for index in entries:
         suffix = index.suffix.lower()

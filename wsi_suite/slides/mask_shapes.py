@@ -1,4 +1,4 @@
-"""Pieces of masks: those that touch others, large ones, grown and closed ones."""
+"""Morphology of masks: touching and large components, growing, closing."""
 
 from __future__ import annotations
 

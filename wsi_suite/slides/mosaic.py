@@ -33,7 +33,7 @@ class TileCache:
             return tile
 
     def put(self, key: tuple[int, int, int], tile: Pixels) -> None:
-        """Keep a tile, which nobody may write to from now on."""
+        """Keep a tile; its pixels become read-only."""
         with self._lock:
             if key in self._tiles:
                 return

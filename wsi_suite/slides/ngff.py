@@ -53,7 +53,7 @@ class ImageGroup:
 
 @dataclass(frozen=True)
 class Transform:
-    """Scale, then translation, along each axis: what coordinate transformations add up to.
+    """Sum of coordinate transformations: scale, then translation, along each axis.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What an OME-Zarr image says about itself."""
+"""Metadata of an OME-Zarr image."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _level(pyramid: Pyramid, number: int) -> Level:
 
 
 def _block(path: Path, level: Level) -> tuple[int, int]:
-    """Return what is read at once: whole chunks, about a megapixel of them."""
+    """Return the shape that is read at once: whole chunks, about a megapixel."""
     assert level.tile is not None
     width, height = (side * max(1, _BLOCK_PX // side) for side in level.tile)
     inside = min(width, level.width) * min(height, level.height)

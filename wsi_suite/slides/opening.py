@@ -73,7 +73,7 @@ def read_picture(path: Path) -> Pixels:
 
 
 def _refuse_unreadable(path: Path) -> None:
-    """Raise SlideError for what is missing, empty or only half of a slide."""
+    """Raise SlideError for a file that is missing, empty or only a part of a slide."""
     file = Path(system_path(path))
     if file.is_dir():
         return
@@ -93,7 +93,7 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 def _open_dicom(path: Path) -> Reader:
-    """Open a DICOM slide without what of its series has another shape."""
+    """Open a DICOM slide without the instances of another shape."""
     refuse_without_positions(path)
     refuse_other_colours(path)
     slide = OpenSlideReader(path)
@@ -168,7 +168,7 @@ def _can_be_read(slide: OpenSlideReader) -> bool:
 def _differing_level(
     path: Path, pages: Mapping[int, TiffPage], slide: OpenSlideReader
 ) -> int | None:
-    """Return the first level whose direct decode differs from what OpenSlide reads."""
+    """Return the first level whose direct decode differs from OpenSlide's pixels."""
     direct = TiffTilesReader(path, name=JPEG_TILES, facts=slide.facts, pages=pages)
     with closing(direct):
         for level, page in pages.items():
@@ -210,7 +210,7 @@ def _without_other_pictures(path: Path, index: TiffIndex) -> TiffIndex:
 
 
 def _completed(facts: Facts, index: TiffIndex) -> Facts:
-    """Complete what OpenSlide tells of the levels, of the pixel size and of what it leaves out."""
+    """Complete OpenSlide's levels and pixel size, and note the pictures that it leaves out."""
     pages = {page.size: page for page in index.pages}
     levels = [
         replace(level, compression=pages[size].compression)
@@ -228,7 +228,7 @@ def _completed(facts: Facts, index: TiffIndex) -> Facts:
 
 
 def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiffPage]:
-    """Return the pages, by level, whose tiles can stand for what OpenSlide reads."""
+    """Return the pages, by level, whose tiles can be decoded in place of OpenSlide."""
     by_size = {page.size: page for page in index.pages}
     pages = {}
     for number, level in enumerate(facts.levels):

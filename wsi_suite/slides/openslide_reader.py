@@ -136,7 +136,7 @@ def _open(path: Path) -> openslide.OpenSlide:
 def _bounds(
     properties: Mapping[str, str], size: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the corner and the size, level-0 pixels, of what was scanned."""
+    """Return corner and size of the scanned area, level-0 pixels."""
     names = ("bounds-x", "bounds-y", "bounds-width", "bounds-height")
     values = [properties.get(f"openslide.{name}") for name in names]
     if None in values:

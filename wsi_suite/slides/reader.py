@@ -1,4 +1,4 @@
-"""What every reader of slide files offers, and the few things readers share."""
+"""Interface of the readers of slide files, and their common functions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of itself.
+    """Metadata stated by a file.
 
     Attributes
     ----------
@@ -93,11 +93,11 @@ class Reader(Protocol):
 
     @property
     def name(self) -> str:
-        """What reads the pixels, as shown to the user."""
+        """Name of the reader, as shown to the user."""
 
     @property
     def facts(self) -> Facts:
-        """What the file says of itself."""
+        """Metadata stated by the file."""
 
     def read(self, level: int, box: Box) -> Pixels:
         """Return the pixels of `box`, which lies inside the level, in a new array.
@@ -152,7 +152,7 @@ def is_smaller_copy(size0: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def overview_named(name: str) -> str:
-    """Return what a picture is by its name if it is no scan, as ``label``; else an empty text."""
+    """Return the kind of a picture that is no scan, such as ``label``; empty for a scan."""
     found = _OVERVIEW.search(name)
     return found[1].lower() if found else ""
 

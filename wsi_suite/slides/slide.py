@@ -74,12 +74,12 @@ class Slide:
 
     @property
     def reader(self) -> str:
-        """What reads the pixels: ``jpeg tiles``, ``openslide``, ``tifffile``, ..."""
+        """Name of the reader: ``jpeg tiles``, ``openslide``, ``tifffile``, ..."""
         return self._reader.name
 
     @property
     def background(self) -> tuple[int, int, int]:
-        """Colour of what was not scanned and of what lies outside."""
+        """Colour of areas that were not scanned or lie outside the slide."""
         return self._reader.facts.background
 
     def read_level(self, level: int, box: Box) -> Pixels:
@@ -132,7 +132,7 @@ class Slide:
         return raster.read(raster.box), raster.scale
 
     def describe(self) -> dict[str, Any]:
-        """Return what there is to know of the slide, ready for JSON and without patient data."""
+        """Return the properties of the slide, ready for JSON and without patient data."""
         return {
             "path": str(self.path),
             "width": self.width,

@@ -47,7 +47,7 @@ def _size_by_tags(
 
 
 def _rational(value: object) -> tuple[float, float]:
-    """Return numerator and denominator; 0 and 0 for what is no rational number."""
+    """Return numerator and denominator; 0 and 0 if the value is no rational number."""
     match value:
         case (int(numerator), int(denominator)):
             return numerator, denominator

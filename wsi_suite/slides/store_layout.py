@@ -24,7 +24,7 @@ _STAGING = "writing-"
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of a pyramid, and who writes what of it.
+    """Sizes of a pyramid and of the shards that tasks write.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Layout:
         return min(len(self.sizes), (self.block_px // self.chunk_px).bit_length())
 
     def shard_px(self, level: int) -> int:
-        """Return the side of what is written at once at a level.
+        """Return the side of a shard, written at once, at a level.
 
         A block as long as it is whole chunks; coarser levels are made from pieces of a block's
         size, which keeps memory the same.
@@ -80,7 +80,7 @@ class Layout:
         return of_block if of_block >= self.chunk_px else max(self.block_px // 2, self.chunk_px)
 
     def attributes(self, name: str, *, mpp: tuple[float, float]) -> dict[str, Any]:
-        """Return what stands in the group of a store: for viewers, and for us."""
+        """Return the attributes of the group of a store: for viewers, and for the suite."""
         shown = image_attributes(name, mpp=mpp, levels=len(self.sizes), version=self.version)
         return {**shown, _OWN_KEY: asdict(self)}
 

@@ -88,7 +88,7 @@ def encode_chunk(pixels: Pixels, index: ChunkIndex, *, chunk_px: int, zarr_forma
 
 
 def shard_parts(chunks: Mapping[ChunkIndex, bytes], *, per_side: int) -> list[bytes]:
-    """Return what a shard of the Zarr v3 codec ``sharding_indexed`` is the sequence of.
+    """Return the byte strings that make up a shard of the Zarr v3 codec ``sharding_indexed``.
 
     The encoded chunks, then for each place of the shard the offset and length of its chunk (uint64,
     little-endian; all bits set where there is none), then the CRC-32C of that table.

@@ -71,7 +71,7 @@ def why_not_rgb(page: tifffile.TiffPage) -> str | None:
 
 
 def _why_misshapen(page: tifffile.TiffPage) -> str | None:
-    """Return what of a page's sizes and of its list of tiles or strips makes no sense."""
+    """Return the reason that a page's sizes contradict its list of tiles or strips, if they do."""
     sides = [page.imagewidth, page.imagelength]
     sides += [page.tilewidth, page.tilelength] if page.is_tiled else [page.rowsperstrip]
     if not all(isinstance(side, int) and side > 0 for side in sides):
@@ -140,7 +140,7 @@ def is_misread_by_libtiff(page: tifffile.TiffPage) -> bool:
 
 
 def contradicting_colours(page: tifffile.TiffPage) -> str | None:
-    """Return what a page's JPEG data are marked as, where its tag says the other of RGB and YCbCr.
+    """Return the colour space in a page's JPEG data if it contradicts the tag (RGB, YCbCr).
 
     The tag is believed, as libtiff and OpenSlide do; in an OME-TIFF a mark of YCbCr is, because
     Bio-Formats has written RGB over YCbCr.
@@ -173,7 +173,7 @@ def _first_segment(page: tifffile.TiffPage) -> bytes:
 
 
 def decoder_of(page: tifffile.TiffPage) -> Decode:
-    """Return what decodes a page's tiles or strips, of a page that can be read as RGB."""
+    """Return the decoder of the tiles or strips of a page that can be read as RGB."""
     if _is_colour_jpeg(page):
         is_ycbcr = photometric_of(page) == PHOTOMETRIC.YCBCR or (
             page.parent.is_ome and contradicting_colours(page) == "YCBCR"
@@ -220,7 +220,7 @@ def _decode(
 
 
 def _samples_reader(page: tifffile.TiffPage) -> Callable[[bytes, int], Pixels]:
-    """Return what decodes one segment to ``(H, W, samples)``, without a change of colours."""
+    """Return the decoder of one segment to ``(H, W, samples)``, without a change of colours."""
     page.predictor = _predictor(page)
     if page.compression in _JPEG_2000:
         return lambda data, _: np.atleast_3d(imagecodecs.jpeg2k_decode(data))
@@ -280,7 +280,7 @@ def _predictor(page: tifffile.TiffPage) -> int:
 
 
 def _is_ycbcr_coded(page: tifffile.TiffPage) -> bool:
-    """Return whether what the codec returns is YCbCr."""
+    """Return whether the codec's output is YCbCr."""
     if page.compression in _JPEG_2000:
         return _is_ycbcr_jpeg_2000(page)
     if page.compression in _GIVES_RGB and _is_interleaved(page):

@@ -107,7 +107,7 @@ class TiffPage:
 
 @dataclass(frozen=True)
 class TiffIndex:
-    """What a TIFF file holds of the slide.
+    """Pages and metadata of the slide in a TIFF file.
 
     Attributes
     ----------
@@ -275,7 +275,7 @@ def _is_read_alike(page: tifffile.TiffPage) -> bool:
 
 
 def _orientation(page: tifffile.TiffPage) -> int:
-    """Return how the page says it is turned; what it cannot say is not turned."""
+    """Return the orientation of a page; an invalid one counts as not turned."""
     stored = page.tags.valueof("Orientation")
     return stored if stored in tuple(ORIENTATION) else ORIENTATION.TOPLEFT
 

@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a file holds.
+    """Pictures of a file: levels of the slide, and others.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def sort_pictures(tif: tifffile.TiffFile) -> Pictures:
 
 
 def in_words(pictures: Iterable[Picture]) -> str:
-    """Return what pictures are, as the user reads it."""
+    """Return a description of pictures for the user."""
     names = Counter(
         f"{picture.overview or 'picture'} of {picture.size[0]} x {picture.size[1]} px"
         for picture in pictures
@@ -130,7 +130,7 @@ def _sub_pages(page: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
 
 
 def _names(page: tifffile.TiffPage) -> str:
-    """Return what a page says of itself alone."""
+    """Return the names in a page's own description."""
     name = page.tags.valueof("PageName", "")
     description = page.description if len(page.description) <= _TOO_LONG else ""
     return f"{name}\n{description}"

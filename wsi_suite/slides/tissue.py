@@ -188,7 +188,7 @@ def tissue_in_image(
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What an overview shows, as masks."""
+    """Masks of an overview: tissue, canvas, ink and pale ink."""
 
     tissue: Mask
     canvas: Mask

@@ -39,7 +39,7 @@ class YCbCr:
         return np.asarray(np.clip(np.rint(rgb), 0, 255), np.uint8)
 
     def _values(self, channel: int) -> npt.NDArray[np.float64]:
-        """Return what each of the 256 codes of a channel means."""
+        """Return the value of each of the 256 codes of a channel."""
         black, white = self.reference[2 * channel : 2 * channel + 2]
         span = 127 if channel else 255
         values = (np.arange(256) - black) * span / ((white - black) or 1)

@@ -62,7 +62,7 @@ def lacks_chunks(coarse: zarr.Array[Any], fine: zarr.Array[Any], *, axes: str) -
 
 
 def _stored_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
-    """Return the shape of what one file holds."""
+    """Return the shape of the part of an array in one file."""
     return array.shards or array.chunks
 
 

@@ -167,7 +167,7 @@ def _local_background(
 
 
 def _without_threads(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Remove what is thinner than three pixels: fibres, membranes and rims of neighbours."""
+    """Remove parts thinner than three pixels: fibres, membranes, rims of neighbours."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, cross)
     return np.asarray(opened, np.bool_)

@@ -32,7 +32,7 @@ DISC_MEASUREMENTS = ("Disc: DAB OD mean", "Disc: Hematoxylin OD mean")
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured in N nuclei.
+    """Measurements of N nuclei.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def measure_nuclei(
 
 
 def halo_um(settings: MeasureSettings) -> float:
-    """Return how far around a nucleus pixels and other nuclei bear on what is measured in it."""
+    """Return the margin around a tile that measurements need, in um."""
     if settings.method == "disc":
         return settings.disc_radius_um
     # Its own reach, that of a neighbour that competes for its pixels, and the latter's background;

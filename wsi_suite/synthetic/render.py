@@ -33,7 +33,7 @@ _GREY_NOISE = 1.6  # deviation of the sensor's noise, grey levels
 
 @dataclass(frozen=True)
 class Painter:
-    """What is drawn and how.
+    """Scene, scale, stains and textures of a synthetic picture.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A synthetic specimen: what lies where, in micrometres.
+"""A synthetic specimen: positions of tissue and cells, in um.
 
 Nothing here knows of pixels; a scene can be drawn at any resolution.
 """

@@ -1,4 +1,4 @@
-"""What is true of a synthetic picture."""
+"""Truth of a synthetic picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEMATOXYLIN = "Nucleus: Hematoxylin OD mean"
 
 @dataclass(frozen=True)
 class Truth:
-    """The nuclei of a synthetic picture and what they were drawn with.
+    """True nuclei of a synthetic picture and the stains used to draw them.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def truth_of(scene: Scene, *, width: int, height: int, mpp: float, stains: Stain
 
 
 def write_truth(truth: Truth, path: Path) -> None:
-    """Write a truth as a table of nuclei, as a run writes what it finds.
+    """Write a truth as a table of nuclei, as a run writes its results.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def write_truth(truth: Truth, path: Path) -> None:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read what :func:`write_truth` wrote.
+    """Read the truth that :func:`write_truth` wrote.
 
     Raises
     ------

@@ -25,7 +25,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Nuclei of one tile: what is there, or what was found.
+    """Nuclei of one tile: labelled or detected ones.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ def evaluate_detections(
     min_score: float,
     match_um: float = 3.5,
 ) -> Evaluation:
-    """Compare what was found with what is there, tile by tile.
+    """Compare detected with labelled nuclei, tile by tile.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def best_threshold(
 
 
 def count_matches(hit: BoolArray, nuclei: int) -> Counts:
-    """Count what `hit` says of each detection, beside the nuclei that are there."""
+    """Count true and false positives and the nuclei that were missed."""
     matched = int(hit.sum())
     return Counts(matched, len(hit) - matched, nuclei - matched)
 

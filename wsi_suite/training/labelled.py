@@ -212,7 +212,7 @@ def _list_images(folder: Path) -> list[Path]:
 
 
 def _refuse_leaks(tiles: Sequence[LabelledTile]) -> None:
-    """Refuse one picture in two runs: a split by run would test on what was trained on."""
+    """Refuse one picture in two runs: a split by run would test on training data."""
     by_size = defaultdict(list)
     for tile in tiles:
         by_size[tile.image.stat().st_size].append(tile)

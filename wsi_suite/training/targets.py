@@ -1,4 +1,4 @@
-"""What the network should answer for given nuclei, and how far off an answer is.
+"""Targets of the network for given nuclei, and the loss.
 
 Source: Zhou, Wang, Kraehenbuehl, *Objects as Points*, 2019, equations 1 and 2.
 """

@@ -1,4 +1,4 @@
-"""A network on labelled tiles: what is there beside what was found."""
+"""Detection on labelled tiles, and evaluation against their labels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def evaluate_model(
     match_um: float = 3.5,
     stretched: bool = False,
 ) -> Evaluation:
-    """Compare what a model finds in tiles with their labels, at the model's own threshold.
+    """Evaluate a model on labelled tiles, at its own threshold.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def evaluate_model(
 def fields_of_tiles(
     network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec
 ) -> SeenFields | None:
-    """Return what a model remembers of the tiles it was trained on."""
+    """Return the appearance of training fields, as a model stores it."""
     return learn_fields(
         tables_of_tiles(network, tiles, spec=spec), mpp=(1.0, 1.0), min_score=spec.min_score
     )
