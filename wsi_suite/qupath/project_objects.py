@@ -17,6 +17,7 @@ from wsi_suite.errors import DataError, InputError, OutputError
 from wsi_suite.files import java_error, whole_file
 from wsi_suite.nuclei.parquet import read_grades, read_nuclei
 from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, region_annotations
+from wsi_suite.qupath.java import in_words, is_of_files, open_server
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
 from wsi_suite.qupath.project_files import (
     BACKUP_NAME,
@@ -109,7 +110,7 @@ def push_table(
     drawn = library.Nuclei.placeRegions(data, region_annotations(regions, library, origin))
     progress(0.75)
     backup = _save(entry, found, may_write=may_write)
-    data.getServer().close()
+    _close(data)
     return {
         "counts": counts,
         "regions": int(drawn),
@@ -147,7 +148,7 @@ def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, A
         library,
     )
     counts = library.java("java.util.Collections")
-    data.getServer().close()
+    _close(data)
     return {
         "annotations": int(annotations.size()),
         **{
@@ -230,6 +231,8 @@ def _read_data(entry: QuPathProjectImageEntry) -> _Found:
 
     Raises
     ------
+    InputError
+        QuPath cannot open the slide.
     DataError
         There are files, and none of them can be read.
     """
@@ -242,7 +245,7 @@ def _read_data(entry: QuPathProjectImageEntry) -> _Found:
         try:
             data = _read_file(entry, file)
         except jpype.JException as error:
-            why = str(error.getMessage() or error.getClass().getSimpleName())
+            why = in_words(error)
             continue
         if file.name == DATA_NAME:
             return _Found(data, file, damaged=False, stamp=before)
@@ -257,8 +260,9 @@ def _read_data(entry: QuPathProjectImageEntry) -> _Found:
             return _Found(entry.java_object.readImageData(), None, damaged=False, stamp=before)
         except jpype.JException as error:
             raise InputError(
-                f"{entry.image_name}: QuPath cannot open it ({error.getMessage()})"
+                f"{entry.image_name}: QuPath cannot open it ({in_words(error)})"
             ) from error
+    open_server(entry).close()  # without the slide QuPath reads no objects, however whole
     raise DataError(
         f"{folder / DATA_NAME}: QuPath cannot read the objects of '{entry.image_name}' whole "
         f"({why}), and no copy beside it is whole; put back {BACKUP_NAME} or another copy of it, "
@@ -275,9 +279,17 @@ def _read_file(entry: QuPathProjectImageEntry, file: Path) -> Any:  # noqa: ANN4
         data = entry.java_object.readImageData()
         if str(data.getLastSavedPath()) == str(file):
             return data
-    server = entry.java_object.getServerBuilder().build()
+    server = open_server(entry)
     path = jpype.JClass("java.nio.file.Path").of(str(file))
     return PathIO.readImageData(path, None, server, BufferedImage)
+
+
+def _close(data: Any) -> None:  # noqa: ANN401
+    """Close an image's pixels. QuPath may open them only here, and need not find the slide."""
+    import jpype
+
+    with suppress(jpype.JException):
+        data.getServer().close()
 
 
 def _time_of(file: Path) -> str:
@@ -384,7 +396,9 @@ def _save(
             if found.damaged:  # perhaps somebody can get more out of it
                 file.replace(file.with_name(DAMAGED_NAME))
     except jpype.JException as error:
-        raise cannot_write(file, called=called, why=str(error.getMessage())) from error
+        if not is_of_files(error):
+            raise
+        raise cannot_write(file, called=called, why=in_words(error)) from error
     found.data.setLastSavedPath(str(file), True)
     with suppress(OSError):  # counts of the earlier objects; QuPath writes it when it saves
         file.with_name("summary.json").unlink(missing_ok=True)
@@ -419,11 +433,6 @@ def _write_by_java(
             try:
                 write(objects, library.java("java.io.File")(str(partial)))
             except Exception as error:
-                if not _is_of_files(error):
+                if not is_of_files(error):
                     raise
                 raise java_error(error) from error
-
-
-def _is_of_files(error: Exception) -> bool:
-    """Return whether Java says that a file cannot be written, and not that memory is short."""
-    return any(kind.__name__ == "java.io.IOException" for kind in type(error).__mro__)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from wsi_suite.errors import ConfigError, InputError, OutputError, WsiSuiteError
+from wsi_suite.qupath.java import in_words, open_server
 from wsi_suite.qupath.program import GET_QUPATH, find_qupath
 from wsi_suite.qupath.project_files import (
     MAKE_ROOM,
@@ -73,6 +74,7 @@ class _Session:
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
         self.question = 0
+        self.about = ""  # the image that is asked for, to begin an unforeseen error with
         self.lock: ProjectLock | None = None
         self.qupath: list[int] | None = None  # processes that may run meanwhile; None: any
         self._opened: tuple[int, int] | None = None
@@ -100,7 +102,7 @@ class _Session:
             self.project = QuPathProject(path, mode="r" if readonly else "r+")
         except Exception as error:
             raise InputError(
-                f"{path}: QuPath cannot open it as a project ({_in_words(error)}); the file that "
+                f"{path}: QuPath cannot open it as a project ({in_words(error)}); the file that "
                 "QuPath kept beside it ends in .backup"
             ) from error
 
@@ -147,11 +149,13 @@ class _Session:
         found = [entry for entry in self.project.images if entry.entry_id == image]
         if not found:
             raise InputError(f"no image with the id {image} is in the project any more")
+        self.about = f"{found[0].image_name}: "
         return found[0]
 
 
 def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a request; an error becomes one line."""
+    session.about = ""
     try:
         return {"result": _ACTIONS[request.pop("do")](session, **request)}
     except WsiSuiteError as error:
@@ -160,15 +164,7 @@ def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
         import traceback
 
         traceback.print_exc()
-        return {"error": _in_words(error), "kind": "WsiSuiteError"}
-
-
-def _in_words(error: Exception) -> str:
-    """Return the message of a Java or Python exception, with its cause, in one line."""
-    cause = getattr(error, "getCause", lambda: None)()
-    said = getattr(error, "getMessage", lambda: None)() or str(error) or type(error).__name__
-    because = f" ({cause.toString()})" if cause is not None else ""
-    return " ".join(f"{said}{because}".split())[:300]
+        return {"error": f"{session.about}{in_words(error)}", "kind": "WsiSuiteError"}
 
 
 def _open(
@@ -213,7 +209,7 @@ def _make_project(session: _Session, file: Path) -> None:
         try:
             _write_empty_project(file)
         except Exception as error:
-            why = _in_words(error)
+            why = in_words(error)
             raise
         session.load(str(file), readonly=False)
     except Exception as error:
@@ -245,7 +241,7 @@ def _start_java() -> str:
         while error.__context__ is not None:  # the first one tells most
             error = error.__context__  # type: ignore[assignment]
         raise ConfigError(
-            f"QuPath's Java does not start ({_in_words(error)}); install QuPath anew, of the same "
+            f"QuPath's Java does not start ({in_words(error)}); install QuPath anew, of the same "
             f"architecture as Python, or {GET_QUPATH}"
         ) from error
     return str(qupath_version)
@@ -295,8 +291,8 @@ def _add(session: _Session, *, slide: str) -> dict[str, Any]:
         if isinstance(error, OutputError):
             raise
         if isinstance(error, OSError | RuntimeError) and not _is_of_disk(error):
-            raise InputError(f"{slide}: QuPath cannot open it ({_in_words(error)})") from error
-        raise cannot_write(file, called=called, why=_in_words(error)) from error
+            raise InputError(f"{slide}: QuPath cannot open it ({in_words(error)})") from error
+        raise cannot_write(file, called=called, why=in_words(error)) from error
     session.written()
     largest = max(entries, key=lambda entry: entry.width * entry.height)
     return _image(largest)
@@ -342,25 +338,6 @@ def _frame(session: _Session, *, image: str) -> dict[str, Any]:
     return frame
 
 
-def open_server(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401 - of Java
-    """Open an image's pixels.
-
-    Raises
-    ------
-    InputError
-        QuPath cannot.
-    """
-    import jpype
-
-    try:
-        return entry.java_object.getServerBuilder().build()
-    except jpype.JException as error:
-        raise InputError(
-            f"{entry.image_name}: QuPath cannot open it ({_in_words(error)}); where the slide was "
-            "moved, open the project in QuPath, which asks for its new place"
-        ) from error
-
-
 def _mpp(metadata: Any) -> list[float] | None:  # noqa: ANN401
     calibration = metadata.getPixelCalibration()
     if not calibration.hasPixelSizeMicrons():
@@ -398,7 +375,7 @@ def _list_classes(session: _Session, classes: tuple[str, ...], *, notes: list[st
             add_classes(session.project.java_object, classes, groovy_library())
     except (jpype.JException, OutputError) as error:
         notes.append(
-            f"{called} could not be written ({_in_words(error)}): add the"
+            f"{called} could not be written ({in_words(error)}): add the"
             " classes of the nuclei there by hand, or push again"
         )
 
