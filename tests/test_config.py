@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from wsi_suite.config import (
 )
 from wsi_suite.errors import ConfigError
 from wsi_suite.training.settings import SplitSettings
+from wsi_suite.yaml_files import parse_yaml
 
 
 def test_overrides_nest_and_their_values_are_yaml() -> None:
@@ -232,3 +234,29 @@ def test_settings_cannot_be_changed() -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         Example().value = 2
+
+
+def many_values(last: str) -> str:
+    """Return a few lines of aliases that stand for 9**9 values."""
+    names = [*"abcdefgh", last]
+    lines = [f"a: &{names[0]} [{', '.join('111111111')}]"]
+    for before, name in pairwise(names):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text", [many_values("score"), "score: &a [*a]", "a: &a {b: *a}", "a: &a {<<: [*a, *a]}"]
+)
+def test_aliases_that_stand_for_endless_values_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.yaml: .*aliases .*; write the values out"):
+        load_settings(path)
+
+
+def test_aliases_may_repeat_values() -> None:
+    text = "score: &a {marker: ER}\nother: [*a, *a]\nmore: {<<: *a, n: 1}"
+    more = parse_yaml(text)
+    assert more["other"] == [{"marker": "ER"}] * 2
+    assert more["more"] == {"marker": "ER", "n": 1}

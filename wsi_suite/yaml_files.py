@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+_REPEATED_MAX = 100_000
 _NO_NUMBER = re.compile(r".*[_:].*|[-+]?0[0-9b].*")
 
 
@@ -24,7 +25,8 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
     Raises
     ------
     YamlError
-        The text is not YAML, or a mapping in it has a key twice.
+        The text is not YAML, a mapping in it has a key twice, or a few lines of aliases (``*a``)
+        stand for very many values.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -40,6 +42,15 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
 
 
 class _Loader(yaml.SafeLoader):
+    def compose_document(self) -> yaml.Node | None:
+        """Refuse what is small on disk and would be endless to check or to show."""
+        node: yaml.Node | None = super().compose_document()
+        if node is not None:
+            sizes: dict[yaml.Node, int] = {}
+            if _written_out(node, sizes) - len(sizes) > _REPEATED_MAX:
+                raise YamlError("its aliases (*) repeat too much; write the values out")
+        return node
+
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         """Refuse a key that comes twice, before merged sections (``<<``) bring theirs."""
         node = super().compose_mapping_node(anchor)
@@ -68,3 +79,14 @@ class _Loader(yaml.SafeLoader):
 for _kind in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_text)
+
+
+def _written_out(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
+    """Return how many values a node has if each alias is written out; one in itself is endless."""
+    if node not in sizes:
+        sizes[node] = 2 * _REPEATED_MAX  # while it is counted
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        inner = [part for pair in pairs for part in pair]
+        inner = node.value if isinstance(node, yaml.SequenceNode) else inner
+        sizes[node] = 1 + sum(_written_out(one, sizes) for one in inner)
+    return sizes[node]
