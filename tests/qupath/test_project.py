@@ -228,6 +228,19 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_project_that_went_while_it_was_waited_for_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_process, "_start_java", lambda: "0.6.0")
+    session = project_process._Session(io.StringIO())
+    file = tmp_path / "study" / "project.qpproj"
+    opening = {"path": str(file), "create": False, "readonly": False, "qupath": None}
+    answer = project_process._answer(session, {"do": "open", **opening})
+    assert answer["kind"] == "InputError"
+    assert "--create makes one" in answer["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def java_class(name: str, *bases: type[Exception]) -> type[Exception]:
     """Return an exception as JPype shows one of Java's."""
     return type(name, bases or (Exception,), {})

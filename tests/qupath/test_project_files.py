@@ -166,3 +166,11 @@ def test_small_files_of_a_project_may_be_new(project: Path) -> None:
         (project.parent / "classifiers" / "classes.json").write_text("{}")
     assert contents(project.parent)["classifiers/classes.json"] == "{}"
     assert len(contents(project.parent)) == 3
+
+
+def test_a_small_file_that_was_not_written_is_not_looked_into(project: Path) -> None:
+    metadata = project.parent / "data" / "metadata.json"
+    metadata.write_bytes(b"\xef\xbb\xbf{}")  # as an editor leaves it; QuPath reads it
+    with kept_if_cut_off(project, called="the image B12"):
+        (project.parent / "classifiers" / "classes.json").write_text("{}")
+    assert metadata.read_bytes() == b"\xef\xbb\xbf{}"

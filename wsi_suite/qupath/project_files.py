@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def kept_if_cut_off(file: Path, *, called: str) -> Iterator[None]:
         try:
             yield
             for place in places:
-                if place.exists() and _json_object(place) is None:
+                if _was_cut_off(place, copies.get(place)):
                     raise cannot_write(place, called=called, why="the disk cut it off")
         except BaseException:
             _put_back(file, places, copies)
@@ -182,6 +183,13 @@ def kept_if_cut_off(file: Path, *, called: str) -> Iterator[None]:
         for copy in copies.values():
             with suppress(OSError):
                 copy.unlink(missing_ok=True)
+
+
+def _was_cut_off(place: Path, copy: Path | None) -> bool:
+    """Return whether a file was written meanwhile, and not to its end."""
+    if not place.exists() or (copy is not None and cmp(place, copy, shallow=False)):
+        return False
+    return _json_object(place) is None
 
 
 def _put_back(file: Path, places: Sequence[Path], copies: Mapping[Path, Path]) -> None:

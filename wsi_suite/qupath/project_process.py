@@ -178,8 +178,12 @@ def _open(
         session.lock = ProjectLock(
             file.parent, tell=lambda holder: session.tell(f"{file.parent}: waiting for {holder}")
         )
-        check_project(file, create=create, writes=True)
-        told = restore_project(file)
+        try:
+            check_project(file, create=create, writes=True)
+            told = restore_project(file)
+        except WsiSuiteError:
+            _unlock(session)
+            raise
         if told is not None:
             session.tell(told)
         if not file.exists():
@@ -202,8 +206,6 @@ def _make_project(session: _Session, file: Path) -> None:
     OutputError
         It cannot be written, or a full disk has cut it off in silence.
     """
-    lock = session.lock
-    assert lock is not None
     why = "what was written cannot be read back: the disk is probably full"
     try:
         try:
@@ -214,12 +216,18 @@ def _make_project(session: _Session, file: Path) -> None:
         session.load(str(file), readonly=False)
     except Exception as error:
         remove_new_project(file)
-        session.lock = None
-        lock.release()  # its files would keep the folders
-        remove_folders(lock.made)
+        _unlock(session)
         raise OutputError(
             f"{file}: the new project cannot be written ({why}); {MAKE_ROOM}"
         ) from error
+
+
+def _unlock(session: _Session) -> None:
+    """Give the lock of a project back that is not to be, with the folders made for it."""
+    lock, session.lock = session.lock, None
+    assert lock is not None
+    lock.release()  # its files would keep the folders
+    remove_folders(lock.made)
 
 
 def _write_empty_project(file: Path) -> None:
