@@ -89,6 +89,31 @@ def test_failures_have_exit_codes(wsi: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     assert wsi("pull", "--project", "study", "--out", "o").code == 1
 
 
+def test_a_project_without_anything_in_it_is_told(
+    wsi: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "running_qupath", list)
+    monkeypatch.setattr(projects, "pull_project", lambda *_, **__: [])
+    answer = wsi("pull", "--project", "study", "--out", "o")
+    assert (answer.code, answer.out) == (0, "")
+    assert "study: no image has objects yet" in answer.err
+    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([], []))
+    answer = wsi("run", "--project", "study")
+    assert answer.code == 2
+    assert "study: the project has no images" in answer.errors[0]
+
+
+def test_no_table_is_shown_if_no_image_could_be_run(
+    wsi: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "running_qupath", list)
+    lost = Transfer("gone", None, "gone", error=InputError("gone: is missing"))
+    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([], [lost]))
+    answer = wsi("run", "--project", "study")
+    assert (answer.code, answer.out) == (2, "")
+    assert "Results" not in answer.err
+
+
 def test_what_does_not_go_together_is_refused(wsi: Cli, tmp_path: Path) -> None:
     for arguments, told in (
         (("run", "--out", tmp_path), "Missing argument 'SLIDE...' or option '--project'"),

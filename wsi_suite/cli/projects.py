@@ -176,6 +176,8 @@ def pull(
                 for remark in done.notes:
                     note(f"{done.name}: {remark}")
             say(f"A folder an image: {out}")
+        elif not transfers:
+            note(f"{project}: no image has objects yet, so that nothing was pulled")
     _leave(transfers)
 
 
@@ -196,6 +198,7 @@ def run_project(
     from wsi_suite.cli.outcomes import show_scores
     from wsi_suite.cli.progress import slide_progress
     from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.errors import InputError
     from wsi_suite.runs.project_images import default_out, project_batches
     from wsi_suite.runs.projects import Transfer, push_results
 
@@ -207,6 +210,8 @@ def run_project(
             batches, failed = project_batches(
                 project, in_class=in_class, folder=Path(folder), entries=entries
             )
+        if not (batches or failed):
+            raise InputError(f"{project}: the project has no images; add slides to it in QuPath")
         for batch in batches:
             mpp = settings.mpp or batch.mpp
             with slide_progress() as progress:
@@ -243,8 +248,10 @@ def run_project(
             ]
         )
     else:
-        show_scores([outcome for outcome in outcomes if outcome.summary is not None])
-        say(f"Results: {out}")
+        scored = [outcome for outcome in outcomes if outcome.summary is not None]
+        if scored:
+            show_scores(scored)
+            say(f"Results: {out}")
         _show_pushes(pushed, as_json=False)
     _leave([*pushed, *failed], shown=[done for done in failed if done.folder is not None])
 
