@@ -20,6 +20,7 @@ from wsi_suite.cli.options import (
     settings_from,
 )
 from wsi_suite.cli.outcomes import show_outcomes
+from wsi_suite.runs.state import State
 
 if TYPE_CHECKING:
     from wsi_suite.config import ScoreSettings
@@ -115,7 +116,7 @@ def _rescored(result: Path, settings: ScoreSettings, **arguments: Any) -> Outcom
         return rescore(result, settings, **arguments)
     except WsiSuiteError as error:
         show_error(error)
-        return Outcome(result, None, state="failed", error=error)
+        return Outcome(result, None, state=State.FAILED, error=error)
 
 
 def _refuse_same_folders(out: Path, results: Sequence[Path], outcomes: Sequence[Outcome]) -> None:
@@ -156,7 +157,7 @@ def _written(
             write_rescored(result, folder, **nuclei)
     except WsiSuiteError as error:
         show_error(error)
-        return replace(outcome, state="failed", error=error)
+        return replace(outcome, state=State.FAILED, error=error)
     return outcome
 
 

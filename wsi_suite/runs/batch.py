@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from wsi_suite.analysis.request import complete_settings
@@ -13,7 +12,7 @@ from wsi_suite.config import Settings
 from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
 from wsi_suite.runs.cluster import open_cluster
 from wsi_suite.runs.outcome import NoProgress, Outcome, Progress
-from wsi_suite.runs.request import Request, Stage, ask_for_slides
+from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.sources import check_roi_source
@@ -113,8 +112,7 @@ def run_batch(
         if stage != "tile":
             compute = cluster.choose_compute(device, settings.detect.precision)
         out = _make_folder(out)
-        ask = partial(
-            Request,
+        asked = BatchRequest(
             stage=stage,
             settings=settings,
             model=model,
@@ -124,7 +122,7 @@ def run_batch(
         )
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
             batch = Batch(cluster, finisher, locks, progress)
-            schedule(batch, ask_for_slides(slides, ask=ask, out=out, rois=rois))
+            schedule(batch, ask_for_slides(slides, batch=asked, out=out, rois=rois))
     outcomes = [batch.outcomes[slide] for slide in slides]
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
         _write_table(out, outcomes, progress)

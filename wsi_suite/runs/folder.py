@@ -23,6 +23,7 @@ from wsi_suite.analysis.facts import SLIDE_FILE
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.errors import BusyError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock, whole_file
+from wsi_suite.runs.state import State
 from wsi_suite.slides.dicom import may_be_dicom
 from wsi_suite.slides.identity import SlideIdentity, slide_stem
 from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
@@ -34,9 +35,6 @@ TABLE_NAME = "nuclei.parquet"
 NUCLEI_NAME = "nuclei.geojson"
 SUMMARY_NAME = "summary.json"
 OVERVIEW_NAME = "overview.png"
-
-DISCARDED = "discarded"
-"""State of a folder whose results are being thrown away: nothing in it may be used."""
 
 _LOCK_NAMES = ("lock", "lock.held")
 _TRIES = 10  # to lock a folder that others unlock at the same time
@@ -89,7 +87,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     try:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         SlideIdentity(**run["fingerprint"]["slide"])
-        run["fingerprint"]["settings"].keys(), run["state"].strip()
+        run["fingerprint"]["settings"].keys()
+        run["state"] = State(run["state"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -258,7 +257,7 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
 
     run = read_run(folder)
     assert run is not None
-    write_run(folder, {**run, "state": DISCARDED})
+    write_run(folder, {**run, "state": State.DISCARDED})
     files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
     files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]

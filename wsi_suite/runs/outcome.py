@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wsi_suite.errors import WsiSuiteError
+from wsi_suite.runs.state import State
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Outcome:
     folder
         Where its results are.
     state
-        ``done``, ``tiled`` or ``failed``.
+        ``DONE``, ``TILED`` or ``FAILED``.
     summary
         What ``summary.json`` holds, where it was scored.
     error
@@ -32,7 +33,7 @@ class Outcome:
 
     slide: Path
     folder: Path | None
-    state: str
+    state: State
     summary: dict[str, Any] | None = None
     error: WsiSuiteError | None = None
 

@@ -19,6 +19,7 @@ from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
 from wsi_suite.runs.folder import RUN_FILE, SUMMARY_NAME, TABLE_NAME, read_run
+from wsi_suite.runs.state import State
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store_layout import writing
 
@@ -294,7 +295,7 @@ def _is_of_run(folder: Path) -> bool:
 
 def _read_result(folder: Path) -> _Result:
     run = read_run(folder)
-    if run is None or run["state"] != "done" or not (folder / TABLE_NAME).is_file():
+    if run is None or run["state"] is not State.DONE or not (folder / TABLE_NAME).is_file():
         raise InputError(f"{folder}: its run is not finished; give the same 'wsi-suite run' again")
     provenance = read_provenance(folder / TABLE_NAME)
     try:

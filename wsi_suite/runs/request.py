@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wsi_suite.analysis.provenance import device_kind
 from wsi_suite.analysis.request import Analysis
+from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
+from wsi_suite.geometry import Roi
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.runs.folder import read_run, result_folders
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.sources import roi_file_of
 from wsi_suite.slides.store_layout import writing
+
+if TYPE_CHECKING:
+    from wsi_suite.detector.detector import Compute
+    from wsi_suite.detector.model_folder import ModelFolder
 
 Stage = Literal["run", "tile", "detect"]
 """``run``: slide to scores; ``tile``: slide to tiles; ``detect``: tiles to scores."""
@@ -44,6 +49,42 @@ class Request(Analysis):
     overwrite: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """Part of a request that all slides of a batch share; attributes as of :class:`Request`."""
+
+    stage: Stage
+    settings: Settings
+    model: ModelFolder
+    compute: Compute | None
+    threads: int = 1
+    overwrite: bool = False
+
+    def for_slide(
+        self,
+        slide: Path,
+        *,
+        identity: SlideIdentity,
+        folder: Path,
+        rois: tuple[Roi, ...] | None = None,
+        roi_file: Path | None = None,
+    ) -> Request:
+        """Return the request of one slide."""
+        return Request(
+            slide=slide,
+            identity=identity,
+            settings=self.settings,
+            model=self.model,
+            compute=self.compute,
+            rois=rois,
+            threads=self.threads,
+            stage=self.stage,
+            folder=folder,
+            roi_file=roi_file,
+            overwrite=self.overwrite,
+        )
+
+
 @dataclass(frozen=True)
 class Refused:
     """A slide for which nothing can be asked, and why."""
@@ -54,7 +95,7 @@ class Refused:
 
 
 def ask_for_slides(
-    slides: Sequence[Path], *, ask: partial[Request], out: Path, rois: Path | None
+    slides: Sequence[Path], *, batch: BatchRequest, out: Path, rois: Path | None
 ) -> Iterator[Request | Refused]:
     """Yield a request for each slide, or the reason that it is refused.
 
@@ -62,14 +103,14 @@ def ask_for_slides(
     ----------
     slides
         Slide files; for ``detect`` folders that ``tile`` left.
-    ask
-        A request that lacks what differs between slides.
+    batch
+        The part of the requests that all slides share.
     out
         Gets a folder for each slide.
     rois
         A GeoJSON file of regions of interest, or a folder of them.
     """
-    stored = ask.keywords["stage"] == "detect"
+    stored = batch.stage == "detect"
     identities: dict[Path, SlideIdentity] = {}
     for slide in slides:
         try:
@@ -90,7 +131,7 @@ def ask_for_slides(
         except WsiSuiteError as error:
             yield Refused(slide, folder, error)
             continue
-        yield ask(slide=slide, identity=identity, folder=folder, rois=regions, roi_file=file)
+        yield batch.for_slide(slide, identity=identity, folder=folder, rois=regions, roi_file=file)
 
 
 def keep_compute(request: Request, settings: dict[str, Any]) -> Request:

@@ -20,6 +20,7 @@ from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, ori
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.outcome import Outcome
+from wsi_suite.runs.state import State
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
 from wsi_suite.slides.sources import roi_file_of
@@ -56,7 +57,9 @@ def rescore(
     settings = _completed(settings, metadata)
     regions = _rois(metadata, rois, several=several)
     summary = compose_summary(nuclei, settings, provenance=metadata, rois=regions)
-    return Outcome(Path(metadata["slide"]), _table(result).parent, state="done", summary=summary)
+    return Outcome(
+        Path(metadata["slide"]), _table(result).parent, state=State.DONE, summary=summary
+    )
 
 
 def write_rescored(

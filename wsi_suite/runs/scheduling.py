@@ -32,6 +32,7 @@ from wsi_suite.runs.slide_run import (
     record_block,
     release_run,
 )
+from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block
 
 if TYPE_CHECKING:
@@ -201,11 +202,11 @@ def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterato
     """Plan slide after slide; the outcome of one that fails here is noted at once."""
     for request in requests:
         if isinstance(request, Refused):
-            batch.end(Outcome(request.slide, request.folder, "failed", error=request.error))
+            batch.end(Outcome(request.slide, request.folder, State.FAILED, error=request.error))
             continue
         if batch.disk_full:  # which has been told
             error = _given_up(request, "not begun")
-            batch.end(Outcome(request.slide, request.folder, "failed", error=error), told=True)
+            batch.end(Outcome(request.slide, request.folder, State.FAILED, error=error), told=True)
             continue
         run = None
         try:
@@ -277,7 +278,7 @@ def _finish(batch: Batch, slide: _ActiveSlide) -> None:
     except Exception as error:
         _fail(batch, slide, error)
         return
-    state = "tiled" if summary is None else "done"
+    state = State.TILED if summary is None else State.DONE
     batch.end(Outcome(request.slide, request.folder, state, summary))
 
 
@@ -307,7 +308,7 @@ def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideR
         )
     if run is not None:
         fail_run(run, str(told))
-    batch.end(Outcome(request.slide, request.folder, "failed", error=told))
+    batch.end(Outcome(request.slide, request.folder, State.FAILED, error=told))
 
 
 def _given_up(request: Request, how: str) -> DiskError:

@@ -28,7 +28,6 @@ from wsi_suite.files import remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import (
-    DISCARDED,
     RECORDS_NAME,
     STORE_NAME,
     SUMMARY_NAME,
@@ -46,6 +45,7 @@ from wsi_suite.runs.folder import (
 from wsi_suite.runs.outputs import write_results
 from wsi_suite.runs.records import Records
 from wsi_suite.runs.request import Request, keep_compute
+from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block, TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
@@ -124,7 +124,7 @@ def prepare_run(request: Request) -> SlideRun:
     found = read_run(request.folder)
     if found is None:
         check_foreign(request.folder)
-    discards = found is not None and (request.overwrite or found["state"] == DISCARDED)
+    discards = found is not None and (request.overwrite or found["state"] is State.DISCARDED)
     earlier = _tiles_only(found, request) if discards else found
     if earlier is not None:
         request = keep_compute(request, earlier["fingerprint"]["settings"])
@@ -196,7 +196,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
     elif run.request.stage != "tile":
         summary = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
     if not run.done:
-        write_run(run.folder, _describe(run, "done" if run.detects else "tiled"))
+        write_run(run.folder, _describe(run, State.DONE if run.detects else State.TILED))
         # While the lock is held: afterwards the folder may be another process's.
         run.records.remove()
         shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
@@ -207,7 +207,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
 def fail_run(run: SlideRun, reason: str) -> None:
     """Note the failure in ``run.json``; finished blocks and the lock are kept."""
     try:
-        write_run(run.folder, _describe(run, "failed") | {"error": reason})
+        write_run(run.folder, _describe(run, State.FAILED) | {"error": reason})
     except OutputError as error:
         log.debug("%s: the failure cannot be noted (%s)", run.folder, error)
 
@@ -239,7 +239,7 @@ def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any
     kept = {key: settings[key] for key in TILE_SECTIONS if key in settings}
     return {
         **found,
-        "state": "tiled",
+        "state": State.TILED,
         "fingerprint": {**found["fingerprint"], "settings": kept},
     }
 
@@ -287,7 +287,7 @@ def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -
         job,
         earlier=earlier,
         scored=earlier is not None
-        and earlier["state"] == "done"
+        and earlier["state"] is State.DONE
         and (folder / TABLE_NAME).exists()
         and (folder / SUMMARY_NAME).exists(),
         stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
@@ -309,7 +309,7 @@ def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> Sl
         if discards:
             discard_results(folder, keep_tiles=run.request.stage == "detect")
         write_facts(folder, run.facts)
-        write_run(folder, _describe(run, "running"))
+        write_run(folder, _describe(run, State.RUNNING))
         if run.stores:
             _begin_store(run)
     except BaseException:
@@ -360,7 +360,7 @@ def _check_disk(run: SlideRun) -> None:
         )
 
 
-def _describe(run: SlideRun, state: str) -> dict[str, Any]:
+def _describe(run: SlideRun, state: State) -> dict[str, Any]:
     """Return the content of ``run.json``; results that are there stay ``done`` while tiles come."""
     request = run.request
     slide = str(request.slide.resolve())
@@ -371,7 +371,7 @@ def _describe(run: SlideRun, state: str) -> dict[str, Any]:
         if request.stage == "detect":  # which has the tiles only
             slide = run.earlier["slide_path"]
     return {
-        "state": "done" if run.scored else state,
+        "state": State.DONE if run.scored else state,
         "slide_path": slide,
         "fingerprint": fingerprint,
         "reader": run.facts.reader,

@@ -15,6 +15,7 @@ from wsi_suite.errors import BusyError, DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import remove_leftovers, take_lock, whole_file
 from wsi_suite.runs.folder import SUMMARY_NAME, read_run
 from wsi_suite.runs.outcome import Outcome
+from wsi_suite.runs.state import State
 from wsi_suite.slides.store_layout import writing
 
 _DAY_S = 24 * 3600
@@ -151,7 +152,7 @@ def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     rows += [
         row
         for row in read_summary_csv(out / TABLE_FILE)
-        if row["state"] == "failed"
+        if row["state"] == State.FAILED
         and not (row["folder"] in folders if row["folder"] else row["slide"] in slides)
     ]
     return sorted(rows, key=lambda row: (str(row["slide"]), row["folder"] or ""))
@@ -167,12 +168,12 @@ def _stored_row(folder: Path) -> dict[str, Any] | None:
     if run is None:  # of 'wsi-suite score', if it is of us at all
         with suppress(*_DAMAGED):
             summary = json.loads(file.read_text("utf-8"))
-            return summary_row(Outcome(Path(summary["slide"]), folder, "done", summary))
+            return summary_row(Outcome(Path(summary["slide"]), folder, State.DONE, summary))
         return None
     slide = Path(run["fingerprint"]["slide"]["name"])
     error = WsiSuiteError(run["error"]) if "error" in run else None
     stored = Outcome(slide, folder, run["state"], error=error)
-    if run["state"] != "done":
+    if run["state"] is not State.DONE:
         return summary_row(stored)
     try:
         return summary_row(replace(stored, summary=json.loads(file.read_text("utf-8"))))
