@@ -171,6 +171,17 @@ def test_without_a_table_every_tile_is_its_own_run(folder):
         ("id,id_run,mpp\na,1,50\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "50.0 um is not within"),
         ("id,id_run,mpp\na,1,nan\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "nan um is not within"),
         ("id,id_run,mpp\na,1\nbö,1,0.5\nc,2,0.5\n", PixelSizeError, "give --mpp"),
+        (
+            "id,id_run,mpp\na,1,1,25\nbö,1,0.5\nc,2,0.5\n",
+            DataError,
+            r"csv:2: 4 values in 3 columns; put a value that holds ',' in double quotes",
+        ),
+        ("id,mpp,id_run\na,0.5,Smith, J\nbö,0.5,1\nc,0.5,2\n", DataError, "csv:2: 4 values in 3"),
+        (
+            "id,id_run,mpp,MPP\na,1,0.5,0.25\nbö,1,0.5,0.5\nc,2,0.5,0.5\n",
+            DataError,
+            r"csv: two columns 'mpp'; keep one of them",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused(folder, table, error, message):
@@ -185,6 +196,7 @@ def test_a_wrong_table_is_refused(folder, table, error, message):
         "id, id_run, mpp\na, 1, 0.25\nbö, 1, 0.25\nc, 2, 0.25\n",
         "\ufeffID;ID_run;mpp\r\na;1;0,25\r\nbö;1;0,25\r\nc;2;0,25\r\n",
         "mpp\tid\tid_run\tnote\n0.25\ta.png\t1\tx\n0.25\tbö.PNG\t1\n0.25\tc\t2\n",
+        "id,id_run,mpp,,\na,1,0.25,,,,\nbö,1,0.25\nc,2,0.25,,\n",
         'id,id_run,mpp\na,1,"0,25"\nbö,1,0.25\nc,2,0.25\n;;\n'.replace(";;", ",,"),
     ],
 )

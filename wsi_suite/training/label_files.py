@@ -76,7 +76,8 @@ def read_tile_table(path: Path) -> dict[str, TileRow] | None:
     Raises
     ------
     DataError
-        A column is missing, a tile is listed twice, or a value is missing or no number.
+        A column is missing or stands twice, a line has more values than there are columns, a tile
+        is listed twice, or a value is missing or no number.
     PixelSizeError
         A pixel size is not within 0.05 - 10 um.
     """
@@ -89,12 +90,21 @@ def read_tile_table(path: Path) -> dict[str, TileRow] | None:
     for column in ("id", "id_run"):
         if column not in header:
             raise DataError(f"{path}: {_missing_column(column, header)}")
+    for column in _COLUMNS:
+        if header.count(column) > 1:
+            raise DataError(f"{path}: two columns '{column}'; keep one of them")
     table: dict[str, TileRow] = {}
-    for fields in reader:
-        row = dict(zip(header, (field.strip() for field in fields), strict=False))
-        if not any(row.values()):
+    for values in reader:
+        fields = [value.strip() for value in values]
+        if not any(fields):
             continue
         where = f"{path}:{reader.line_num}"
+        if any(fields[len(header) :]):
+            raise DataError(
+                f"{where}: {len(fields)} values in {len(header)} columns; put a value that holds"
+                f" '{delimiter}' in double quotes"
+            )
+        row = dict(zip(header, fields, strict=False))
         name = tile_id(row.get("id", ""))
         if name in table:
             raise DataError(
