@@ -121,6 +121,16 @@ def test_a_summary_says_so_where_most_is_unlike() -> None:
     assert "Most of right is unlike" in both
 
 
+def test_regions_of_one_name_are_compared_each_for_itself() -> None:
+    nuclei = joined(field(1), field(2, x_um=100, dab=0.1))
+    rois = [
+        Roi("Tumor", None, MultiPolygon([box(200, 0, 400, 200)])),
+        Roi("Tumor", None, MultiPolygon([box(0, 0, 200, 200)])),
+    ]
+    told = warnings_of(nuclei, SEEN, rois=rois)
+    assert "Most of Tumor is unlike what the model was trained on (1 of 1 fields" in told
+
+
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_the_bundled_model_knows_its_held_out_run_and_no_other_stain(real_data: Path) -> None:

@@ -104,7 +104,7 @@ def summarise(
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
     scored, regions = None, []
-    in_regions: dict[str, Nuclei] = {}
+    in_regions: list[tuple[str, Nuclei]] = []
     if rois is not None:
         rois = scored_rois(rois)
         in_any = np.zeros(len(nuclei), np.bool_)
@@ -112,7 +112,7 @@ def summarise(
         scored_area_mm2, scored_tissue_mm2 = _areas_mm2(_union(areas), tissue, mpp=mpp)
         for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
             in_any[rows] = True
-            in_regions[roi.name] = nuclei.take(rows)
+            in_regions.append((roi.name, nuclei.take(rows)))
             scores = score_nuclei(nuclei, grades, rows=rows)
             regions.append(
                 _describe_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp))
@@ -241,7 +241,7 @@ def _unfamiliar(
     nuclei: Nuclei,
     scored: npt.NDArray[np.int_] | None,
     *,
-    regions: Mapping[str, Nuclei],
+    regions: Sequence[tuple[str, Nuclei]],
     seen: SeenFields | None,
     mpp: tuple[float, float],
 ) -> list[str]:
@@ -249,16 +249,16 @@ def _unfamiliar(
     if seen is None:
         return []
     all_scored = nuclei if scored is None else nuclei.take(scored)
-    parts = {"what is scored": all_scored} if len(regions) < 2 else dict(regions)
-    compared = {name: compare_fields(part, seen, mpp=mpp) for name, part in parts.items()}
-    unseen = {name: result for name, result in compared.items() if result.mostly}
+    parts = [("what is scored", all_scored)] if len(regions) < 2 else regions
+    compared = [(name, compare_fields(part, seen, mpp=mpp)) for name, part in parts]
+    unseen = [(name, result) for name, result in compared if result.mostly]
     if not unseen:
         return []
-    fields = sum(result.fields for result in unseen.values())
-    outside = sum(result.outside for result in unseen.values())
-    reasons = list(dict.fromkeys(kind for result in unseen.values() for kind in result.reasons))
+    fields = sum(result.fields for _, result in unseen)
+    outside = sum(result.outside for _, result in unseen)
+    reasons = list(dict.fromkeys(kind for _, result in unseen for kind in result.reasons))
     return [
-        f"Most of {', '.join(unseen)} is unlike what the model was trained on "
+        f"Most of {', '.join(name for name, _ in unseen)} is unlike what the model was trained on "
         f"({outside} of {fields} fields of 100 um: {', '.join(reasons)}): "
         "check its nuclei and their classes before use."
     ]
