@@ -171,6 +171,15 @@ def test_tissue_of_real_slides_is_not_taken_for_ink(real_data: Path):
             assert find_tissue(slide).warnings == ()
 
 
+@pytest.mark.parametrize("size", [(3, 900), (900, 3), (1, 1), (31, 31)])
+def test_a_slide_may_be_one_pixel_of_the_mask_wide(tmp_path: Path, size):
+    path = tmp_path / "strip.png"
+    cv2.imwrite(str(path), np.full((size[1], size[0], 3), 150, np.uint8))
+    with open_slide(path, mpp=0.5) as slide:
+        found = find_tissue(slide)
+    assert found.mask.shape == (max(1, size[1] // 16), max(1, size[0] // 16))
+
+
 def test_dust_hairs_and_shadows_are_left_out():
     rgb, blob = with_blob(glass_slide(), HEAVY_DAB)
     cv2.circle(rgb, (20, 20), 2, (90, 60, 50), -1)  # a speck of colour, too small

@@ -165,6 +165,8 @@ def is_straight(mask: Mask) -> bool:
     straight = total = 0
     smooth = cv2.medianBlur(mask.astype(np.uint8), 5)  # compression roughens borders
     for turned in (smooth, smooth.T):
+        if len(turned) < 2:  # no border crosses it
+            continue
         steps = (turned[1:] != turned[:-1]).astype(np.uint8)
         share = cv2.blur(steps.astype(np.float32), (_LINE_PX, 1), borderType=cv2.BORDER_REPLICATE)
         lines = share > 0.9
