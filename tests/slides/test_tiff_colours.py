@@ -3,6 +3,8 @@
 The truth is what was written. Where libtiff or OpenSlide opens a file, it is compared with them.
 """
 
+import zlib
+
 import imagecodecs
 import numpy as np
 import openslide
@@ -211,6 +213,19 @@ def test_what_cannot_be_converted_is_refused_in_one_line_that_names_it(
     with pytest.raises(SlideError, match=rf"slide\.tif: .*{reason}") as caught:
         open_slide(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sides", [{322: 32768, 323: 32768}, {278: 32768}], ids=["tile", "strip"])
+def test_tiles_too_large_for_memory_are_refused(tmp_path, sides):
+    """A file of some megabytes would take some gigabytes to read a pixel of it."""
+    tags = {256: 32768, 257: 32768, **sides}
+    tags = {number: ("I", side) for number, side in tags.items()}
+    path = write_tiff(
+        tmp_path / "slide.tif",
+        ({**TAGS, **tags, 259: ("H", DEFLATE), 262: ("H", 2)}, [zlib.compress(bytes(1000))]),
+    )
+    with pytest.raises(SlideError, match=r"32768 x 32768 px, .*convert it to smaller tiles"):
+        open_slide(path)
 
 
 def test_a_picture_with_a_palette_is_refused_by_name(tmp_path):

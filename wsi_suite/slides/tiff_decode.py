@@ -37,6 +37,7 @@ _PREDICTED = (
     COMPRESSION.ZSTD,
 )
 """Compressions that know a predictor. Of others libtiff ignores the tag, and so do we."""
+_SEGMENT_MAX_PX = 500_000_000  # decoded at once: 1.5 GB
 _HEAD_BYTES = 2**16
 _APP0, _APP14, _START_OF_SCAN = 0xE0, 0xEE, 0xDA
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
@@ -79,6 +80,11 @@ def _why_misshapen(page: tifffile.TiffPage) -> str | None:
     if page.planarconfig not in tuple(PLANARCONFIG):
         return f"planar configuration {page.planarconfig}; expected 1 or 2, convert it first"
     width, height = segment_size(page)
+    if width * height > _SEGMENT_MAX_PX:
+        return (
+            f"tiles or strips of {width} x {height} px, each of which would have to be in memory"
+            " at once; convert it to smaller tiles, of 512 px for example"
+        )
     expected = -(-page.imagewidth // width) * -(-page.imagelength // height)
     expected *= segments_per_tile(page)
     found = min(len(page.dataoffsets), len(page.databytecounts))
