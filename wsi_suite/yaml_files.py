@@ -43,7 +43,7 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
 
 class _Loader(yaml.SafeLoader):
     def compose_document(self) -> yaml.Node | None:
-        """Refuse what is small on disk and would be endless to check or to show."""
+        """Refuse aliases that multiply a small file into endless values."""
         node: yaml.Node | None = super().compose_document()
         if node is not None:
             sizes: dict[yaml.Node, int] = {}

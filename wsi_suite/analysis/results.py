@@ -39,6 +39,13 @@ class Results:
     provenance: Mapping[str, Any]
 
 
+def summary_of(results: Results) -> dict[str, Any]:
+    """Return the content of ``summary.json``; see :func:`compose_summary`."""
+    return compose_summary(
+        results.nuclei, results.settings.score, provenance=results.provenance, rois=results.rois
+    )
+
+
 def compose_summary(
     nuclei: Nuclei,
     settings: ScoreSettings,

@@ -1,4 +1,4 @@
-"""What QuPath's Java says and opens, in the process that has it in it."""
+"""Errors of QuPath's Java in words, and image servers; for the process that runs Java."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
-from wsi_suite.analysis.results import Results, compose_summary
+from wsi_suite.analysis.results import Results, summary_of
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Box, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
@@ -53,12 +53,7 @@ def write_results(
         radius_px0=circle_radius_px0(results.provenance),
         origin=origin_of(results.provenance),
     )
-    summary = compose_summary(
-        results.nuclei,
-        results.settings.score,
-        provenance=results.provenance,
-        rois=results.rois,
-    )
+    summary = summary_of(results)
     write_json(folder / SUMMARY_NAME, summary)
     _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
     return summary

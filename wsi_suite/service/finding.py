@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
-from wsi_suite.analysis.results import Results, compose_summary
+from wsi_suite.analysis.results import Results, summary_of
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.geojson import PART_SIZE, feature_collection
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, origin_of
@@ -71,12 +71,7 @@ def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) 
         shape=shape,
         radius_px0=circle_radius_px0(results.provenance),
         origin=origin_of(results.provenance),
-        summary=compose_summary(
-            results.nuclei,
-            results.settings.score,
-            provenance=results.provenance,
-            rois=results.rois,
-        ),
+        summary=summary_of(results),
         timings=timings,
     )
 

@@ -128,7 +128,7 @@ def plan_grid(
     block_px: int = BLOCK_PX,
     chunk_px: int = CHUNK_PX,
 ) -> TileGrid:
-    """Cut a raster into blocks and tiles, leaving out what no window reaches.
+    """Cut a raster into blocks and tiles, without those that no window reaches.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def _holds_once(
 
 
 def _can_be_read(slide: OpenSlideReader) -> bool:
-    """Return whether OpenSlide reads a pixel: it opens what libtiff cannot convert to RGB."""
+    """Return whether OpenSlide reads a pixel: it opens files that libtiff cannot convert to RGB."""
     try:
         slide.read_directly(0, Box(0, 0, 1, 1))
     except SlideError:
