@@ -8,7 +8,6 @@ import subprocess
 import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,11 @@ from wsi_suite.runs.folder import (
     discard_results,
     library_versions,
     lock_folder,
-    read_run,
     result_folders,
     unlock_folder,
-    write_run,
 )
+from wsi_suite.runs.run_record import RunRecord, read_run, write_run
+from wsi_suite.runs.state import State
 from wsi_suite.slides.identity import SlideIdentity
 
 
@@ -35,8 +34,7 @@ def identity(content: str, *, name: str = "a.svs") -> SlideIdentity:
 
 def claim(folder: Path, slide: SlideIdentity, **settings: object) -> None:
     folder.mkdir(parents=True)
-    fingerprint = {"slide": asdict(slide), "settings": settings}
-    write_run(folder, {"state": "done", "fingerprint": fingerprint})
+    write_run(folder, RunRecord(state=State.DONE, fingerprint=Fingerprint(slide, settings)))
 
 
 def chosen(out: Path, *slides: tuple[str, str]) -> list[str]:
@@ -165,13 +163,13 @@ def test_differences_name_key_and_both_values() -> None:
 
 def test_only_what_both_know_is_compared(tmp_path: Path) -> None:
     slide = identity("first")
-    earlier = {"fingerprint": {"slide": asdict(slide), "settings": {"mpp": None}}}
+    earlier = RunRecord(state=State.DONE, fingerprint=Fingerprint(slide, {"mpp": None}))
     check_settings(
         tmp_path, earlier, fingerprint=Fingerprint(slide, {"mpp": None, "score": {"marker": "ER"}})
     )
     many = dict.fromkeys("abcde", 1)
-    earlier["fingerprint"]["settings"] = many
-    fingerprint = Fingerprint(slide, dict.fromkeys(many, (2, 3)))
+    earlier = RunRecord(state=State.DONE, fingerprint=Fingerprint(slide, many))
+    fingerprint = Fingerprint(slide, {key: [2, 3] for key in many})
     with pytest.raises(OutputConflictError, match=r"a: 1, now \[2, 3\].*and 2 more.*--overwrite"):
         check_settings(tmp_path, earlier, fingerprint=fingerprint)
 
@@ -181,6 +179,19 @@ def test_damaged_run_json_is_not_taken_for_none(tmp_path: Path, text: str) -> No
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(OutputError, match=r"run\.json: not the record of a run"):
         read_run(tmp_path)
+
+
+def test_records_of_earlier_and_later_formats(tmp_path: Path) -> None:
+    claim(tmp_path / "a", identity("first"))
+    file = tmp_path / "a" / "run.json"
+    content = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps({key: content[key] for key in ("state", "fingerprint")}), "utf-8")
+    earlier = read_run(tmp_path / "a")
+    assert earlier is not None
+    assert (earlier.state, earlier.fingerprint.slide) == (State.DONE, identity("first"))
+    file.write_text(json.dumps({**content, "format": 2}), "utf-8")
+    with pytest.raises(OutputError, match=r"run\.json: of format 2, which a later version"):
+        read_run(tmp_path / "a")
 
 
 def test_no_run_json(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.runs import slide_run
-from wsi_suite.runs.folder import read_run, write_run
+from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.slide_run import (
     fail_run,
     finish_run,
@@ -274,10 +274,10 @@ def test_results_of_two_versions_are_not_mixed(
 def test_a_folder_that_tells_no_version_is_an_earlier_one(bench: Bench, tmp_path: Path) -> None:
     run = prepare_run(bench.request(tmp_path / "run", stage="tile"))
     release_run(run)
-    content = read_run(run.folder)
-    assert content is not None
+    file = run.folder / "run.json"
+    content = json.loads(file.read_text("utf-8"))
     del content["fingerprint"]["settings"]["tiles_version"]
-    write_run(run.folder, content)
+    file.write_text(json.dumps(content), "utf-8")
     told = "computes tissue and tiles otherwise"
     for stage in ("tile", "run"):
         with pytest.raises(OutputConflictError, match=f"{told}.* another --out"):
@@ -315,7 +315,7 @@ def test_the_precision_is_named_in_the_outputs(whole: Path) -> None:
     assert read_provenance(whole / "nuclei.parquet")["compute"] == compute
     run = read_run(whole)
     assert run is not None
-    assert run["fingerprint"]["settings"]["compute"] == compute
+    assert run.fingerprint.settings["compute"] == compute
 
 
 def test_other_kind_of_device_is_refused(bench: Bench, whole: Path) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from wsi_suite.analysis.request import Analysis
 from wsi_suite.staining.deconvolution import StainVectors
@@ -40,14 +39,6 @@ class Fingerprint:
 
     slide: SlideIdentity
     settings: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as ``run.json`` holds it."""
-        # Through JSON, so that what was read back compares equal to what was written.
-        plain: dict[str, Any] = json.loads(
-            json.dumps({"slide": asdict(self.slide), "settings": self.settings})
-        )
-        return plain
 
 
 TILES_VERSION = 2
@@ -82,7 +73,8 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
             "score": plain["score"],
             "compute": _describe(analysis.compute),
         }
-    return Fingerprint(analysis.identity, values)
+    # Through JSON, so that a fingerprint equals the one that was read back from ``run.json``.
+    return Fingerprint(analysis.identity, json.loads(json.dumps(values)))
 
 
 def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:

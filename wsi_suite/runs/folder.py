@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from filelock import BaseFileLock
 from wsi_suite.analysis.facts import SLIDE_FILE
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.errors import BusyError, OutputConflictError, OutputError
-from wsi_suite.files import is_leftover, name_key, portable_name, take_lock, whole_file
+from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
+from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.dicom import may_be_dicom
 from wsi_suite.slides.identity import SlideIdentity, slide_stem
 from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
 
-RUN_FILE = "run.json"
 STORE_NAME = "tiles.ome.zarr"
 RECORDS_NAME = "regions.partial"
 TABLE_NAME = "nuclei.parquet"
@@ -75,37 +76,6 @@ def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) 
     return folders
 
 
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return the content of ``run.json`` of a folder, or ``None`` if there is none.
-
-    Raises
-    ------
-    OutputError
-        The file is damaged, or not ours.
-    """
-    path = folder / RUN_FILE
-    try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        SlideIdentity(**run["fingerprint"]["slide"])
-        run["fingerprint"]["settings"].keys()
-        run["state"] = State(run["state"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise OutputError(
-            f"{path}: not the record of a run of ours ({reason}); remove the folder yourself or "
-            "give another --out"
-        ) from None
-    return run
-
-
-def write_run(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write ``run.json``, whole or not at all."""
-    with whole_file(folder / RUN_FILE) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
 def check_foreign(folder: Path) -> None:
     """Refuse a folder without ``run.json`` that holds something.
 
@@ -121,7 +91,7 @@ def check_foreign(folder: Path) -> None:
 
 
 def check_settings(
-    folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint, has_tiles: bool = False
+    folder: Path, earlier: RunRecord, *, fingerprint: Fingerprint, has_tiles: bool = False
 ) -> None:
     """Refuse a folder that was made from another slide or with other settings.
 
@@ -130,7 +100,7 @@ def check_settings(
     folder
         The folder.
     earlier
-        What its ``run.json`` says. Only sections that both have are compared: tiles that were
+        Its record. Only sections that both have are compared: tiles that were
         stored first know nothing of detecting.
     fingerprint
         Of this run.
@@ -142,18 +112,14 @@ def check_settings(
     OutputConflictError
         Naming what differs.
     """
-    before, now = earlier["fingerprint"], fingerprint.as_dict()
-    common = sorted(before["settings"].keys() & now["settings"].keys())
-    different = differences(before["slide"], now["slide"], prefix="slide.") + differences(
-        {key: before["settings"][key] for key in common},
-        {key: now["settings"][key] for key in common},
+    slide, slide_now = asdict(earlier.fingerprint.slide), asdict(fingerprint.slide)
+    before, now = earlier.fingerprint.settings, fingerprint.settings
+    common = sorted(before.keys() & now.keys())
+    different = differences(slide, slide_now, prefix="slide.") + differences(
+        {key: before[key] for key in common}, {key: now[key] for key in common}
     )
     if different:
-        of_tiles = any(
-            before["settings"][key] != now["settings"][key]
-            for key in TILE_SECTIONS
-            if key in common
-        )
+        of_tiles = any(before[key] != now[key] for key in TILE_SECTIONS if key in common)
         remedy = _remedy(has_tiles=has_tiles, of_tiles=of_tiles)
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         raise OutputConflictError(
@@ -163,7 +129,7 @@ def check_settings(
 
 
 def check_versions(
-    folder: Path, earlier: Mapping[str, Any], *, fingerprint: Fingerprint, has_tiles: bool = False
+    folder: Path, earlier: RunRecord, *, fingerprint: Fingerprint, has_tiles: bool = False
 ) -> None:
     """Refuse to resume a run of an earlier version that computed otherwise.
 
@@ -172,7 +138,7 @@ def check_versions(
     folder
         The folder.
     earlier
-        What its ``run.json`` says.
+        Its record.
     fingerprint
         Of this run.
     has_tiles
@@ -183,8 +149,8 @@ def check_versions(
     OutputConflictError
         Tiles or results of the two versions differ.
     """
-    before, now = earlier["fingerprint"]["settings"], fingerprint.settings
-    made_by = earlier.get("versions", {}).get("wsi-suite", "of unknown version")
+    before, now = earlier.fingerprint.settings, fingerprint.settings
+    made_by = earlier.versions.get("wsi-suite", "of unknown version")
     for key, part in (("tiles_version", "tissue and tiles"), ("results_version", "nuclei")):
         begun = key == "tiles_version" or "detect" in before
         if key in now and begun and before.get(key) != now[key]:
@@ -257,7 +223,7 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
 
     run = read_run(folder)
     assert run is not None
-    write_run(folder, {**run, "state": State.DISCARDED})
+    write_run(folder, run.model_copy(update={"state": State.DISCARDED}))
     files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
     files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
@@ -313,7 +279,7 @@ def _owner(folder: Path) -> tuple[int, str] | None:
         run = read_run(folder)
     except OutputError:
         return None
-    return None if run is None else SlideIdentity(**run["fingerprint"]["slide"]).content
+    return None if run is None else run.fingerprint.slide.content
 
 
 def _is_free(folder: Path) -> bool:

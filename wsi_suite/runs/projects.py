@@ -18,7 +18,8 @@ from wsi_suite.files import file_names, remove_leftovers
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
-from wsi_suite.runs.folder import RUN_FILE, SUMMARY_NAME, TABLE_NAME, read_run
+from wsi_suite.runs.folder import SUMMARY_NAME, TABLE_NAME
+from wsi_suite.runs.run_record import RUN_FILE, read_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store_layout import writing
@@ -295,7 +296,7 @@ def _is_of_run(folder: Path) -> bool:
 
 def _read_result(folder: Path) -> _Result:
     run = read_run(folder)
-    if run is None or run["state"] is not State.DONE or not (folder / TABLE_NAME).is_file():
+    if run is None or run.state is not State.DONE or not (folder / TABLE_NAME).is_file():
         raise InputError(f"{folder}: its run is not finished; give the same 'wsi-suite run' again")
     provenance = read_provenance(folder / TABLE_NAME)
     try:
@@ -313,8 +314,8 @@ def _read_result(folder: Path) -> _Result:
         raise InputError(
             f"{folder / SUMMARY_NAME}: missing or damaged ({error}); run again with --overwrite"
         ) from None
-    slide = Path(run["slide_path"])
-    return _Result(folder, slide, SlideIdentity(**run["fingerprint"]["slide"]), regions)
+    slide = Path(run.slide_path)
+    return _Result(folder, slide, run.fingerprint.slide, regions)
 
 
 def _scores_of(region: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,8 @@ from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
 from wsi_suite.qupath.rois import read_rois
-from wsi_suite.runs.folder import read_run, result_folders
+from wsi_suite.runs.folder import result_folders
+from wsi_suite.runs.run_record import read_run
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.sources import roi_file_of
@@ -134,7 +135,7 @@ def ask_for_slides(
         yield batch.for_slide(slide, identity=identity, folder=folder, rois=regions, roi_file=file)
 
 
-def keep_compute(request: Request, settings: dict[str, Any]) -> Request:
+def keep_compute(request: Request, settings: Mapping[str, Any]) -> Request:
     """Return the request with the precision that a run was begun with, unless the user chose one.
 
     Another machine, on which the run may go on, would choose another one.
@@ -158,4 +159,4 @@ def _stored_identity(folder: Path) -> SlideIdentity:
     run = read_run(folder)
     if run is None:
         raise InputError(f"{folder}: no tiles here; make them with 'wsi-suite tile'")
-    return SlideIdentity(**run["fingerprint"]["slide"])
+    return run.fingerprint.slide

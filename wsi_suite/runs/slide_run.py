@@ -38,13 +38,12 @@ from wsi_suite.runs.folder import (
     discard_results,
     library_versions,
     lock_folder,
-    read_run,
     unlock_folder,
-    write_run,
 )
 from wsi_suite.runs.outputs import write_results
 from wsi_suite.runs.records import Records
 from wsi_suite.runs.request import Request, keep_compute
+from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block, TileGrid
 from wsi_suite.slides.identity import SlideIdentity
@@ -86,7 +85,7 @@ class SlideRun:
     facts: SlideFacts
     grid: TileGrid
     job: SlideJob
-    earlier: dict[str, Any] | None
+    earlier: RunRecord | None
     scored: bool
     stores: bool
     started: float
@@ -124,10 +123,10 @@ def prepare_run(request: Request) -> SlideRun:
     found = read_run(request.folder)
     if found is None:
         check_foreign(request.folder)
-    discards = found is not None and (request.overwrite or found["state"] is State.DISCARDED)
+    discards = found is not None and (request.overwrite or found.state is State.DISCARDED)
     earlier = _tiles_only(found, request) if discards else found
     if earlier is not None:
-        request = keep_compute(request, earlier["fingerprint"]["settings"])
+        request = keep_compute(request, earlier.fingerprint.settings)
         fingerprint = fingerprint_of(request)
         has_tiles = request.stage == "detect"
         check_versions(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
@@ -207,7 +206,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
 def fail_run(run: SlideRun, reason: str) -> None:
     """Note the failure in ``run.json``; finished blocks and the lock are kept."""
     try:
-        write_run(run.folder, _describe(run, State.FAILED) | {"error": reason})
+        write_run(run.folder, _describe(run, State.FAILED).model_copy(update={"error": reason}))
     except OutputError as error:
         log.debug("%s: the failure cannot be noted (%s)", run.folder, error)
 
@@ -231,20 +230,17 @@ def _all_nuclei(run: SlideRun) -> Nuclei:
     return merge_nuclei(tables, run.request, facts=run.facts)
 
 
-def _tiles_only(found: dict[str, Any] | None, request: Request) -> dict[str, Any] | None:
+def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
     """Return the part of an earlier start that is kept if its results are discarded."""
     if found is None or request.stage != "detect":
         return None
-    settings = found["fingerprint"]["settings"]
+    settings = found.fingerprint.settings
     kept = {key: settings[key] for key in TILE_SECTIONS if key in settings}
-    return {
-        **found,
-        "state": State.TILED,
-        "fingerprint": {**found["fingerprint"], "settings": kept},
-    }
+    tiled = {"state": State.TILED, "fingerprint": replace(found.fingerprint, settings=kept)}
+    return found.model_copy(update=tiled)
 
 
-def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
+def _facts(request: Request, earlier: RunRecord | None) -> SlideFacts:
     """Return the facts of a slide, read from the folder or surveyed anew."""
     facts = read_facts(request.folder) if earlier is not None else None
     if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
@@ -269,7 +265,7 @@ def _facts(request: Request, earlier: dict[str, Any] | None) -> SlideFacts:
     return facts
 
 
-def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -> SlideRun:
+def _plan(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> SlideRun:
     """Plan a run; nothing is written yet."""
     folder = request.folder
     keeps_tiles = request.stage == "tile" or (
@@ -287,7 +283,7 @@ def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -
         job,
         earlier=earlier,
         scored=earlier is not None
-        and earlier["state"] is State.DONE
+        and earlier.state is State.DONE
         and (folder / TABLE_NAME).exists()
         and (folder / SUMMARY_NAME).exists(),
         stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
@@ -295,7 +291,7 @@ def _plan(request: Request, facts: SlideFacts, earlier: dict[str, Any] | None) -
     )
 
 
-def _claim(run: SlideRun, found: dict[str, Any] | None, *, discards: bool) -> SlideRun:
+def _claim(run: SlideRun, found: RunRecord | None, *, discards: bool) -> SlideRun:
     """Take the folder; from here on things are written."""
     folder = run.folder
     run = replace(run, lock=lock_folder(folder))
@@ -360,23 +356,23 @@ def _check_disk(run: SlideRun) -> None:
         )
 
 
-def _describe(run: SlideRun, state: State) -> dict[str, Any]:
-    """Return the content of ``run.json``; results that are there stay ``done`` while tiles come."""
+def _describe(run: SlideRun, state: State) -> RunRecord:
+    """Return the record of a run; existing results stay ``DONE`` while tiles are stored."""
     request = run.request
     slide = str(request.slide.resolve())
-    fingerprint = fingerprint_of(request).as_dict()
+    fingerprint = fingerprint_of(request)
     if run.earlier is not None:
-        before = run.earlier["fingerprint"]["settings"]
-        fingerprint["settings"] = {**before, **fingerprint["settings"]}
+        both = {**run.earlier.fingerprint.settings, **fingerprint.settings}
+        fingerprint = replace(fingerprint, settings=both)
         if request.stage == "detect":  # which has the tiles only
-            slide = run.earlier["slide_path"]
-    return {
-        "state": State.DONE if run.scored else state,
-        "slide_path": slide,
-        "fingerprint": fingerprint,
-        "reader": run.facts.reader,
-        "notes": list(run.facts.notes),
-        "threads": request.threads,
-        "seconds": round(time.time() - run.started, 1),
-        "versions": library_versions(),
-    }
+            slide = run.earlier.slide_path
+    return RunRecord(
+        state=State.DONE if run.scored else state,
+        slide_path=slide,
+        fingerprint=fingerprint,
+        reader=run.facts.reader,
+        notes=run.facts.notes,
+        threads=request.threads,
+        seconds=round(time.time() - run.started, 1),
+        versions=library_versions(),
+    )

@@ -13,8 +13,9 @@ from typing import Any
 
 from wsi_suite.errors import BusyError, DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import remove_leftovers, take_lock, whole_file
-from wsi_suite.runs.folder import SUMMARY_NAME, read_run
+from wsi_suite.runs.folder import SUMMARY_NAME
 from wsi_suite.runs.outcome import Outcome
+from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.store_layout import writing
 
@@ -170,10 +171,10 @@ def _stored_row(folder: Path) -> dict[str, Any] | None:
             summary = json.loads(file.read_text("utf-8"))
             return summary_row(Outcome(Path(summary["slide"]), folder, State.DONE, summary))
         return None
-    slide = Path(run["fingerprint"]["slide"]["name"])
-    error = WsiSuiteError(run["error"]) if "error" in run else None
-    stored = Outcome(slide, folder, run["state"], error=error)
-    if run["state"] is not State.DONE:
+    slide = Path(run.fingerprint.slide.name)
+    error = None if run.error is None else WsiSuiteError(run.error)
+    stored = Outcome(slide, folder, run.state, error=error)
+    if run.state is not State.DONE:
         return summary_row(stored)
     try:
         return summary_row(replace(stored, summary=json.loads(file.read_text("utf-8"))))
