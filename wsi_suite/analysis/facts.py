@@ -165,6 +165,7 @@ def facts_from_json(content: Mapping[str, Any]) -> SlideFacts:
     """Return the facts that ``slide.json`` holds; KeyError or TypeError if it is damaged."""
     from shapely import from_wkt
 
+    key = "block_px" if "block_px" in content else "region_px"  # the name in earlier files
     return SlideFacts(
         name=content["name"],
         width=content["width"],
@@ -172,9 +173,7 @@ def facts_from_json(content: Mapping[str, Any]) -> SlideFacts:
         mpp=(content["mpp"][0], content["mpp"][1]),
         scale=Scale(*content["level0_px_per_working_px"]),
         raster=(content["working_size_px"][0], content["working_size_px"][1]),
-        block_px=content["block_px"]
-        if "block_px" in content
-        else content["region_px"],  # earlier name
+        block_px=content[key],
         tile_px=content["tile_px"],
         chunk_px=content["chunk_px"],
         halo_px=content["halo_px"],

@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from wsi_suite.files import whole_file
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.slides.grid import Block
-
-if TYPE_CHECKING:
-    pass
 
 _NUCLEI, _TILES = ".parquet", ".tiles"
 

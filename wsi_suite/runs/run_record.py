@@ -17,7 +17,7 @@ _FORMAT = 1
 
 
 class RunRecord(BaseModel):
-    """Record of a run: what it was made from, and its state.
+    """Record of a run: slide, settings and state.
 
     Attributes
     ----------
