@@ -38,22 +38,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
     What it finds is of no consequence, as long as it is some hundred nuclei of both classes.
     """
-    import torch
     from bench import Bench
+    from networks import save_tiny_model
 
-    from wsi_suite.detector.model_folder import ModelSpec, save_model
-    from wsi_suite.detector.network import NetworkSpec, NucleusNet
     from wsi_suite.synthetic import make_slide
 
     folder = tmp_path_factory.mktemp("bench")
     make_slide(folder / "B12 größer.tif", width=600, height=560, mpp=0.25, tissue_fraction=0.6)
-    network = NetworkSpec(backbone="resnet18", stages=1, channels=8, upsample=1)
-    spec = ModelSpec(name="tiny", network=network, min_score=0.1, halo_px=32)
-    torch.manual_seed(3)
-    weights = NucleusNet(network, classes=len(spec.classes)).eval()
-    with torch.no_grad():
-        weights.heat[-1].weight *= 40  # spreads the scores
-    save_model(folder / "model", spec, weights)
+    save_tiny_model(folder / "model")
     return Bench(folder / "model", folder / "B12 größer.tif")
 
 

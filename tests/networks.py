@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from wsi_suite.detector.model_folder import ModelSpec, save_model
 from wsi_suite.detector.network import NetworkSpec, NucleusNet
 
 
@@ -22,7 +23,7 @@ def clouds(height: int, width: int, *, seed: int) -> np.ndarray:
 def make_network(**spec: object) -> NucleusNet:
     """Return a tiny network of random weights that finds nuclei in clouds."""
     torch.manual_seed(0)
-    values: dict[str, object] = {"backbone": "resnet10t", "stages": 2, "channels": 8, "upsample": 1}
+    values: dict[str, object] = {"backbone": "resnet10t", "stages": 2, "channels": 8}
     network = NucleusNet(NetworkSpec.model_validate(values | spec), classes=2).eval()
     with torch.no_grad():
         for name, buffer in network.named_buffers():
@@ -32,12 +33,34 @@ def make_network(**spec: object) -> NucleusNet:
                 buffer.uniform_(0.5, 1.5)
         rgb = torch.from_numpy(clouds(64, 64, seed=0)).movedim(-1, 0)[None].float()
         maps = network(rgb)
-        for name, middle, spread in (("heat", -1.0, 1.5), ("offset", 0.0, 0.2)):
+        for name, middle, spread in (
+            ("heat", -1.0, 1.5),
+            ("kind", 0.0, 1.5),
+            ("offset", 0.0, 0.2),
+            ("size", 1.5, 0.3),
+        ):
+            if name not in maps:
+                continue
             final, answers = getattr(network, name)[-1], maps[name]
             gain = spread / answers.std()
             final.weight.mul_(gain)
             final.bias.sub_(answers.mean(dim=(0, 2, 3))).mul_(gain).add_(middle)
     return network
+
+
+def save_tiny_model(folder: Path, **spec: object) -> Path:
+    """Write a model of random weights that finds some hundred nuclei of both classes."""
+    torch.manual_seed(4)
+    network = NetworkSpec(stages=1, channels=8)
+    weights = NucleusNet(network, classes=2).eval()
+    with torch.no_grad():
+        weights.heat[-1].weight.mul_(100)  # spreads the confidences
+        weights.heat[-1].bias.add_(1)
+        weights.kind[-1].weight.mul_(40)
+        weights.size[-1].bias.add_(2)
+    description = ModelSpec(name="tiny", network=network, min_score=0.1, halo_px=32, **spec)
+    save_model(folder, description, weights)
+    return folder
 
 
 def _dotted(points: np.ndarray, *, size_px: int, seed: int) -> np.ndarray:

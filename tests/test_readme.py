@@ -73,7 +73,7 @@ def test_all_blocks_run_in_their_order(desk: Path):
             words = shlex.split(line, comments=True)
             assert words[0] == "wsi-suite"
             if words[1] == "train":  # a whole training takes an hour; one epoch goes the same way
-                words += ["--set", "optimiser.epochs=1"]
+                words += ["--set", "optimiser.epochs=1", "--set", "optimiser.epoch_crops=16"]
             if "--project" in words and "PAQUO_QUPATH_DIR" not in os.environ:
                 words = [*words[:2], "--help"]  # without QuPath no more than that it is there
             _run([sys.executable, "-m", "wsi_suite", *words[1:]], desk)

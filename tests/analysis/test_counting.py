@@ -106,7 +106,7 @@ def test_tiles_that_do_not_reach_far_enough_are_refused(bench: Bench, tmp_path: 
     folder = tmp_path / "tiles"
     bench.do(folder, stage="tile")
     wide = "measure.max_radius_um=20"
-    with pytest.raises(OutputConflictError, match=r"reach 44 px.*measure.max_radius_um = 20 needs"):
+    with pytest.raises(OutputConflictError, match=r"reach 42 px.*measure.max_radius_um = 20 needs"):
         bench.do(folder, wide, stage="detect", slide=folder)
 
 

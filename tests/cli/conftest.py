@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import SAME_RESULTS, Answer, Cli
+from networks import save_tiny_model
 
 from wsi_suite.cli import main
-from wsi_suite.detector.model_folder import ModelSpec, save_model
-from wsi_suite.detector.network import NetworkSpec, NucleusNet
 from wsi_suite.synthetic import make_slide
 
 SIDE_PX = 1000
@@ -44,17 +43,8 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: an untrained network that sees some hundred nuclei of both classes."""
-    torch.manual_seed(3)
-    network = NetworkSpec(backbone="resnet18", stages=1, channels=8, upsample=1)
-    spec = ModelSpec(
-        name="tiny", network=network, min_score=0.1, halo_px=32, headline_class="Epithelium"
-    )
-    weights = NucleusNet(network, classes=len(spec.classes))
-    with torch.no_grad():
-        weights.heat[-1].weight *= 40  # spreads the scores
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(folder, spec, weights)
-    return folder
+    return save_tiny_model(folder, headline_class="Epithelium")
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from wsi_suite.synthetic import make_tile
 TRAINING = """
 name: tried
 labels: {classes: {0: Stroma, 1: Epithelium}}
-network: {backbone: resnet18, stages: 1, channels: 8, upsample: 1}
+network: {backbone: resnet18, stages: 1, channels: 8}
 split: {test_runs: [2]}
-optimiser: {epochs: 2, batch: 2, crop_px: 64, validate_every: 1}
+optimiser: {epochs: 2, epoch_crops: 2, batch: 2, crop_px: 64, validate_every: 1}
 """
 
 

@@ -109,7 +109,7 @@ class TestDetector:
         network = make_network(upsample=2).half().float()
         with torch.inference_mode():
             maps = network(torch.from_numpy(windows).movedim(-1, 1).float())
-        expected = decode_peaks(maps, min_score=0.4, cell_px=2.0)
+        expected = decode_peaks(maps, min_score=0.4, cell_px=network.spec.cell_px)
         assert len(found) == 3
         for peaks, plain in zip(found, expected, strict=True):
             stays = suppress_close(plain.points, plain.score, 2.0 / 0.5)

@@ -83,7 +83,7 @@ def test_a_missing_file_is_named(saved, name):
         ("- a\n- b\n", "expected sections of settings, found list"),
         ("name: [", "not YAML"),
         ("name: x\nmin_skore: 0.3\n", "unknown setting 'min_skore' .did you mean 'min_score'"),
-        ("name: x\nformat: 2\n", "format = 2"),
+        ("name: x\nformat: 3\n", "format = 3"),
         ("name: x\nlabels: {classes: {}}\n", "labels.classes"),
     ],
 )

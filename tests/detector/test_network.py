@@ -22,6 +22,18 @@ def test_plain_resnets_are_taken(backbone):
         network = NucleusNet(NetworkSpec(backbone=backbone, channels=8), classes=3)
         maps = network(torch.zeros(1, 3, 32, 48))
     assert {name: tuple(value.shape) for name, value in maps.items()} == {
+        "heat": (1, 1, 16, 24),
+        "kind": (1, 3, 16, 24),
+        "offset": (1, 2, 16, 24),
+        "size": (1, 1, 16, 24),
+    }
+
+
+def test_classes_may_have_heatmaps_of_their_own():
+    with torch.device("meta"):
+        spec = NetworkSpec(class_map=False, sizes=False, stem_pool=True, upsample=2)
+        maps = NucleusNet(spec, classes=3)(torch.zeros(1, 3, 32, 48))
+    assert {name: tuple(value.shape) for name, value in maps.items()} == {
         "heat": (1, 3, 16, 24),
         "offset": (1, 2, 16, 24),
     }
@@ -49,16 +61,18 @@ def test_a_tag_of_weights_may_follow_the_name():
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
 @pytest.mark.parametrize("upsample", [1, 2, 3, 4])
-def test_windows_of_aligned_sizes_fit_the_strides(stages, upsample):
-    spec = NetworkSpec(stages=stages, upsample=upsample)
-    assert spec.align_px * upsample % (2 * 2**stages) == 0
+@pytest.mark.parametrize("stem_pool", [False, True])
+def test_windows_of_aligned_sizes_fit_the_strides(stages, upsample, stem_pool):
+    spec = NetworkSpec(stages=stages, upsample=upsample, stem_pool=stem_pool)
+    assert spec.align_px * upsample % (2 ** (stages + stem_pool)) == 0
     assert (spec.align_px / spec.cell_px).is_integer()
 
 
 def test_sizes_have_a_head_of_their_own(make_network):
     with torch.inference_mode():
         maps = make_network(sizes=True)(torch.zeros(2, 3, 16, 16))
-    assert maps["size"].shape == (2, 1, 4, 4)
+    assert maps["size"].shape == (2, 1, 8, 8)
+    assert "size" not in make_network(sizes=False)(torch.zeros(2, 3, 16, 16))
 
 
 def test_a_shifted_window_gives_shifted_maps(make_network):

@@ -131,21 +131,29 @@ def test_onnx_answers_as_the_network_does_at_any_size(model, detector, tmp_path,
     assert props["name"] == "tiny"
     assert json.loads(props["classes"]) == ["Stroma", "Epithelium"]
     session = onnxruntime.InferenceSession(written.path)
-    cell_px, distance_px = json.loads(props["cell_px"]), json.loads(props["min_distance_px"])
+    cell_px = json.loads(props["cell_px"])
+    spec = detector.spec
+    assert json.loads(props["min_distance_px"]) == spec.min_distance_um / spec.read_mpp
     for windows, height, width in ((1, 40, 64), (3, 96, 32)):
         rgb = np.stack([make_clouds(height, width, seed=seed) for seed in range(windows)])
-        score, label, offset, peak = session.run(
+        score, label, offset, radius, peak = session.run(
             None, {"rgb": rgb.transpose(0, 3, 1, 2).astype(np.float32)}
         )
         for i, wanted in enumerate(detector.detect(rgb)):
             row, col = np.nonzero(peak[i])
             points = (np.column_stack([col, row]) + 0.5 + offset[i][:, row, col].T) * cell_px
-            peaks = Peaks(points, score[i][row, col], label[i][row, col].astype(np.uint8))
-            peaks = separate_peaks(peaks, distance_px)
+            peaks = Peaks(
+                points,
+                score[i][row, col],
+                label[i][row, col].astype(np.uint8),
+                radius[i, 0][row, col] * cell_px,
+            )
+            peaks = separate_peaks(peaks, detector.spec)
             assert len(peaks.points) > 0
             np.testing.assert_allclose(peaks.points, wanted.points, atol=1e-3)
             np.testing.assert_allclose(peaks.score, wanted.score, atol=1e-5)
             np.testing.assert_array_equal(peaks.label, wanted.label)
+            np.testing.assert_allclose(peaks.radius, wanted.radius, atol=1e-3)
 
 
 class TestQuPathFolder:

@@ -20,9 +20,15 @@ RUNS = {"a": "1", "b": "1", "c": "2", "d": "3"}
 def settings(*, test_runs=("3",), rate=1e-3, **changes) -> TrainSettings:
     values = {
         "name": "tiny",
-        "network": {"backbone": "resnet10t", "stages": 1, "channels": 8, "upsample": 1},
+        "network": {"backbone": "resnet10t", "stages": 1, "channels": 8},
         "split": {"test_runs": list(test_runs)},
-        "optimiser": {"epochs": 1, "batch": 2, "crop_px": 32, "learning_rate": rate},
+        "optimiser": {
+            "epochs": 1,
+            "epoch_crops": 4,
+            "batch": 2,
+            "crop_px": 32,
+            "learning_rate": rate,
+        },
     }
     return parse_settings(TrainSettings, values | changes)
 
@@ -67,7 +73,7 @@ def test_a_test_run_that_the_start_has_seen_is_refused(first, data, tmp_path):
 def test_a_start_of_other_parts_is_refused(first, data, tmp_path):
     other = settings(
         start_from=str(first.path),
-        network={"backbone": "resnet10t", "stages": 2, "channels": 8, "upsample": 1},
+        network={"backbone": "resnet10t", "stages": 2, "channels": 8},
     )
     with pytest.raises(ModelError, match="network or classes differ"):
         train_model(other, data=data, out=tmp_path / "x")

@@ -93,7 +93,7 @@ def test_nuclei_of_tiles_are_those_of_the_whole(make_network, picture):
     def detect(rgb, corner):
         with torch.inference_mode():
             maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
-        points = decode_peaks(maps, min_score=0.3, cell_px=2.0)[0].points + corner
+        points = decode_peaks(maps, min_score=0.3, cell_px=network.spec.cell_px)[0].points + corner
         low, high = corner + halo, corner + np.array(rgb.shape[1::-1]) - halo
         return points[((points >= low) & (points < high)).all(axis=1)]
 

@@ -16,24 +16,28 @@ def encode(points, label, **options):
     return encode_targets(
         np.array(points, np.float64).reshape(-1, 2),
         np.array(label, np.uint8),
-        **{"shape": SHAPE, "classes": 2, "cell_px": 2.0, **options},
+        **{"shape": SHAPE, "heatmaps": 2, "cell_px": 2.0, **options},
     )
 
 
 def ideal_maps(targets: Targets) -> dict[str, torch.Tensor]:
     """Return the maps of a network that answers with the targets."""
-    return {
+    kind = torch.nn.functional.one_hot(torch.from_numpy(targets.kind).clamp(min=0), 2)
+    maps = {
         "heat": torch.logit(torch.from_numpy(targets.heat), eps=1e-7)[None],
         "offset": torch.from_numpy(targets.offset)[None],
         "size": torch.from_numpy(targets.size).nan_to_num()[None],  # NaN where there is none
     }
+    if len(targets.heat) == 1:
+        maps["kind"] = 40.0 * kind.movedim(-1, 0)[None]
+    return maps
 
 
 def batch(targets: Targets) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value)[None] for name, value in vars(targets).items()}
 
 
-fractions = st.floats(0, 0.999, allow_subnormal=False)
+fractions = st.floats(0.001, 0.999)  # clear of the border, where rounding decides
 nuclei = st.dictionaries(
     st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1)),
     st.tuples(fractions, fractions, st.integers(0, 1)),
@@ -42,15 +46,20 @@ nuclei = st.dictionaries(
 
 
 @settings(max_examples=40)
-@given(nuclei=nuclei, cell_px=st.sampled_from([1.0, 4 / 3, 2.0, 4.0]))
-def test_decoding_ideal_maps_returns_the_encoded_nuclei(nuclei, cell_px):
+@given(
+    nuclei=nuclei,
+    cell_px=st.sampled_from([1.0, 4 / 3, 2.0, 4.0]),
+    heatmaps=st.sampled_from([1, 2]),
+)
+def test_decoding_ideal_maps_returns_the_encoded_nuclei(nuclei, cell_px, heatmaps):
     points = np.array(
         [((col + x) * cell_px, (row + y) * cell_px) for (row, col), (x, y, _) in nuclei.items()]
     ).reshape(-1, 2)
     label = np.array([label for *_, label in nuclei.values()], np.uint8)
     radius = np.linspace(1, 5, len(points))
 
-    maps = ideal_maps(encode(points, label, cell_px=cell_px, radius=radius))
+    targets = encode(points, label, cell_px=cell_px, radius=radius, heatmaps=heatmaps)
+    maps = ideal_maps(targets)
     [found] = decode_peaks(maps, min_score=0.7, cell_px=cell_px)
 
     order = np.array(sorted(range(len(nuclei)), key=list(nuclei).__getitem__), np.int_)
@@ -73,6 +82,13 @@ def test_the_heatmap_is_a_gaussian_of_one_cell_in_the_class_of_the_nucleus():
     assert targets.heat[1, 4, 9] == 0  # four cells away
     assert not targets.heat[0].any()
     assert targets.offset[:, 4, 5] == pytest.approx([10.2 / 2 - 5.5, 8.9 / 2 - 4.5])
+
+
+def test_the_class_stands_in_nine_cells_about_a_nucleus_and_nowhere_else():
+    targets = encode([(10.2, 8.9), (13.9, 9)], [1, 0], heatmaps=1)  # columns 5 and 6
+    assert targets.kind[3:6, 4:6].tolist() == [[1, 1]] * 3
+    assert targets.kind[3:6, 6:8].tolist() == [[0, 0]] * 3  # each cell goes to the nearer one
+    assert (targets.kind >= 0).sum() == 12
 
 
 def test_where_gaussians_meet_the_higher_one_stands():
@@ -145,9 +161,17 @@ def test_offset_and_size_losses_in_closed_form():
     assert maps["size"].grad.count_nonzero() == 1
 
 
+def test_class_loss_in_closed_form():
+    targets = encode([(5, 5), (20.5, 13)], [0, 1], heatmaps=1)
+    maps = ideal_maps(targets) | {"kind": torch.zeros(1, 2, *SHAPE)}
+    parts = detection_loss(maps, batch(targets))
+    assert parts["kind"].item() == pytest.approx(math.log(2))
+
+
 def test_losses_without_nuclei_are_zero():
     targets = encode([], [])
     maps = ideal_maps(targets) | {"heat": torch.full((1, 2, *SHAPE), -20.0)}
+    maps["kind"] = torch.zeros(1, 2, *SHAPE)
     parts = detection_loss(maps, batch(targets))
-    assert parts["offset"] == parts["size"] == 0
+    assert parts["offset"] == parts["size"] == parts["kind"] == 0
     assert parts["heat"].item() == pytest.approx(0, abs=1e-6)

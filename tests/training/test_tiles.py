@@ -30,7 +30,7 @@ class Spotter(torch.nn.Module):
 
 @pytest.fixture
 def spotter(make_network):
-    return Spotter(make_network().spec)
+    return Spotter(make_network(stem_pool=True, class_map=False).spec)
 
 
 def test_what_is_there_and_what_is_found_are_in_um(spotter, tiles):

@@ -20,9 +20,9 @@ RUNS = {"a": "1", "b": "1", "c": "2", "d": "3", "e": "4"}
 VALUES = {
     "name": "tiny",
     "headline_class": "Epithelium",
-    "network": {"backbone": "resnet10t", "stages": 1, "channels": 8, "upsample": 1},
+    "network": {"backbone": "resnet10t", "stages": 1, "channels": 8},
     "split": {"test_runs": ["4"], "validation_runs": ["3"]},
-    "optimiser": {"epochs": 2, "batch": 2, "crop_px": 32, "validate_every": 1},
+    "optimiser": {"epochs": 2, "epoch_crops": 3, "batch": 2, "crop_px": 32, "validate_every": 1},
 }
 
 
@@ -99,7 +99,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"optimiser": {"crop_px": 33}}, "crop_px must be a multiple of 4"),
+            ({"optimiser": {"crop_px": 33}}, "crop_px must be a multiple of 2"),
             ({"headline_class": "Tumour"}, "headline_class must be one of Stroma, Epithelium"),
             ({"optimizer": {}}, r"unknown setting 'optimizer'"),
         ],
@@ -119,9 +119,6 @@ class TestTraining:
         assert model.spec.network == SETTINGS.network
         assert 0.1 <= model.spec.min_score <= 0.7
         assert 0 < model.spec.halo_px <= 64
-        assert model.spec.seen is not None
-        assert model.spec.seen.min_score == model.spec.min_score
-        assert len(model.spec.seen.medians) == 4
         detector = load_detector(model.path, device="cpu", precision="fp32")
         assert len(detector.detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2
 
@@ -133,13 +130,25 @@ class TestTraining:
         assert provenance["nuclei"] == {"train": 24, "validation": 8, "test": 8}
         assert provenance["optimiser"]["epochs"] == 2
         assert provenance["threshold_from"] == "validation"
+        assert provenance["h_and_e"] == {"tiles": 0, "nuclei": 0}
+
+    def test_tiles_stained_with_h_and_e_are_learned_from_too(self, data, tmp_path, write_tiles):
+        labels = {"columns": "yx", "classes": {0: "Epithelium", 1: "Stroma"}}
+        settings = settings_with(h_and_e={"share": 0.5, "labels": labels})
+        other = write_tiles(tmp_path / "h_and_e", {"x": "9", "y": "9"})
+        model = train_model(settings, data=data, out=tmp_path / "mixed", h_and_e=other)
+        assert model.spec.provenance["h_and_e"] == {"tiles": 2, "nuclei": 16}
+        strange = settings_with(h_and_e={"labels": {"classes": {0: "Gland", 1: "Stroma"}}})
+        with pytest.raises(DataError, match=r"h_and_e\.labels: class 'Gland' is not among"):
+            train_model(strange, data=data, out=tmp_path / "none", h_and_e=other)
+        assert not (tmp_path / "none").exists()
 
     def test_progress_is_told_after_every_epoch(self, trained):
         _, told = trained
         assert [(epoch, epochs) for epoch, epochs, _ in told] == [(1, 2), (2, 2)]
         for _, _, figures in told:
             assert figures["train/loss"] == pytest.approx(
-                figures["train/heat"] + figures["train/offset"]
+                sum(figures[f"train/{part}"] for part in ("heat", "kind", "offset", "size"))
             )
             assert 0 <= figures["validation/map"] <= 1
 
@@ -199,20 +208,10 @@ class TestTraining:
         with pytest.raises(StoppedError):
             train_model(one_by_one, data=data, out=tmp_path / "a", progress=stop_after(2))
         seen = set(items)
-        assert seen == {(epoch, tile) for epoch in (0, 1) for tile in (0, 1, 2)}
+        assert {item[:2] for item in seen} == {(e, turn) for e in (0, 1) for turn in (0, 1, 2)}
         items.clear()
         train_model(one_by_one, data=data, out=tmp_path / "a")
-        assert set(items) == {(1, 0), (1, 1), (1, 2)}
-
-    def test_sizes_need_labels_with_radii(self, tmp_path, write_tiles):
-        folder = write_tiles(tmp_path / "data", RUNS)
-        sizes = settings_with(network=VALUES["network"] | {"sizes": True})
-        with pytest.raises(DataError, match=r"no label has a radius; set network\.sizes to false"):
-            train_model(sizes, data=folder, out=tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-        (folder / "labels" / "a.txt").write_text("20 20 0 3\n40 40 1 4\n")
-        model = train_model(sizes, data=folder, out=tmp_path / "out")
-        assert model.spec.network.sizes
+        assert set(items) == {item for item in seen if item[0] == 1}
 
     def test_lightning_keeps_its_advice_to_itself(self, data, tmp_path, caplog, capfd):
         levels = {name: logging.getLogger(name).level for name in fitting.LIGHTNING_LOGGERS}

@@ -172,7 +172,7 @@ def _near_rois(
     """
     if rois is None:
         return np.ones(chunk_shape(raster.width, raster.height, chunk_px=CHUNK_PX), bool)
-    margin_um = _shift_um(raster, settings) + 3 * spec.min_distance_um
+    margin_um = _shift_um(raster, settings) + 3 * spec.reach_um
     return chunks_in_rois(
         rois,
         width=raster.width,

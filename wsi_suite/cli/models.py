@@ -44,6 +44,15 @@ TrainValue = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+HAndE = Annotated[
+    Path | None,
+    typer.Option(
+        "--h-and-e",
+        help="Folder of tiles stained with H&E, drawn again as H-DAB.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
 ModelOut = Annotated[
     Path,
     typer.Option(
@@ -107,6 +116,7 @@ def train(
     config: TrainConfig,
     data: Data,
     out: ModelOut,
+    h_and_e: HAndE = None,
     mpp: TileMpp = None,
     set_: TrainValue = None,
     device: Device = None,
@@ -134,7 +144,13 @@ def train(
         from wsi_suite.training.train import train_model  # takes seconds
 
         model = train_model(
-            settings, data=data, out=out, mpp=mpp, device=device or "auto", progress=progress
+            settings,
+            data=data,
+            out=out,
+            h_and_e=h_and_e,
+            mpp=mpp,
+            device=device or "auto",
+            progress=progress,
         )
     say(f"model: {model.path}")
     figures = None

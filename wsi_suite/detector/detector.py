@@ -193,16 +193,14 @@ class Detector:
         Returns
         -------
         list of Peaks
-            Per window, points in its pixels; of two that are closer than
-            ``spec.min_distance_um`` the weaker is left out.
+            Per window, points in its pixels, separated by :func:`separate_peaks`.
         """
         found = decode_peaks(
             self.forward(windows),
             min_score=self.spec.min_score if min_score is None else min_score,
             cell_px=self.spec.network.cell_px,
         )
-        distance_px = self.spec.min_distance_um / self.spec.read_mpp
-        return [separate_peaks(peaks, distance_px) for peaks in found]
+        return [separate_peaks(peaks, self.spec) for peaks in found]
 
 
 def load_detector(
@@ -213,9 +211,11 @@ def load_detector(
 
 
 def suppress_close(
-    points: npt.NDArray[np.float64], score: npt.NDArray[np.float32], distance: float
+    points: npt.NDArray[np.float64],
+    score: npt.NDArray[np.float32],
+    distance: float | npt.NDArray[np.float64],
 ) -> npt.NDArray[np.bool_]:
-    """Return which points stay when of two no farther apart than `distance` the weaker goes.
+    """Return which points remain if weaker ones near stronger ones are removed.
 
     Greedy from the highest score down; ties go to the point that comes first by (y, x), so the
     order of the input does not matter.
@@ -226,26 +226,40 @@ def suppress_close(
         ``(N, 2)``.
     score
         ``(N,)``.
+    distance
+        One for all, or ``(N,)``. A weaker point no farther than this from a stronger one is
+        removed; the stronger one's distance counts.
     """
     keep = np.ones(len(points), bool)
-    if len(points) < 2 or distance <= 0:
+    reach = np.broadcast_to(np.asarray(distance, np.float64), len(points))
+    if len(points) < 2 or reach.max() <= 0:
         return keep
-    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(float(reach.max()), output_type="ndarray")
     if not len(pairs):
         return keep
     rank = np.empty(len(points), np.int64)
     rank[np.lexsort((points[:, 0], points[:, 1], -score))] = np.arange(len(points))
     first = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
     second = pairs.sum(axis=1) - first
+    apart = np.linalg.norm(points[first] - points[second], axis=1)
+    near = apart <= reach[first]
+    first, second = first[near], second[near]
     for i in np.lexsort((rank[second], rank[first])):
         if keep[first[i]]:
             keep[second[i]] = False
     return keep
 
 
-def separate_peaks(peaks: Peaks, distance_px: float) -> Peaks:
-    """Return the peaks of a window without the weaker of two that are too close."""
-    keep = suppress_close(peaks.points, peaks.score, distance_px)
+def separate_peaks(peaks: Peaks, spec: ModelSpec) -> Peaks:
+    """Return the peaks of a window without weaker ones that are too near to stronger ones.
+
+    Too near is ``spec.min_distance_um``, or ``spec.separation`` times the radius of the stronger
+    one if the model predicts radii.
+    """
+    distance = np.full(len(peaks.points), spec.min_distance_um / spec.read_mpp)
+    if peaks.radius is not None:
+        distance = np.maximum(distance, spec.separation * peaks.radius)
+    keep = suppress_close(peaks.points, peaks.score, distance)
     return replace(
         peaks,
         points=peaks.points[keep],

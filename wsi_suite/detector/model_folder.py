@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wsi_suite.config import Section, parse_settings, read_values
 from wsi_suite.detector.label_spec import LabelSpec
@@ -23,17 +23,23 @@ from wsi_suite.resources import models_folder
 
 SPEC_FILE, WEIGHTS_FILE = "model.yaml", "weights.safetensors"
 
+LARGE_RADIUS_UM = 8.0
+"""Radius of the largest nuclei, um."""
+
 
 class ModelSpec(Section):
     """Everything about a model but its weights."""
 
-    format: int = Field(1, ge=1, le=1, description="version of this file's layout")
+    format: int = Field(2, ge=2, le=2, description="version of this file's layout")
     name: str
     read_mpp: float = Field(0.5, gt=0, description="resolution of the pixels it is given, um")
     labels: LabelSpec = LabelSpec()
     network: NetworkSpec = NetworkSpec()
     min_score: float = Field(0.3, ge=0, le=1, description="nuclei are kept from this score")
     min_distance_um: float = Field(2.0, ge=0, description="of two closer ones the weaker goes")
+    separation: float = Field(
+        0.0, ge=0, description="the weaker goes also within this share of the stronger's radius"
+    )
     halo_px: int = Field(64, ge=0, description="real read pixels a window needs on each side")
     darkest: RgbLevels = Field((0, 0, 0), description="usual lowest RGB of a training tile")
     brightest: RgbLevels = Field((255, 255, 255), description="usual highest; for QuPath's export")
@@ -42,6 +48,23 @@ class ModelSpec(Section):
         None, description="fields it was trained on; without it no result is called unfamiliar"
     )
     provenance: dict[str, Any] = Field({}, description="how it was trained")
+
+    @property
+    def reach_um(self) -> float:
+        """Largest distance at which a usual nucleus removes a weaker one, um."""
+        return max(self.min_distance_um, self.separation * LARGE_RADIUS_UM)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_format_1(cls, values: Any) -> Any:  # noqa: ANN401 - before validation it is anything
+        """Complete the layout of earlier versions: one heatmap per class behind a pooled stem."""
+        if not isinstance(values, dict) or values.get("format") != 1:
+            return values
+        network = {"stages": 4, "upsample": 2, "sizes": False} | values.get("network", {})
+        return values | {
+            "format": 2,
+            "network": network | {"stem_pool": True, "class_map": False},
+        }
 
     @property
     def classes(self) -> tuple[str, ...]:

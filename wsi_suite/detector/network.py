@@ -1,10 +1,9 @@
 """CenterNet on a timm ResNet: the network, and the peaks read off its maps.
 
-The network sees RGB at the read resolution, enlarges it on the device by a whole factor, and
-answers on a grid of cells (about 1 um wide) with one heatmap per class, an offset from the cell's
-centre to the nucleus' centre and, where the data has sizes, a radius. It is built of local
-operations only, so that a tile with enough real pixels around it gives the same answer as the
-whole slide.
+The network reads RGB at the read resolution and predicts, on a grid of cells about 1 um wide, the
+centres of nuclei (one heatmap for all classes), the class, the offset from the cell's centre to
+the nucleus' centre and, where the data has sizes, the radius. It is built of local operations
+only, so that a tile with enough real pixels around it gives the same answer as the whole slide.
 
 Source: Zhou, Wang, Kraehenbuehl, *Objects as Points*, 2019 (heatmap, offset, focal loss);
 Lin et al., *Feature Pyramid Networks*, 2017 (lateral and top-down paths).
@@ -29,9 +28,6 @@ from torch import Tensor, nn
 from wsi_suite.config import Section
 from wsi_suite.errors import ModelError, did_you_mean
 
-CELL_STRIDE = 4
-"""Network pixels per cell: the stride of a ResNet's first stage."""
-
 _LOCAL_LAYERS = (
     nn.Conv2d,
     nn.BatchNorm2d,
@@ -55,18 +51,27 @@ class NetworkSpec(Section):
     pretrained: bool = Field(False, description="start from timm's ImageNet weights (downloads)")
     stages: int = Field(4, ge=1, le=4, description="ResNet stages used; fewer see less far")
     channels: int = Field(64, ge=8, description="width of the feature pyramid")
-    upsample: int = Field(2, ge=1, le=4, description="network pixels per read pixel")
-    sizes: bool = Field(False, description="predict a radius beside the centre")
+    stem_pool: bool = Field(False, description="keep the max-pooling before the first stage")
+    upsample: int = Field(1, ge=1, le=4, description="network pixels per read pixel")
+    class_map: bool = Field(
+        True, description="one heatmap and a map of classes; false: one heatmap per class"
+    )
+    sizes: bool = Field(True, description="predict a radius beside the centre")
+
+    @property
+    def cell_stride(self) -> int:
+        """Network pixels per cell: the stride of the first stage."""
+        return 4 if self.stem_pool else 2
 
     @property
     def cell_px(self) -> float:
         """Read pixels per cell of the output."""
-        return CELL_STRIDE / self.upsample
+        return self.cell_stride / self.upsample
 
     @property
     def align_px(self) -> int:
         """Windows start and end at multiples of this many read pixels."""
-        stride = CELL_STRIDE << (self.stages - 1)  # of the last stage, network pixels
+        stride = self.cell_stride << (self.stages - 1)  # of the last stage, network pixels
         return stride // math.gcd(stride, self.upsample)
 
 
@@ -97,7 +102,8 @@ class NucleusNet(nn.Module):
             nn.Conv2d(width, spec.channels, 1) for width in self.backbone.feature_info.channels()
         )
         self.smooth = _conv_block(spec.channels, spec.channels)
-        self.heat = _head(spec.channels, classes)
+        self.heat = _head(spec.channels, 1 if spec.class_map else classes)
+        self.kind = _head(spec.channels, classes) if spec.class_map else None
         self.offset = _head(spec.channels, 2)
         self.size = _head(spec.channels, 1) if spec.sizes else None
         final = self.heat[-1]
@@ -118,9 +124,11 @@ class NucleusNet(nn.Module):
         Returns
         -------
         dict
-            ``heat`` ``(N, classes, h, w)`` logits, ``offset`` ``(N, 2, h, w)`` x and y from the
-            cell's centre in cells, and ``size`` ``(N, 1, h, w)`` radius in cells, where h and w
-            count cells. All are float32, whatever the precision between (:meth:`use_precision`).
+            ``heat`` ``(N, 1, h, w)`` logits of a nucleus' centre and ``kind`` ``(N, classes, h,
+            w)`` logits of its class (without a class map: ``heat`` ``(N, classes, h, w)`` alone),
+            ``offset`` ``(N, 2, h, w)`` x and y from the cell's centre in cells, and ``size``
+            ``(N, 1, h, w)`` radius in cells, where h and w count cells. All are float32, whatever
+            the precision between (:meth:`use_precision`).
         """
         x = (rgb.float() / 255 - self.mean) / self.std
         if self.spec.upsample > 1:
@@ -135,6 +143,8 @@ class NucleusNet(nn.Module):
             top = level if top is None else level + F.interpolate(top, scale_factor=2)
         features = self.smooth(top)
         maps = {"heat": self.heat(features), "offset": self.offset(features)}
+        if self.kind is not None:
+            maps["kind"] = self.kind(features)
         if self.size is not None:
             maps["size"] = self.size(features)
         return maps
@@ -149,7 +159,7 @@ class NucleusNet(nn.Module):
         """
         for part in (self.backbone, self.lateral, self.smooth):
             part.to(dtype)
-        for head in (self.heat, self.offset, self.size):
+        for head in (self.heat, self.kind, self.offset, self.size):
             if head is not None:
                 head[:-1].to(dtype)
         return self
@@ -162,7 +172,9 @@ class _Head(nn.Sequential):
         *block, final = self
         for layer in block:
             x = layer(x)
-        maps: Tensor = final(x.to(next(final.parameters()).dtype))
+        if not self.training:  # in training autocast chooses
+            x = x.to(next(final.parameters()).dtype)
+        maps: Tensor = final(x)
         return maps
 
 
@@ -185,6 +197,8 @@ def build_backbone(spec: NetworkSpec) -> FeatureListNet:
             "without a network connection set network.pretrained to false"
         ) from None
     assert isinstance(backbone, FeatureListNet)
+    if not spec.stem_pool:
+        backbone["maxpool"] = nn.Identity()
     for name, layer in backbone.named_modules():
         if not any(layer.children()) and not isinstance(layer, _LOCAL_LAYERS):
             raise ModelError(
@@ -220,9 +234,9 @@ class Peaks:
 def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -> list[Peaks]:
     """Read the local maxima off the maps of a batch.
 
-    A cell is a nucleus where the highest of its class scores is the maximum of its 3 x 3
-    neighbourhood and at least `min_score`. There is no limit on their number, and cells at the
-    border of the window count like any other (what lies outside is lower than everything).
+    A cell is a nucleus where its heat is the maximum of its 3 x 3 neighbourhood and its score at
+    least `min_score`. There is no limit on their number, and cells at the border of the window
+    count like any other (what lies outside is lower than everything).
 
     Parameters
     ----------
@@ -250,7 +264,7 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
                 "of this precision (65504 in fp16), or its weights are damaged; set "
                 "detect.precision to fp32, or take another model"
             )
-    found, score, label = find_maxima(maps["heat"], min_score)
+    found, score, label = find_maxima(maps["heat"], min_score, kind=maps.get("kind"))
     window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
     offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
     points = (np.column_stack([col, row]) + 0.5 + offset) * cell_px
@@ -265,21 +279,30 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
     ]
 
 
-def find_maxima(heat: Tensor, min_score: float) -> tuple[Tensor, Tensor, Tensor]:
+def find_maxima(
+    heat: Tensor, min_score: float, *, kind: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return which cells are nuclei, and every cell's score and class, ``(N, h, w)`` each.
 
-    It is compiled into exported models too, so it is of tensors only.
+    The score is the probability of a centre times that of the class. Exported models contain this
+    function, so it uses tensors only.
 
     Parameters
     ----------
     heat
-        ``(N, classes, h, w)`` logits.
+        ``(N, 1, h, w)`` logits of centres, or ``(N, classes, h, w)`` without `kind`.
     min_score
         Lowest score that counts.
+    kind
+        ``(N, classes, h, w)`` logits of classes, or ``None``.
     """
-    score, label = torch.sigmoid(heat.float()).max(dim=1)
-    highest = F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0]
-    return (score == highest) & (score >= min_score), score, label
+    centre, label = torch.sigmoid(heat.float()).max(dim=1)
+    score = centre
+    if kind is not None:
+        share, label = torch.softmax(kind.float(), dim=1).max(dim=1)
+        score = centre * share
+    highest = F.max_pool2d(centre[:, None], 3, stride=1, padding=1)[:, 0]
+    return (centre == highest) & (score >= min_score), score, label
 
 
 def _conv_block(width_in: int, width_out: int) -> nn.Sequential:

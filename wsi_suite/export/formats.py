@@ -100,6 +100,7 @@ def describe_model(model: ModelFolder) -> dict[str, Any]:
         "read_mpp": spec.read_mpp,
         "min_score": spec.min_score,
         "min_distance_px": spec.min_distance_um / spec.read_mpp,
+        "separation": spec.separation,
         "halo_px": spec.halo_px,
         "align_px": spec.network.align_px,
         "cell_px": spec.network.cell_px,

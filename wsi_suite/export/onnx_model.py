@@ -1,8 +1,9 @@
 """The network as ONNX, for runtimes of many kinds.
 
-The graph ends at maps: score, class and offset of every cell, and which cells are peaks. Reading
-the peaks off them is a line or two in any language; of two that are closer than
-``min_distance_px`` the weaker one is to be left out.
+The graph ends at maps: score, class, offset and radius (in cells) of every cell, and which cells
+are peaks. Reading the peaks off them is a line or two in any language. A peak is to be left out
+if a stronger one is nearer than ``min_distance_px`` or than ``separation`` times the latter's
+radius.
 """
 
 from __future__ import annotations
@@ -18,27 +19,30 @@ import torch
 from torch import Tensor, nn
 
 from wsi_suite.detector.detector import Detector
+from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import find_maxima
 from wsi_suite.errors import ConfigError
 from wsi_suite.export.check import Difference, sample_picture
 from wsi_suite.export.torchscript import HeatMaps, fused_maps
 
-OUTPUTS = ("score", "class", "offset", "peak")
+OUTPUTS = ("score", "class", "offset", "radius", "peak")
 
 
 class PeakMaps(nn.Module):
     """A network whose answer is peaks in maps."""
 
-    def __init__(self, maps: HeatMaps, min_score: float) -> None:
+    def __init__(self, maps: HeatMaps, spec: ModelSpec) -> None:
         super().__init__()
         self.maps = maps
-        self.min_score = min_score
+        self.min_score = spec.min_score
+        self.class_map = spec.network.class_map
 
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return score, class, offset and peak of every cell for ``(N, 3, H, W)`` in 0 - 255."""
-        heat, offset, _ = self.maps(rgb)
-        peak, score, label = find_maxima(heat, self.min_score)
-        return score, label, offset, peak
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the maps of :data:`OUTPUTS` for ``(N, 3, H, W)`` in 0 - 255."""
+        heat, kind, offset, size = self.maps(rgb)
+        kinds = kind if self.class_map else None
+        peak, score, label = find_maxima(heat, self.min_score, kind=kinds)
+        return score, label, offset, size, peak
 
 
 def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> Difference:
@@ -56,7 +60,7 @@ def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> Differe
     if missing:
         raise ConfigError(f"ONNX needs {' and '.join(missing)}: pip install 'wsi-suite[export]'")
     spec = detector.spec
-    network = PeakMaps(fused_maps(detector.model), spec.min_score).eval()
+    network = PeakMaps(fused_maps(detector.model), spec).eval()
     program = _to_onnx(network, spec.network.align_px)
     for key, value in about.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -88,10 +92,10 @@ def _run(detector: Detector, path: Path) -> Difference:
     picture = sample_picture(detector.spec.network.align_px)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     rgb = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
-    score, _, offset, _ = session.run(None, {"rgb": rgb})
+    score, _, offset, _, _ = session.run(None, {"rgb": rgb})
     maps = detector.forward(picture[None])
-    wanted = torch.sigmoid(maps["heat"]).amax(dim=1).numpy()
+    _, wanted, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
     shift = np.abs(offset - maps["offset"].numpy()).max()
     return Difference(
-        float(np.abs(score - wanted).max()), float(shift) * detector.spec.network.cell_px
+        float(np.abs(score - wanted.numpy()).max()), float(shift) * detector.spec.network.cell_px
     )

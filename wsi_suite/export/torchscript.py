@@ -24,17 +24,17 @@ NUCLEUS_RADIUS_UM = 3.0
 
 
 class HeatMaps(nn.Module):
-    """A network whose answer is a tuple, as tracing wants it; a radius of 0 where it has none."""
+    """A network whose answer is a tuple, as tracing wants it; zeros for maps that it lacks."""
 
     def __init__(self, network: NucleusNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return heat logits, offset and size for ``(N, 3, H, W)`` in 0 - 255."""
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return heat and class logits, offset and size for ``(N, 3, H, W)`` in 0 - 255."""
         maps = self.network(rgb)
-        size = maps.get("size", torch.zeros_like(maps["offset"][:, :1]))
-        return maps["heat"], maps["offset"], size
+        nothing = torch.zeros_like(maps["heat"][:, :1])
+        return maps["heat"], maps.get("kind", nothing), maps["offset"], maps.get("size", nothing)
 
 
 class PointDetector(nn.Module):
@@ -56,6 +56,8 @@ class PointDetector(nn.Module):
         self.align_px = spec.network.align_px
         self.distance_px = spec.min_distance_um / spec.read_mpp
         self.radius_px = NUCLEUS_RADIUS_UM / spec.read_mpp
+        self.separation = spec.separation
+        self.class_map = spec.network.class_map
         self.sizes = spec.network.sizes
 
     def forward(
@@ -81,19 +83,24 @@ class PointDetector(nn.Module):
         height, width = rgb.shape[1], rgb.shape[2]
         right, bottom = -width % self.align_px, -height % self.align_px
         picture = F.pad(rgb[None].float(), [0, right, 0, bottom], value=255.0)
-        heat, offset, size = self.network(picture)
+        heat, kind, offset, size = self.network(picture)
         # Reading peaks off the maps is little work, and not every device can do all of it.
+        classes: Tensor | None = None
+        if self.class_map:
+            classes = kind.cpu()
         found, score, label = find_maxima(
-            heat.cpu(), self.min_score if min_score is None else min_score
+            heat.cpu(), self.min_score if min_score is None else min_score, kind=classes
         )
         _, row, col = torch.nonzero(found).unbind(1)
         shift = offset.cpu().double()[0, :, row, col].t()
         points = (torch.stack([col, row], 1) + 0.5 + shift) * self.cell_px
         scores, labels = score[0, row, col], label[0, row, col]
         radii = torch.full_like(scores, self.radius_px)
+        distance = torch.full_like(scores, self.distance_px)
         if self.sizes:
             radii = size.cpu().float()[0, 0, row, col] * self.cell_px
-        keep = separate_points(points, scores, self.distance_px)
+            distance = torch.maximum(distance, radii * self.separation)
+        keep = separate_points(points, scores, distance)
         keep = keep & (points[:, 0] < width) & (points[:, 1] < height)
         return points[keep], scores[keep], labels[keep], radii[keep]
 
@@ -151,8 +158,8 @@ class LabelPainter(nn.Module):
         return paint_discs(points, radius, height, width)[None, None].float(), classes
 
 
-def separate_points(points: Tensor, scores: Tensor, distance: float) -> Tensor:
-    """Return which points stay when of two no farther apart than `distance` the weaker goes.
+def separate_points(points: Tensor, scores: Tensor, distance: Tensor) -> Tensor:
+    """Return which points remain if weaker ones near stronger ones are removed.
 
     As :func:`~wsi_suite.detector.detector.suppress_close`: greedy from the highest score down, ties
     by (y, x). Here every round settles the points that no unsettled stronger one is close to.
@@ -163,10 +170,12 @@ def separate_points(points: Tensor, scores: Tensor, distance: float) -> Tensor:
         ``(N, 2)`` float64.
     scores
         ``(N,)``.
+    distance
+        ``(N,)``; a weaker point no farther than this from a stronger one is removed.
     """
     count = len(points)
     keep = torch.ones(count, dtype=torch.bool)
-    if count < 2 or distance <= 0:
+    if count < 2:
         return keep
     order = torch.argsort(points[:, 0], stable=True)
     order = order[torch.argsort(points[order, 1], stable=True)]
@@ -184,14 +193,16 @@ def separate_points(points: Tensor, scores: Tensor, distance: float) -> Tensor:
     return keep
 
 
-def _close_pairs(points: Tensor, rank: Tensor, distance: float) -> tuple[Tensor, Tensor]:
-    """Return the pairs no farther apart than `distance`, the one of lower rank first."""
+def _close_pairs(points: Tensor, rank: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pairs no farther apart than the stronger one's distance, that one first."""
     strong, weak = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
     rows = 1024  # of the table of distances, in memory at a time
     for start in range(0, len(points), rows):
         part = points[start : start + rows]
         apart = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
-        one, other = torch.nonzero(apart <= distance).unbind(1)
+        reach = distance[start : start + rows, None]
+        near = (apart <= reach) & (reach > 0)
+        one, other = torch.nonzero(near).unbind(1)
         one = one + start
         first = rank[one] < rank[other]
         strong.append(one[first])

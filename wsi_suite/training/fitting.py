@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import NucleusNet
-from wsi_suite.training.crops import training_loader
+from wsi_suite.training.crops import TrainingTiles, training_loader
 from wsi_suite.training.evaluation import evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
 from wsi_suite.training.settings import TrainSettings
@@ -44,14 +46,14 @@ _ADVICE = (
 def fit_network(
     settings: TrainSettings,
     *,
-    train: list[LabelledTile],
+    train: TrainingTiles,
     validation: list[LabelledTile],
     work: Path,
     compute: Compute,
     start: NucleusNet | None = None,
     progress: Progress | None = None,
 ) -> NucleusNet:
-    """Fit a network to tiles and return it as it is after the last epoch.
+    """Fit a network to tiles and return it with the running mean of its weights.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def fit_network(
         L.seed_everything(settings.optimiser.seed, verbose=False)
         module = _Fitting(settings)
         if start is not None:
-            module.network.load_state_dict(start.state_dict())
+            module.start_from(start)
         trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
         trainer.fit(
             module,
@@ -85,16 +87,38 @@ def fit_network(
             ckpt_path=last if last.exists() else None,
             weights_only=True,  # a checkpoint of somebody else must not run code
         )
-    return module.network
+    return module.averaged
 
 
 class _Fitting(L.LightningModule):
-    """The network, its loss and its optimiser."""
+    """The network, the running mean of its weights, its loss and its optimiser."""
 
     def __init__(self, settings: TrainSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.network = NucleusNet(settings.network, classes=len(settings.labels.names))
+        network = NucleusNet(settings.network, classes=len(settings.labels.names))
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(
+            self.network,
+            avg_fn=partial(_running_mean, settings.optimiser.average),
+            use_buffers=True,
+        )
+
+    @property
+    def averaged(self) -> NucleusNet:
+        """The network with the running mean of its weights."""
+        network = self.average.module
+        assert isinstance(network, NucleusNet)
+        return network
+
+    def start_from(self, network: NucleusNet) -> None:
+        """Take over the weights of another network."""
+        for part in (self.network, self.averaged):
+            part.load_state_dict(network.state_dict())
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Bring the running mean up to date."""
+        self.average.update_parameters(self.network)
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         """Return the loss of one batch."""
@@ -111,7 +135,7 @@ class _Fitting(L.LightningModule):
         """Return AdamW with a one-cycle rate per step."""
         settings = self.settings.optimiser
         optimiser = torch.optim.AdamW(
-            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
@@ -120,6 +144,12 @@ class _Fitting(L.LightningModule):
             pct_start=0.2,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+    """Return a running mean; the first steps weigh more, so that the random start is forgotten."""
+    decay = min(decay, (1 + float(count)) / (10 + float(count)))
+    return decay * mean + (1 - decay) * new
 
 
 class _ValidationLooks(Callback):
@@ -135,7 +165,7 @@ class _ValidationLooks(Callback):
         if not self._tiles or epoch % self._settings.optimiser.validate_every:
             return
         assert isinstance(pl_module, _Fitting)
-        network = pl_module.network
+        network = pl_module.averaged
         spec = ModelSpec(name=self._settings.name, read_mpp=self._settings.read_mpp)
         network.eval()
         truth, found = detect_tiles(network, self._tiles, spec=spec)

@@ -48,12 +48,15 @@ class TilePixels:
         ``(N, 2)`` float64, pixels from the corner.
     radius
         ``(N,)`` float64 pixels, NaN where it is not known.
+    label
+        ``(N,)`` uint8 class indices.
     """
 
     rgb: npt.NDArray[np.uint8]
     mpp: tuple[float, float]
     points: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]
+    label: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class LabelledTile:
         rgb = read_rgb(self.image)
         factor = self.mpp / mpp
         if abs(factor - 1) <= 0.05:
-            return TilePixels(rgb, (self.mpp, self.mpp), self.points, self.radius)
+            return TilePixels(rgb, (self.mpp, self.mpp), self.points, self.radius, self.label)
         height, width = rgb.shape[:2]
         size = max(1, round(width * factor)), max(1, round(height * factor))
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
@@ -99,6 +102,7 @@ class LabelledTile:
             mpp=(self.mpp / x, self.mpp / y),
             points=self.points * (x, y),
             radius=self.radius * math.sqrt(x * y),
+            label=self.label,
         )
 
 

@@ -22,17 +22,31 @@ class SplitSettings(Section):
 class OptimiserSettings(Section):
     """AdamW with a one-cycle rate."""
 
-    epochs: int = Field(60, ge=1, description="passes over the training tiles")
-    batch: int = Field(8, ge=1, description="crops per step")
+    epochs: int = Field(125, ge=1, description="parts of a training; each ends in a checkpoint")
+    epoch_crops: int = Field(640, ge=1, description="crops per epoch, drawn at random")
+    batch: int = Field(16, ge=1, description="crops per step")
     crop_px: int = Field(192, ge=32, description="side of a crop, read pixels")
     learning_rate: float = Field(2e-3, gt=0, description="highest rate of the cycle")
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 with CUDA, else fp32; bf16 beside fp32 weights"
+        "auto", description="auto: bf16 where the device has it in hardware, else fp32"
+    )
+    average: float = Field(
+        0.999, ge=0, lt=1, description="decay of the running mean of the weights that is kept"
     )
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     validate_every: int = Field(5, ge=1, description="epochs between looks at validation runs")
     loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
+
+
+class HAndESettings(Section):
+    """Tiles stained with hematoxylin and eosin that are drawn again as H-DAB."""
+
+    share: float = Field(0.4, ge=0, le=1, description="share of the crops, where there are any")
+    labels: LabelSpec = Field(
+        LabelSpec(columns="yx", classes={1: "Stroma", 2: "Epithelium", 3: "Stroma"}),
+        description="how their label files are read; BRCA-M2C's by default",
+    )
 
 
 class TrainSettings(Section):
@@ -46,6 +60,7 @@ class TrainSettings(Section):
     )
     labels: LabelSpec = LabelSpec()
     network: NetworkSpec = NetworkSpec()
+    h_and_e: HAndESettings = HAndESettings()
     split: SplitSettings = SplitSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     augment: AugmentSettings = AugmentSettings()

@@ -27,7 +27,10 @@ class Targets:
     Attributes
     ----------
     heat
-        ``(classes, h, w)`` float32 in [0, 1], exactly 1 at the cell of a nucleus.
+        ``(heatmaps, h, w)`` float32 in [0, 1], exactly 1 at the cell of a nucleus.
+    kind
+        ``(h, w)`` int64 class of the nearest nucleus in the 3 x 3 cells about each nucleus, else
+        -1.
     offset
         ``(2, h, w)`` float32, x and y from the cell's centre to the nucleus, in cells.
     centre
@@ -37,6 +40,7 @@ class Targets:
     """
 
     heat: npt.NDArray[np.float32]
+    kind: npt.NDArray[np.int64]
     offset: npt.NDArray[np.float32]
     centre: npt.NDArray[np.bool_]
     size: npt.NDArray[np.float32]
@@ -47,7 +51,7 @@ def encode_targets(
     label: npt.NDArray[np.uint8],
     *,
     shape: tuple[int, int],
-    classes: int,
+    heatmaps: int,
     cell_px: float,
     radius: npt.NDArray[np.float64] | None = None,
 ) -> Targets:
@@ -61,35 +65,45 @@ def encode_targets(
         ``(N,)`` class indices.
     shape
         ``(h, w)`` of the maps, in cells.
-    classes, cell_px
-        Number of classes; read pixels per cell.
+    heatmaps, cell_px
+        Number of heatmaps, 1 or one per class; read pixels per cell.
     radius
         ``(N,)`` in read pixels, where known.
     """
     height, width = shape
-    heat = np.zeros((classes, height, width), np.float32)
+    heat = np.zeros((heatmaps, height, width), np.float32)
+    kind = np.full(shape, -1, np.int64)
     offset = np.zeros((2, height, width), np.float32)
     size = np.full((1, height, width), np.nan, np.float32)
-    centre = np.zeros((height, width), bool)
-    steps = np.arange(-_REACH, _REACH + 1)
-    bump = np.exp(-(steps[:, None] ** 2 + steps[None] ** 2) / (2 * HEAT_SIGMA**2)).astype("f4")
+    centre = np.zeros(shape, bool)
     cells = points / cell_px
-    for i, (x, y) in enumerate(cells):
-        col, row = int(np.floor(x)), int(np.floor(y))
-        if not (0 <= col < width and 0 <= row < height):
-            continue
-        top, left = max(0, row - _REACH), max(0, col - _REACH)
-        bottom, right = min(height, row + _REACH + 1), min(width, col + _REACH + 1)
-        part = heat[label[i], top:bottom, left:right]
-        shift_y, shift_x = _REACH - row, _REACH - col
-        np.maximum(
-            part, bump[top + shift_y : bottom + shift_y, left + shift_x : right + shift_x], out=part
-        )
-        offset[:, row, col] = x - col - 0.5, y - row - 0.5
-        centre[row, col] = True
-        if radius is not None:
-            size[0, row, col] = radius[i] / cell_px
-    return Targets(heat, offset, centre, size)
+    corners = np.floor(cells).astype(int)
+    inside = ((corners >= 0) & (corners < (width, height))).all(axis=1)
+    cells, corners, label = cells[inside], corners[inside], label[inside].astype(int)
+    cols, rows = corners.T
+    reach = np.arange(-_REACH, _REACH + 1)
+    at, x, y = _around(corners, reach, shape=shape)
+    apart = (x - cols[at]) ** 2 + (y - rows[at]) ** 2
+    bump = np.exp(-apart / (2 * HEAT_SIGMA**2)).astype("f4")
+    np.maximum.at(heat, (label[at] if heatmaps > 1 else np.zeros_like(at), y, x), bump)
+    at, x, y = _around(corners, np.arange(-1, 2), shape=shape)
+    far_first = np.argsort(-np.hypot(x + 0.5 - cells[at, 0], y + 0.5 - cells[at, 1]), kind="stable")
+    kind[y[far_first], x[far_first]] = label[at[far_first]]
+    offset[:, rows, cols] = (cells - corners - 0.5).T
+    centre[rows, cols] = True
+    if radius is not None:
+        size[0, rows, cols] = radius[inside] / cell_px
+    return Targets(heat, kind, offset, centre, size)
+
+
+def _around(
+    corners: npt.NDArray[np.int_], reach: npt.NDArray[np.int_], *, shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+    """Return the cells of a square about each nucleus: its row, and column and row of the cell."""
+    dx, dy = (steps.ravel() for steps in np.meshgrid(reach, reach))
+    x, y = corners[:, :1] + dx, corners[:, 1:] + dy
+    at, place = np.nonzero((x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0]))
+    return at, x[at, place], y[at, place]
 
 
 def focal_loss(logits: Tensor, heat: Tensor) -> Tensor:
@@ -121,10 +135,18 @@ def detection_loss(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) ->
     centre = targets["centre"]
     parts = {"heat": focal_loss(maps["heat"], targets["heat"])}
     parts["offset"] = _l1(maps["offset"], targets["offset"], centre)
+    if "kind" in maps:
+        parts["kind"] = _class_loss(maps["kind"], targets["kind"])
     if "size" in maps:
         known = centre & ~torch.isnan(targets["size"][:, 0])
         parts["size"] = 0.1 * _l1(maps["size"], targets["size"], known)
     return parts | {"loss": torch.stack(list(parts.values())).sum()}
+
+
+def _class_loss(logits: Tensor, kind: Tensor) -> Tensor:
+    """Return the mean cross entropy over the cells that have a class."""
+    total = F.cross_entropy(logits.float(), kind, ignore_index=-1, reduction="sum")
+    return total / (kind >= 0).sum().clamp(min=1)
 
 
 def _l1(answer: Tensor, target: Tensor, where: Tensor) -> Tensor:

@@ -44,8 +44,7 @@ def detect_tiles(
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None])
         peaks = separate_peaks(
-            decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0],
-            spec.min_distance_um / spec.read_mpp,
+            decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0], spec
         )
         inside = (peaks.points < (width, height)).all(axis=1)
         truth.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import yaml
 
 import wsi_suite
 from wsi_suite.config import parse_settings, read_values
-from wsi_suite.detector.detector import Compute, choose_compute
+from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, resolve_device
 from wsi_suite.detector.model_folder import (
     ModelFolder,
     ModelSpec,
@@ -32,6 +32,7 @@ from wsi_suite.detector.network import NucleusNet
 from wsi_suite.detector.stretch import usual_levels
 from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
 from wsi_suite.files import whole_file
+from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
 from wsi_suite.training.fitting import Progress, fit_network
 from wsi_suite.training.halo import measure_halo
@@ -79,6 +80,7 @@ def train_model(
     *,
     data: Path,
     out: Path,
+    h_and_e: Path | None = None,
     mpp: float | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -96,6 +98,8 @@ def train_model(
         Folder of labelled tiles.
     out
         Becomes the model folder; ``out/training`` holds checkpoints and TensorBoard logs.
+    h_and_e
+        Folder of tiles stained with H&E, which are drawn again as H-DAB.
     mpp
         um per pixel of the tiles, where ``tiles.csv`` does not say.
     device
@@ -109,9 +113,8 @@ def train_model(
         The data, the backbone or the device cannot be used; `out` belongs to other settings.
     """
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
-    if settings.network.sizes and all(np.isnan(tile.radius).all() for tile in split.train):
-        raise DataError(f"{data}: no label has a radius; set network.sizes to false")
-    compute = choose_compute(device, settings.optimiser.precision)
+    tiles = TrainingTiles(split.train, _load_h_and_e(h_and_e, settings, mpp=mpp))
+    compute = choose_compute(device, _training_precision(settings, device=device))
     start = _start(settings)
     _claim(out, settings)
     log.info(
@@ -122,15 +125,44 @@ def train_model(
     )
     network = fit_network(
         settings,
-        train=split.train,
+        train=tiles,
         validation=split.validation,
         work=out / WORK_FOLDER,
         compute=compute,
         start=load_network(start) if start else None,
         progress=progress,
     )
-    provenance = _provenance(settings, split=split, compute=compute, start=start)
+    provenance = _provenance(
+        settings, split=split, h_and_e=tiles.h_and_e, compute=compute, start=start
+    )
     return _finish(network, settings, split=split, out=out, provenance=provenance)
+
+
+def _load_h_and_e(
+    folder: Path | None, settings: TrainSettings, *, mpp: float | None
+) -> list[LabelledTile]:
+    """Load the tiles stained with H&E, and refuse classes that the model does not have."""
+    if folder is None:
+        return []
+    labels, names = settings.h_and_e.labels, settings.labels.names
+    for name in labels.names:
+        if name not in names:
+            raise DataError(
+                f"h_and_e.labels: class '{name}' is not among the model's ({', '.join(names)})"
+            )
+    tiles = load_tiles(folder, labels, mpp=mpp)
+    index = np.array([names.index(name) for name in labels.names], np.uint8)
+    return [replace(tile, label=index[tile.label]) for tile in tiles]
+
+
+def _training_precision(settings: TrainSettings, *, device: str) -> str:
+    """Return the precision: bf16 where the device multiplies it in hardware, else fp32."""
+    if settings.optimiser.precision != "auto":
+        return settings.optimiser.precision
+    kind = resolve_device(device).partition(":")[0]
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(False) else "fp32"
+    return "bf16" if kind == "cpu" and bf16_is_fast() else "fp32"
 
 
 def _start(settings: TrainSettings) -> ModelFolder | None:
@@ -211,7 +243,12 @@ def _finish(
 
 
 def _provenance(
-    settings: TrainSettings, *, split: Split, compute: Compute, start: ModelFolder | None
+    settings: TrainSettings,
+    *,
+    split: Split,
+    h_and_e: list[LabelledTile],
+    compute: Compute,
+    start: ModelFolder | None,
 ) -> dict[str, Any]:
     """Return how the model came to be, as plain values."""
     parts = vars(split)
@@ -227,6 +264,7 @@ def _provenance(
         "runs": {part: sorted({tile.run for tile in tiles}) for part, tiles in parts.items()},
         "tiles": {part: len(tiles) for part, tiles in parts.items()},
         "nuclei": {part: sum(len(t.label) for t in tiles) for part, tiles in parts.items()},
+        "h_and_e": {"tiles": len(h_and_e), "nuclei": sum(len(tile.label) for tile in h_and_e)},
         "threshold_from": "validation" if split.validation else "train",
         "optimiser": settings.optimiser.model_dump(mode="json"),
         "augment": settings.augment.model_dump(mode="json"),
