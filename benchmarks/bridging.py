@@ -86,7 +86,7 @@ def random_nuclei(count: int) -> Nuclei:
     nuclei = Nuclei(
         x=rng.uniform(50, side, count).round(2),
         y=rng.uniform(50, side, count).round(2),
-        score=rng.uniform(0.3, 1, count).astype(np.float32),
+        confidence=rng.uniform(0.3, 1, count).astype(np.float32),
         label=rng.integers(0, 2, count).astype(np.uint8),
         classes=("Stroma", "Epithelium"),
         measurements={

@@ -118,7 +118,7 @@ ui.run {
         image: Slide.describe(imageData),
         rois: annotations ? Slide.rois(annotations) : null,
         model: model ?: null,
-        min_score: null,
+        min_confidence: null,
         thresholds_od: thresholds ?: null,
         marker: marker ?: null,
         stains: stains,

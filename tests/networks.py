@@ -58,7 +58,7 @@ def save_tiny_model(folder: Path, **spec: object) -> Path:
         weights.heat[-1].bias.add_(1)
         weights.kind[-1].weight.mul_(40)
         weights.size[-1].bias.add_(2)
-    description = ModelSpec(name="tiny", network=network, min_score=0.1, halo_px=32, **spec)
+    description = ModelSpec(name="tiny", network=network, min_confidence=0.1, halo_px=32, **spec)
     save_model(folder, description, weights)
     return folder
 

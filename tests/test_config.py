@@ -36,6 +36,10 @@ def test_overrides_nest_and_their_values_are_yaml() -> None:
     assert settings.detect == Settings().detect
 
 
+def test_settings_are_read_under_their_earlier_names() -> None:
+    assert load_settings(overrides=["detect.min_score=0.4"]).detect.min_confidence == 0.4
+
+
 def test_the_last_override_holds_and_null_takes_back() -> None:
     assert load_settings(overrides=["score.marker=ER", "score.marker=PR"]).score.marker == "PR"
     assert load_settings(overrides=["score.marker=ER", "score.marker=null"]).score.marker is None
@@ -135,11 +139,14 @@ def test_numbers_become_text_where_text_is_meant() -> None:
         ("score.markr=ER", "unknown setting 'score.markr' (did you mean 'score.marker'?)"),
         ("markr=ER", "unknown setting 'markr' (did you mean 'score.marker'?)"),
         ("scor.marker=ER", "unknown setting 'scor' (did you mean 'score'?)"),
-        ("xyzzy=1", "unknown setting 'xyzzy'; known: detect.min_score, detect.model, "),
+        ("xyzzy=1", "unknown setting 'xyzzy'; known: detect.min_confidence, detect.model, "),
         ("score.marker=HER2", "score.marker = 'HER2': expected 'ER', 'PR', 'Ki-67' or 'other'"),
         ("tiles.ome_zarr_version=0.3", "tiles.ome_zarr_version = '0.3': expected '0.4' or '0.5'"),
-        ("detect.min_score=1.5", "detect.min_score = 1.5: expected less than or equal to 1"),
-        ("detect.min_score=.nan", "detect.min_score = nan: expected a finite number"),
+        (
+            "detect.min_confidence=1.5",
+            "detect.min_confidence = 1.5: expected less than or equal to 1",
+        ),
+        ("detect.min_confidence=.nan", "detect.min_confidence = nan: expected a finite number"),
         ("measure.disc_radius_um=0", "measure.disc_radius_um = 0: expected greater than 0"),
         ("mpp=50", "mpp = 50: expected less than or equal to 10"),
         ("mpp=quarter", "mpp = 'quarter': expected a valid number"),
@@ -153,9 +160,12 @@ def test_numbers_become_text_where_text_is_meant() -> None:
         ("=ER", "--set =ER: expected key=value"),
         ("score.marker=[", "--set score.marker=[: the value is not YAML"),
         ("score={marker: ER, marker: PR}", "not YAML (line 1: 'marker' again, as in line 1"),
-        ("detect.min_score=0,5", "detect.min_score = '0,5': expected a valid number"),
-        ("detect.min_score=1:30", "detect.min_score = '1:30': expected a valid number"),
-        ("detect.min_score=on", "detect.min_score = True: expected no switch (yes, no, on, off"),
+        ("detect.min_confidence=0,5", "detect.min_confidence = '0,5': expected a valid number"),
+        ("detect.min_confidence=1:30", "detect.min_confidence = '1:30': expected a valid number"),
+        (
+            "detect.min_confidence=on",
+            "detect.min_confidence = True: expected no switch (yes, no, on, off",
+        ),
         ("mpp=yes", "mpp = True: expected no switch"),
         ("run.workers=true", "run.workers = True: expected no switch"),
         ("stain.dab=[yes, 0.5, 0.5]", "expected no switch"),

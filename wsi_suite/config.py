@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -39,7 +39,12 @@ def _number_as_text(value: object) -> object:
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, and strict about its keys."""
+    """A group of settings: frozen, and strict about its keys.
+
+    Settings that were renamed are read under their earlier names, too.
+    """
+
+    earlier_names: ClassVar[Mapping[str, str]] = {}
 
     # YAML takes a run named 386 for a number; a setting that is a text takes it back.
     model_config = ConfigDict(
@@ -48,8 +53,12 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty(cls, values: object) -> object:
-        return {} if values is None else values  # a heading in YAML with nothing below it
+    def _read(cls, values: object) -> object:
+        if values is None:  # a heading in YAML with nothing below it
+            return {}
+        if not isinstance(values, dict) or not cls.earlier_names.keys() & values.keys():
+            return values
+        return {cls.earlier_names.get(name, name): value for name, value in values.items()}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -86,8 +95,10 @@ class TileSettings(Section):
 class DetectSettings(Section):
     """The nucleus detector."""
 
+    earlier_names = {"min_score": "min_confidence"}
+
     model: str = Field("endonuke-resnet18", description="a bundled model's name, or a folder")
-    min_score: Fraction | None = Field(None, description="keep nuclei from here (model's own)")
+    min_confidence: Fraction | None = Field(None, description="keep nuclei from here (model's own)")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: fp16 on CUDA, else fp32; bf16: faster on some CPUs, less exact"
     )
@@ -224,7 +235,9 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {override}: expected key=value, as in detect.min_score=0.4")
+            raise ConfigError(
+                f"--set {override}: expected key=value, as in detect.min_confidence=0.4"
+            )
         *path, leaf = key.strip().split(".")
         section = values
         for name in path:

@@ -144,4 +144,4 @@ def run_example(
 
 def _labelled(nuclei: Nuclei, mpp: float, *, classes: tuple[str, ...]) -> Labelled:
     index = np.array([classes.index(name) for name in nuclei.classes], np.uint8)
-    return Labelled(nuclei.points * mpp, index[nuclei.label], nuclei.score)
+    return Labelled(nuclei.points * mpp, index[nuclei.label], nuclei.confidence)

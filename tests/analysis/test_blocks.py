@@ -34,7 +34,7 @@ def planned(bench: Bench, tmp_path: Path) -> SlideRun:
 
 def columns(nuclei: Nuclei | None) -> list[bytes]:
     assert nuclei is not None
-    values = [nuclei.x, nuclei.y, nuclei.score, nuclei.label, *nuclei.measurements.values()]
+    values = [nuclei.x, nuclei.y, nuclei.confidence, nuclei.label, *nuclei.measurements.values()]
     return [column.tobytes() for column in values]
 
 
@@ -78,7 +78,7 @@ def test_full_batches_find_what_single_windows_find(planned: SlideRun) -> None:
     assert batched is not None
     assert single is not None
     np.testing.assert_allclose(batched.points, single.points, atol=0.1)
-    np.testing.assert_allclose(batched.score, single.score, atol=1e-3)
+    np.testing.assert_allclose(batched.confidence, single.confidence, atol=1e-3)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

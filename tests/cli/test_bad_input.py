@@ -306,7 +306,10 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "damaged weights": (damaged_weights, ("weights.safetensors: not readable",)),
     "another network's weights": (other_weights, ("weights.safetensors: does not fit model.yaml",)),
     "damaged description": (damaged_yaml, ("model.yaml: not YAML",)),
-    "unknown key": (yaml_of_another_kind, ("model.yaml: unknown setting 'minscore'", "min_score")),
+    "unknown key": (
+        yaml_of_another_kind,
+        ("model.yaml: unknown setting 'minscore'", "min_confidence"),
+    ),
 }
 
 
@@ -411,5 +414,5 @@ def test_other_commands(
 
 
 def test_score_sets_scores_alone(wsi: Cli, results: Path) -> None:
-    answer = wsi("score", results, "--set", "detect.min_score=0.5")
-    assert_told(answer, "--set detect.min_score=0.5", "score.*", "wsi-suite run")
+    answer = wsi("score", results, "--set", "detect.min_confidence=0.5")
+    assert_told(answer, "--set detect.min_confidence=0.5", "score.*", "wsi-suite run")

@@ -26,8 +26,8 @@ def detector():
 def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
     rgb, truth = make_tile(400, mpp=0.5, seed=3)
     (found,) = detector.detect(pad_white(rgb, detector.spec.network.align_px)[None])
-    there = Labelled(truth.nuclei.points * 0.5, truth.nuclei.label, truth.nuclei.score)
-    here = Labelled(found.points * 0.5, found.label, found.score)
+    there = Labelled(truth.nuclei.points * 0.5, truth.nuclei.label, truth.nuclei.confidence)
+    here = Labelled(found.points * 0.5, found.label, found.confidence)
     hit, _ = match_all([there], [here], match_um=3.5)
     counts = count_matches(hit, len(there.points))
     assert counts.precision > 0.9

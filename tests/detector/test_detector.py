@@ -25,7 +25,7 @@ from wsi_suite.errors import ModelError
 def model(tmp_path_factory, make_network):
     """A model of random weights, stored."""
     network = make_network(upsample=2)
-    spec = ModelSpec(name="tiny", network=network.spec, min_score=0.4)
+    spec = ModelSpec(name="tiny", network=network.spec, min_confidence=0.4)
     return save_model(tmp_path_factory.mktemp("models") / "tiny", spec, network)
 
 
@@ -109,20 +109,20 @@ class TestDetector:
         network = make_network(upsample=2).half().float()
         with torch.inference_mode():
             maps = network(torch.from_numpy(windows).movedim(-1, 1).float())
-        expected = decode_peaks(maps, min_score=0.4, cell_px=network.spec.cell_px)
+        expected = decode_peaks(maps, min_confidence=0.4, cell_px=network.spec.cell_px)
         assert len(found) == 3
         for peaks, plain in zip(found, expected, strict=True):
-            stays = suppress_close(plain.points, plain.score, 2.0 / 0.5)
+            stays = suppress_close(plain.points, plain.confidence, 2.0 / 0.5)
             assert 0 < stays.sum() < len(stays)
             assert peaks.points == pytest.approx(plain.points[stays], abs=1e-3)
-            assert peaks.score == pytest.approx(plain.score[stays], abs=1e-4)
+            assert peaks.confidence == pytest.approx(plain.confidence[stays], abs=1e-4)
             assert peaks.label.tolist() == plain.label[stays].tolist()
 
     def test_a_higher_threshold_keeps_fewer(self, model, windows):
         detector = load_detector(model.path, device="cpu", precision="fp32")
-        low, high = (detector.detect(windows[:1], min_score=s)[0] for s in (0.3, 0.6))
-        assert (low.score >= 0.3).all()
-        assert (high.score >= 0.6).all()
+        low, high = (detector.detect(windows[:1], min_confidence=s)[0] for s in (0.3, 0.6))
+        assert (low.confidence >= 0.3).all()
+        assert (high.confidence >= 0.6).all()
         assert len(low.points) > len(high.points) > 0
 
     def test_a_window_is_the_same_in_any_batch(self, model, windows):
@@ -148,7 +148,7 @@ class TestDetector:
             for precision in ("fp32", "fp16")  # of a GPU, computed here
         )
         assert abs(len(single.points) - len(half.points)) <= 0.01 * len(single.points)
-        assert half.score.mean() == pytest.approx(single.score.mean(), abs=1e-3)
+        assert half.confidence.mean() == pytest.approx(single.confidence.mean(), abs=1e-3)
 
     def test_a_batch_that_is_filled_up_finds_the_same(self, model, windows):
         detector = Detector(model, Compute("cpu", "fp32", batch=4))
@@ -157,7 +157,7 @@ class TestDetector:
         for window, peaks in zip(windows, together, strict=False):
             (alone,) = detector.detect(window[None])
             assert peaks.points == pytest.approx(alone.points, abs=1e-3)
-            assert peaks.score == pytest.approx(alone.score, abs=1e-4)
+            assert peaks.confidence == pytest.approx(alone.confidence, abs=1e-4)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_what_is_no_number_is_never_no_nuclei(self, model, windows, value):
@@ -199,9 +199,9 @@ class TestDetector:
             assert folded[name].numpy() == pytest.approx(values.numpy(), abs=1e-4)
 
 
-def suppress_one_by_one(points, score, distance):
+def suppress_one_by_one(points, confidence, distance):
     """Return the same as ``suppress_close``, spelled out."""
-    order = sorted(range(len(points)), key=lambda i: (-score[i], points[i][1], points[i][0]))
+    order = sorted(range(len(points)), key=lambda i: (-confidence[i], points[i][1], points[i][0]))
     kept: list[int] = []
     for i in order:
         if all(np.hypot(*(points[i] - points[j])) > distance for j in kept):
@@ -222,25 +222,25 @@ class TestSuppressClose:
     )
     def test_it_is_greedy_whatever_the_order(self, rows, distance, data):
         table = np.array(rows, np.float64).reshape(-1, 3)
-        points, score = table[:, :2], table[:, 2].astype(np.float32)
-        keep = suppress_close(points, score, distance)
-        assert keep.tolist() == suppress_one_by_one(points, score, distance).tolist()
+        points, confidence = table[:, :2], table[:, 2].astype(np.float32)
+        keep = suppress_close(points, confidence, distance)
+        assert keep.tolist() == suppress_one_by_one(points, confidence, distance).tolist()
 
         order = np.array(data.draw(st.permutations(range(len(rows)))), np.int_)
-        assert suppress_close(points[order], score[order], distance).tolist() == (
+        assert suppress_close(points[order], confidence[order], distance).tolist() == (
             keep[order].tolist()
         )
 
     def test_the_stronger_stays(self):
-        points, score = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0.4, 0.5], np.float32)
-        assert suppress_close(points, score, 2.0).tolist() == [False, True]
+        points, confidence = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0.4, 0.5], np.float32)
+        assert suppress_close(points, confidence, 2.0).tolist() == [False, True]
 
     def test_of_equals_the_first_in_reading_order_stays(self):
         points = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 1.0]])
-        score = np.full(3, 0.5, np.float32)
-        assert suppress_close(points, score, 2.5).tolist() == [False, True, False]
+        confidence = np.full(3, 0.5, np.float32)
+        assert suppress_close(points, confidence, 2.5).tolist() == [False, True, False]
 
     def test_one_that_went_suppresses_nobody(self):
         points = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
-        score = np.array([0.9, 0.8, 0.7], np.float32)
-        assert suppress_close(points, score, 2.0).tolist() == [True, False, True]
+        confidence = np.array([0.9, 0.8, 0.7], np.float32)
+        assert suppress_close(points, confidence, 2.0).tolist() == [True, False, True]

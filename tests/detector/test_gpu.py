@@ -59,13 +59,13 @@ def test_a_window_is_the_same_in_any_place_of_a_batch(windows: np.ndarray) -> No
     forward, backward = gpu.detect(windows[:8]), gpu.detect(windows[7::-1].copy())
     for a, b in zip(forward, reversed(backward), strict=True):
         assert np.array_equal(a.points, b.points)
-        assert np.array_equal(a.score, b.score)
+        assert np.array_equal(a.confidence, b.confidence)
 
 
 def test_the_same_twice(windows: np.ndarray) -> None:
     first, second = (load_detector(NAME, device="cuda").detect(windows[:8]) for _ in range(2))
     for a, b in zip(first, second, strict=True):
-        assert np.array_equal(a.score, b.score)
+        assert np.array_equal(a.confidence, b.confidence)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device only")

@@ -37,6 +37,20 @@ def test_a_model_comes_back_as_it_was_saved(saved):
         assert torch.equal(value, weights[name]), name
 
 
+def test_models_of_format_1_are_built_as_they_were(tmp_path, make_network):
+    network = make_network(stem_pool=True, class_map=False, sizes=False)
+    spec = ModelSpec(name="before", network=network.spec, min_confidence=0.4)
+    save_model(tmp_path / "before", spec, network)
+    path = tmp_path / "before" / "model.yaml"
+    values = yaml.safe_load(path.read_text()) | {"format": 1, "min_score": 0.4}
+    del values["min_confidence"], values["separation"]
+    del values["network"]["stem_pool"], values["network"]["class_map"]
+    path.write_text(yaml.safe_dump(values))
+    folder = find_model(tmp_path / "before")
+    assert folder.spec == spec
+    assert set(load_network(folder)(torch.zeros(1, 3, 32, 32))) == {"heat", "offset"}
+
+
 def test_weights_are_stored_in_half_precision(saved):
     folder, network = saved
     size = (folder.path / "weights.safetensors").stat().st_size
@@ -46,7 +60,7 @@ def test_weights_are_stored_in_half_precision(saved):
 
 def test_the_hash_is_of_both_files(saved):
     folder, network = saved
-    spec = folder.spec.model_copy(update={"min_score": 0.31})
+    spec = folder.spec.model_copy(update={"min_confidence": 0.31})
     assert save_model(folder.path, spec, network).hash != folder.hash
     with torch.no_grad():
         network.heat[-1].bias += 1
@@ -82,7 +96,10 @@ def test_a_missing_file_is_named(saved, name):
         ("", "name"),
         ("- a\n- b\n", "expected sections of settings, found list"),
         ("name: [", "not YAML"),
-        ("name: x\nmin_skore: 0.3\n", "unknown setting 'min_skore' .did you mean 'min_score'"),
+        (
+            "name: x\nmin_konfidence: 0.3\n",
+            "unknown setting 'min_konfidence' .did you mean 'min_confidence'",
+        ),
         ("name: x\nformat: 3\n", "format = 3"),
         ("name: x\nlabels: {classes: {}}\n", "labels.classes"),
     ],

@@ -6,9 +6,9 @@ from wsi_suite.detector.network import NetworkSpec, NucleusNet, build_backbone, 
 from wsi_suite.errors import ModelError
 
 
-def maps_of(score: np.ndarray, **others: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return maps with the given ``(N, classes, h, w)`` scores and no offsets."""
-    heat = torch.logit(torch.as_tensor(score, dtype=torch.float32))
+def maps_of(confidence: np.ndarray, **others: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return maps with the given ``(N, classes, h, w)`` confidences and no offsets."""
+    heat = torch.logit(torch.as_tensor(confidence, dtype=torch.float32))
     n, _, h, w = heat.shape
     return {"heat": heat, "offset": torch.zeros(n, 2, h, w), **others}
 
@@ -93,52 +93,52 @@ def test_a_shifted_window_gives_shifted_maps(make_network):
 
 
 def test_no_number_of_nuclei_is_too_many():
-    score = np.full((1, 1, 120, 100), 0.01)
-    score[..., ::2, ::2] = 0.9
-    [found] = decode_peaks(maps_of(score), min_score=0.5, cell_px=2.0)
+    confidence = np.full((1, 1, 120, 100), 0.01)
+    confidence[..., ::2, ::2] = 0.9
+    [found] = decode_peaks(maps_of(confidence), min_confidence=0.5, cell_px=2.0)
     rows, cols = np.mgrid[:120:2, :100:2]
     assert len(found.points) == 3000
     assert (found.points == np.column_stack([cols.ravel(), rows.ravel()]) * 2.0 + 1).all()
 
 
 def test_nuclei_at_borders_and_corners_are_kept():
-    score = np.full((1, 1, 5, 7), 0.01)
+    confidence = np.full((1, 1, 5, 7), 0.01)
     cells = [(0, 0), (0, 3), (0, 6), (2, 0), (2, 6), (4, 0), (4, 3), (4, 6)]
     for cell in cells:
-        score[0, 0, *cell] = 0.6
-    [found] = decode_peaks(maps_of(score), min_score=0.5, cell_px=1.0)
+        confidence[0, 0, *cell] = 0.6
+    [found] = decode_peaks(maps_of(confidence), min_confidence=0.5, cell_px=1.0)
     assert [(y - 0.5, x - 0.5) for x, y in found.points] == cells
 
 
 def test_cells_of_one_height_are_all_peaks():
-    score = np.full((1, 1, 5, 7), 0.1)
-    score[0, 0, 2, 2:4] = 0.7
-    [found] = decode_peaks(maps_of(score), min_score=0.5, cell_px=1.0)
+    confidence = np.full((1, 1, 5, 7), 0.1)
+    confidence[0, 0, 2, 2:4] = 0.7
+    [found] = decode_peaks(maps_of(confidence), min_confidence=0.5, cell_px=1.0)
     assert found.points.tolist() == [[2.5, 2.5], [3.5, 2.5]]
 
 
 def test_a_lower_neighbour_of_another_class_is_no_nucleus():
-    score = np.full((1, 2, 5, 7), 0.1)
-    score[0, 0, 2, 2], score[0, 1, 2, 3] = 0.7, 0.8
-    [found] = decode_peaks(maps_of(score), min_score=0.5, cell_px=1.0)
+    confidence = np.full((1, 2, 5, 7), 0.1)
+    confidence[0, 0, 2, 2], confidence[0, 1, 2, 3] = 0.7, 0.8
+    [found] = decode_peaks(maps_of(confidence), min_confidence=0.5, cell_px=1.0)
     assert found.points.tolist() == [[3.5, 2.5]]
     assert found.label.tolist() == [1]
 
 
 def test_the_threshold_counts_itself():
-    score = np.full((1, 1, 3, 3), 0.1)
-    score[0, 0, 1, 1] = 0.5
-    assert len(decode_peaks(maps_of(score), min_score=0.5, cell_px=1.0)[0].points) == 1
-    assert len(decode_peaks(maps_of(score), min_score=0.501, cell_px=1.0)[0].points) == 0
+    confidence = np.full((1, 1, 3, 3), 0.1)
+    confidence[0, 0, 1, 1] = 0.5
+    assert len(decode_peaks(maps_of(confidence), min_confidence=0.5, cell_px=1.0)[0].points) == 1
+    assert len(decode_peaks(maps_of(confidence), min_confidence=0.501, cell_px=1.0)[0].points) == 0
 
 
 def test_each_window_has_its_own_nuclei():
-    score = np.full((3, 1, 3, 4), 0.1)
-    score[0, 0, 0, 1], score[2, 0, 2, 3], score[2, 0, 0, 0] = 0.6, 0.7, 0.8
+    confidence = np.full((3, 1, 3, 4), 0.1)
+    confidence[0, 0, 0, 1], confidence[2, 0, 2, 3], confidence[2, 0, 0, 0] = 0.6, 0.7, 0.8
     size = torch.arange(36.0).reshape(3, 1, 3, 4)
-    found = decode_peaks(maps_of(score, size=size), min_score=0.5, cell_px=2.0)
+    found = decode_peaks(maps_of(confidence, size=size), min_confidence=0.5, cell_px=2.0)
     assert [peaks.points.tolist() for peaks in found] == [[[3, 1]], [], [[1, 1], [7, 5]]]
-    assert found[2].score == pytest.approx([0.8, 0.7])
+    assert found[2].confidence == pytest.approx([0.8, 0.7])
     assert found[2].radius.tolist() == [48, 70]
     assert found[1].points.shape == (0, 2)
 
@@ -146,5 +146,5 @@ def test_each_window_has_its_own_nuclei():
 def test_offsets_move_points_out_of_the_middle_of_their_cells():
     maps = maps_of(np.full((1, 1, 1, 1), 0.9))
     maps["offset"][0, :, 0, 0] = torch.tensor([0.5, -0.25])
-    [found] = decode_peaks(maps, min_score=0.5, cell_px=2.0)
+    [found] = decode_peaks(maps, min_confidence=0.5, cell_px=2.0)
     assert found.points.tolist() == [[2.0, 0.5]]

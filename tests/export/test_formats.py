@@ -35,7 +35,7 @@ def model(tmp_path_factory, make_network):
     """A stored model of random weights, with a card."""
     network = make_network(upsample=2)
     spec = ModelSpec(
-        name="tiny", network=network.spec, min_score=0.4, read_mpp=0.4, darkest=(40, 30, 20)
+        name="tiny", network=network.spec, min_confidence=0.4, read_mpp=0.4, darkest=(40, 30, 20)
     )
     folder = save_model(tmp_path_factory.mktemp("models") / "tiny", spec, network)
     (folder.path / "MODEL_CARD.md").write_text("# tiny\n\nFails everywhere.\n", encoding="utf-8")
@@ -92,14 +92,20 @@ class TestRefusals:
 
 def test_other_nuclei_or_classes_are_an_infinite_difference():
     points = np.array([[1.0, 2.0], [5.0, 6.0]])
-    score, label = np.array([0.5, 0.75], np.float32), np.array([0, 1], np.uint8)
-    peaks = Peaks(points, score, label)
-    near = compare_peaks(peaks, points + 0.25, score=score - 0.125, label=label)
+    confidence, label = np.array([0.5, 0.75], np.float32), np.array([0, 1], np.uint8)
+    peaks = Peaks(points, confidence, label)
+    near = compare_peaks(peaks, points + 0.25, confidence=confidence - 0.125, label=label)
     assert near == Difference(0.125, 0.25)
-    assert compare_peaks(peaks, points, score=score, label=label[::-1]).score == math.inf
-    assert compare_peaks(peaks, points[:1], score=score[:1], label=label[:1]).score == math.inf
-    nothing = Peaks(points[:0], score[:0], label[:0])
-    assert compare_peaks(nothing, points[:0], score=score[:0], label=label[:0]).tolerable
+    assert (
+        compare_peaks(peaks, points, confidence=confidence, label=label[::-1]).confidence
+        == math.inf
+    )
+    assert (
+        compare_peaks(peaks, points[:1], confidence=confidence[:1], label=label[:1]).confidence
+        == math.inf
+    )
+    nothing = Peaks(points[:0], confidence[:0], label[:0])
+    assert compare_peaks(nothing, points[:0], confidence=confidence[:0], label=label[:0]).tolerable
 
 
 def test_torchscript_is_a_file_and_what_must_be_known(model, detector, tmp_path):
@@ -136,7 +142,7 @@ def test_onnx_answers_as_the_network_does_at_any_size(model, detector, tmp_path,
     assert json.loads(props["min_distance_px"]) == spec.min_distance_um / spec.read_mpp
     for windows, height, width in ((1, 40, 64), (3, 96, 32)):
         rgb = np.stack([make_clouds(height, width, seed=seed) for seed in range(windows)])
-        score, label, offset, radius, peak = session.run(
+        confidence, label, offset, radius, peak = session.run(
             None, {"rgb": rgb.transpose(0, 3, 1, 2).astype(np.float32)}
         )
         for i, wanted in enumerate(detector.detect(rgb)):
@@ -144,14 +150,14 @@ def test_onnx_answers_as_the_network_does_at_any_size(model, detector, tmp_path,
             points = (np.column_stack([col, row]) + 0.5 + offset[i][:, row, col].T) * cell_px
             peaks = Peaks(
                 points,
-                score[i][row, col],
+                confidence[i][row, col],
                 label[i][row, col].astype(np.uint8),
                 radius[i, 0][row, col] * cell_px,
             )
             peaks = separate_peaks(peaks, detector.spec)
             assert len(peaks.points) > 0
             np.testing.assert_allclose(peaks.points, wanted.points, atol=1e-3)
-            np.testing.assert_allclose(peaks.score, wanted.score, atol=1e-5)
+            np.testing.assert_allclose(peaks.confidence, wanted.confidence, atol=1e-5)
             np.testing.assert_array_equal(peaks.label, wanted.label)
             np.testing.assert_allclose(peaks.radius, wanted.radius, atol=1e-3)
 

@@ -25,7 +25,7 @@ from wsi_suite.training.tiles import pad_white
 def model(request, tmp_path_factory, make_network):
     """A stored model of random weights, without and with radii."""
     network = make_network(upsample=2, sizes=request.param)
-    spec = ModelSpec(name="tiny", network=network.spec, min_score=0.4)
+    spec = ModelSpec(name="tiny", network=network.spec, min_confidence=0.4)
     return save_model(tmp_path_factory.mktemp("models") / "tiny", spec, network)
 
 
@@ -55,14 +55,14 @@ def detect(detector, rgb, **options):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (61, 77), (33, 150), (5, 3)])
-@pytest.mark.parametrize("min_score", [None, 0.0, 0.6])
-def test_it_finds_what_the_detector_finds(detector, script, make_clouds, size, min_score):
+@pytest.mark.parametrize("min_confidence", [None, 0.0, 0.6])
+def test_it_finds_what_the_detector_finds(detector, script, make_clouds, size, min_confidence):
     rgb = make_clouds(*size, seed=1)
-    peaks, inside = detect(detector, rgb, min_score=min_score)
-    points, score, label, radius = script(as_tensor(rgb), min_score)
-    assert len(points) > 0 or min(size) < 8 or min_score == 0.6
+    peaks, inside = detect(detector, rgb, min_confidence=min_confidence)
+    points, confidence, label, radius = script(as_tensor(rgb), min_confidence)
+    assert len(points) > 0 or min(size) < 8 or min_confidence == 0.6
     np.testing.assert_allclose(points.numpy(), peaks.points[inside], atol=1e-4)
-    np.testing.assert_allclose(score.numpy(), peaks.score[inside], atol=1e-6)
+    np.testing.assert_allclose(confidence.numpy(), peaks.confidence[inside], atol=1e-6)
     np.testing.assert_array_equal(label.numpy(), peaks.label[inside])
     if peaks.radius is None:
         assert (radius == NUCLEUS_RADIUS_UM / detector.spec.read_mpp).all()
@@ -77,9 +77,12 @@ def test_the_type_of_the_pixels_does_not_matter(script, make_clouds):
 
 
 def test_where_nothing_is_found_shapes_stay(script, painter):
-    points, score, label, radius = script(torch.full((3, 40, 24), 255), 1.0)
-    assert [tuple(part.shape) for part in (points, score, label, radius)] == [(0, 2), *[(0,)] * 3]
-    labels, classes = painter(torch.ones(1, 3, 40, 24), {"min_score": torch.tensor([1.0])})
+    points, confidence, label, radius = script(torch.full((3, 40, 24), 255), 1.0)
+    assert [tuple(part.shape) for part in (points, confidence, label, radius)] == [
+        (0, 2),
+        *[(0,)] * 3,
+    ]
+    labels, classes = painter(torch.ones(1, 3, 40, 24), {"min_confidence": torch.tensor([1.0])})
     assert labels.shape == (1, 1, 40, 24)
     assert not labels.any()
     assert classes.tolist() == [[0]]
@@ -115,15 +118,15 @@ def test_what_lies_beyond_the_stretch_is_cut_off(painter, make_clouds):
 def test_close_points_go_as_in_the_detector(points, seed, distances):
     points = points / 2
     rng = np.random.default_rng(seed)
-    score = rng.integers(0, 5, len(points)).astype(np.float32)
-    # One distance a score, so that it does not matter which of two points at one place remains.
-    distance = np.array(distances)[score.astype(int) % len(distances)]
+    confidence = rng.integers(0, 5, len(points)).astype(np.float32)
+    # One distance a confidence: it does not matter which of two points at one place remains.
+    distance = np.array(distances)[confidence.astype(int) % len(distances)]
     kept = separate_points(
-        torch.from_numpy(points), torch.from_numpy(score), torch.from_numpy(distance)
+        torch.from_numpy(points), torch.from_numpy(confidence), torch.from_numpy(distance)
     ).numpy()
-    wanted = suppress_close(points, score, distance)
-    # Of points at one place with one score either may stay.
-    rows = np.column_stack([points, score])
+    wanted = suppress_close(points, confidence, distance)
+    # Of points at one place with one confidence either may stay.
+    rows = np.column_stack([points, confidence])
     assert sorted(rows[kept].tolist()) == sorted(rows[wanted].tolist())
 
 

@@ -26,7 +26,7 @@ def make_nuclei(count: int, *, outlines: bool = True, seed: int = 0) -> Nuclei:
     return Nuclei(
         x=np.round(rng.uniform(0, 1e5, count), 2),
         y=np.round(rng.uniform(0, 1e5, count), 2),
-        score=rng.uniform(0, 1, count).astype(np.float32),
+        confidence=rng.uniform(0, 1, count).astype(np.float32),
         label=rng.integers(0, 3, count).astype(np.uint8),
         classes=("Stroma", "Epithelium", "Other"),
         measurements={"Nucleus: DAB OD mean": dab, "Nucleus: Area µm^2": dab * 20},
@@ -39,7 +39,7 @@ def make_grades(count: int) -> np.ndarray:
 
 
 def assert_same(found: Nuclei, expected: Nuclei) -> None:
-    for name in ("x", "y", "score", "label"):
+    for name in ("x", "y", "confidence", "label"):
         column = getattr(found, name)
         assert column.dtype == getattr(expected, name).dtype
         np.testing.assert_array_equal(column, getattr(expected, name))
@@ -92,7 +92,7 @@ def test_schema_is_the_documented_one(tmp_path: Path) -> None:
     assert {field.name: field.type for field in schema} == {
         "x": pa.float64(),
         "y": pa.float64(),
-        "score": pa.float32(),
+        "confidence": pa.float32(),
         "class": text,
         "intensity": text,
         "Nucleus: DAB OD mean": pa.float32(),
@@ -130,6 +130,19 @@ def test_outlines_can_be_left_out_when_reading(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.x, nuclei.x)
 
 
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    nuclei = make_nuclei(20)
+    write_nuclei(nuclei, tmp_path / "now.parquet", intensity=make_grades(20), metadata=METADATA)
+    table = pq.read_table(tmp_path / "now.parquet")
+    names = ["score" if name == "confidence" else name for name in table.column_names]
+    earlier = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(earlier, tmp_path / "earlier.parquet")
+    found, metadata = read_nuclei(tmp_path / "earlier.parquet")
+    assert_same(found, nuclei)
+    assert list(found.measurements) == list(nuclei.measurements)
+    assert metadata == METADATA
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "nuclei.parquet"
     path.write_bytes(b"older")
@@ -151,7 +164,7 @@ def _foreign(path: Path) -> None:
 
 
 def _without_metadata(path: Path) -> None:
-    names = ("x", "y", "score", "class", "intensity")
+    names = ("x", "y", "confidence", "class", "intensity")
     pq.write_table(pa.table({name: [1.0] for name in names}), path)
 
 

@@ -20,7 +20,7 @@ MPP = (0.5, 0.5)
 
 
 def field(
-    seed: int, *, x_um: float = 0, dab: float = 0.8, score: float = 0.5, count: int = 60
+    seed: int, *, x_um: float = 0, dab: float = 0.8, confidence: float = 0.5, count: int = 60
 ) -> Nuclei:
     """Draw the nuclei of one field of 100 um."""
     rng = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def field(
     return Nuclei(
         x=(x_um + rng.uniform(0, 100, count)) / MPP[0],
         y=rng.uniform(0, 100, count) / MPP[1],
-        score=np.clip(score + noise[0], 0.31, 1).astype(np.float32),
+        confidence=np.clip(confidence + noise[0], 0.31, 1).astype(np.float32),
         label=np.zeros(count, np.uint8),
         classes=("Epithelium", "Stroma"),
         measurements={
@@ -45,7 +45,7 @@ def joined(*fields: Nuclei) -> Nuclei:
     return concatenate(fields)
 
 
-SEEN = learn_fields((field(seed) for seed in range(50)), mpp=MPP, min_score=0.3)
+SEEN = learn_fields((field(seed) for seed in range(50)), mpp=MPP, min_confidence=0.3)
 assert SEEN is not None
 
 
@@ -53,7 +53,7 @@ def test_medians_of_tiles_are_remembered_without_their_tails() -> None:
     assert SEEN.medians[DAB] == pytest.approx((0.785, 0.815), abs=0.012)
     assert SEEN.medians[AREA] == (22, 24)
     assert SEEN.medians[CONFIDENCE][1] == 1, "to be sure is no fault"
-    assert learn_fields([Nuclei.empty(("a",))], mpp=MPP, min_score=0.3) is None
+    assert learn_fields([Nuclei.empty(("a",))], mpp=MPP, min_confidence=0.3) is None
 
 
 def test_fields_like_those_of_training_are_inside() -> None:
@@ -68,7 +68,7 @@ def test_fields_like_those_of_training_are_inside() -> None:
     [
         ({"dab": 0.1}, "less DAB"),
         ({"dab": 1.5}, "more DAB"),
-        ({"score": 0.35}, "a lower confidence"),
+        ({"confidence": 0.35}, "a lower confidence"),
     ],
 )
 def test_other_fields_are_outside_for_a_reason(change, reason) -> None:
@@ -77,7 +77,7 @@ def test_other_fields_are_outside_for_a_reason(change, reason) -> None:
 
 
 def test_nuclei_below_the_models_threshold_do_not_change_the_verdict() -> None:
-    weak = replace(field(2), score=np.full(60, 0.1, np.float32))
+    weak = replace(field(2), confidence=np.full(60, 0.1, np.float32))
     assert compare_fields(joined(field(1), weak), SEEN, mpp=MPP) == compare_fields(
         field(1), SEEN, mpp=MPP
     )

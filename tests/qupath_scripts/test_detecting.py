@@ -93,7 +93,7 @@ def test_a_request_says_all_that_the_service_needs(groovy, odd):
             "mpp": [0.25, 0.25],
             "mpp_set_by_hand": False,
         },
-        **dict.fromkeys(("rois", "model", "min_score", "thresholds_od", "marker", "stains")),
+        **dict.fromkeys(("rois", "model", "min_confidence", "thresholds_od", "marker", "stains")),
         "whole_slide": False,
         "shape": "polygon",
     }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -189,9 +190,21 @@ def test_records_of_earlier_and_later_formats(tmp_path: Path) -> None:
     earlier = read_run(tmp_path / "a")
     assert earlier is not None
     assert (earlier.state, earlier.fingerprint.slide) == (State.DONE, identity("first"))
-    file.write_text(json.dumps({**content, "format": 2}), "utf-8")
-    with pytest.raises(OutputError, match=r"run\.json: of format 2, which a later version"):
+    file.write_text(json.dumps({**content, "format": 3}), "utf-8")
+    with pytest.raises(OutputError, match=r"run\.json: of format 3, which a later version"):
         read_run(tmp_path / "a")
+
+
+def test_settings_of_an_earlier_record_have_the_names_of_today(tmp_path: Path) -> None:
+    settings = {"mpp": None, "detect": {"min_score": 0.4}}
+    earlier = {
+        "state": "done",
+        "fingerprint": {"slide": asdict(identity("first")), "settings": settings},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    run = read_run(tmp_path)
+    assert run is not None
+    assert run.fingerprint.settings == {"mpp": None, "detect": {"min_confidence": 0.4}}
 
 
 def test_no_run_json(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_many_tiles_find_what_one_tile_finds(
     apart, nearest = cKDTree(one.points).query(many.points)
     assert apart.max() <= 2 * 0.05 + 0.01, "level-0 px, rounded to 0.01"
     assert len(set(nearest)) == len(one)
-    assert np.abs(many.score - one.score[nearest]).max() <= 1e-3
+    assert np.abs(many.confidence - one.confidence[nearest]).max() <= 1e-3
     assert (many.label == one.label[nearest]).all()
     for name, values in many.measurements.items():
         close = np.isclose(values, one.measurements[name][nearest], rtol=0.02, atol=0.01)
@@ -231,8 +231,8 @@ def test_many_tiles_find_what_one_tile_finds(
 
 def test_other_settings_are_refused_with_what_differs(bench: Bench, whole: Path) -> None:
     before = files_of(whole)
-    with pytest.raises(OutputConflictError, match=r"min_score: 0\.1, now 0\.2.*--overwrite"):
-        prepare_run(bench.request(whole, "detect.min_score=0.2"))
+    with pytest.raises(OutputConflictError, match=r"min_confidence: 0\.1, now 0\.2.*--overwrite"):
+        prepare_run(bench.request(whole, "detect.min_confidence=0.2"))
     assert files_of(whole) == before
 
 
@@ -295,8 +295,8 @@ def test_detect_tells_what_it_can_do_about_other_settings(bench: Bench, tmp_path
     ):
         prepare_run(bench.request(tmp_path / "run", stage="detect"))
     bench.do(tmp_path / "run", stage="detect", rois=rois)
-    other = bench.request(tmp_path / "run", "detect.min_score=0.2", stage="detect", rois=rois)
-    with pytest.raises(OutputConflictError, match=r"min_score: .*; give --overwrite$"):
+    other = bench.request(tmp_path / "run", "detect.min_confidence=0.2", stage="detect", rois=rois)
+    with pytest.raises(OutputConflictError, match=r"min_confidence: .*; give --overwrite$"):
         prepare_run(other)
 
 
@@ -330,7 +330,7 @@ def test_overwrite_starts_anew_and_leaves_what_is_not_ours(
     folder = tmp_path / "out"
     shutil.copytree(whole, folder)
     (folder / "my notes.txt").write_text("keep me")
-    bench.do(folder, "detect.min_score=0.15", overwrite=True)
+    bench.do(folder, "detect.min_confidence=0.15", overwrite=True)
     assert 0 < len(nuclei_of(folder)) < len(nuclei_of(whole))
     assert (folder / "my notes.txt").read_text() == "keep me"
     bench.do(folder, overwrite=True)
@@ -357,7 +357,7 @@ def test_overwrite_that_was_killed_is_no_result(
     with monkeypatch.context() as patch:
         patch.setattr(slide_run, "write_facts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            prepare_run(bench.request(folder, "detect.min_score=0.15", overwrite=True))
+            prepare_run(bench.request(folder, "detect.min_confidence=0.15", overwrite=True))
     (folder / "tiles.ome.zarr").mkdir()  # as if the kill came before it was removed
     bench.do(folder)
     assert results_of(folder) == results_of(whole)
@@ -387,9 +387,9 @@ def test_detect_overwrites_results_and_keeps_tiles(
     shutil.copytree(whole, folder)
     before = files_of(folder / "tiles.ome.zarr")
     detect = {"stage": "detect", "slide": folder}
-    with pytest.raises(OutputConflictError, match="min_score"):
-        prepare_run(bench.request(folder, "detect.min_score=0.15", **detect))
-    bench.do(folder, "detect.min_score=0.15", overwrite=True, **detect)
+    with pytest.raises(OutputConflictError, match="min_confidence"):
+        prepare_run(bench.request(folder, "detect.min_confidence=0.15", **detect))
+    bench.do(folder, "detect.min_confidence=0.15", overwrite=True, **detect)
     assert len(nuclei_of(folder)) < len(nuclei_of(whole))
     assert files_of(folder / "tiles.ome.zarr") == before
     bench.do(folder, overwrite=True, **detect)
@@ -418,7 +418,7 @@ def test_folder_that_changes_hands_meanwhile_is_refused(
 
     def slow_survey(*args: object, **kwargs: object) -> object:
         monkeypatch.undo()
-        bench.do(folder, "detect.min_score=0.15", "tiles.keep=false")
+        bench.do(folder, "detect.min_confidence=0.15", "tiles.keep=false")
         return survey(*args, **kwargs)
 
     survey = slide_run.survey_slide
@@ -539,7 +539,7 @@ def test_slide_without_tissue(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_slide_without_nuclei(bench: Bench, tmp_path: Path) -> None:
-    bench.do(tmp_path / "out", "detect.min_score=1.0")
+    bench.do(tmp_path / "out", "detect.min_confidence=1.0")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert summary["headline"]["value"] is None
     assert summary["headline"]["reason"] == "no nuclei"

@@ -72,7 +72,7 @@ def _lines(collection: str) -> list[str]:
             drawn(TRIANGLE, name="Tumour", classification={"name": "T", "color": [1, 2, 3]}),
             {
                 "marker": "ER",
-                "min_score": 0.12,
+                "min_confidence": 0.12,
                 "thresholds_od": [0.05, 0.1, 0.3],
                 "whole_slide": True,
                 "stains": {
@@ -83,7 +83,7 @@ def _lines(collection: str) -> list[str]:
             },
             [
                 "score.marker=ER",
-                "detect.min_score=0.12",
+                "detect.min_confidence=0.12",
                 "score.thresholds_od=[0.05,0.1,0.3]",
                 "tissue.whole_slide=true",
                 "stain.hematoxylin=[0.6,0.7,0.3]",
@@ -216,8 +216,8 @@ def test_failures_are_told_and_the_service_goes_on(
         ({"model": "nonsense"}, "model 'nonsense' is not known to this service; there is: tiny"),
         ({"thresholds_od": [0.4, 0.2, 0.6]}, "rising"),
         ({"thresholds_od": [0.4, 0.6]}, "thresholds_od: "),
-        ({"min_score": 1.5}, "min_score: "),
-        ({"min_score": "0.5"}, "min_score: "),
+        ({"min_confidence": 1.5}, "min_confidence: "),
+        ({"min_confidence": "0.5"}, "min_confidence: "),
         ({"marker": "CD3"}, "marker: "),
         ({"shape": "star"}, "shape: "),
         ({"extra": 1}, "extra: "),
@@ -338,7 +338,7 @@ def test_health_and_models(service: Running) -> None:
     assert service.client.get("/v1/models").json() == [
         {
             "name": "tiny", "classes": ["Stroma", "Epithelium"], "read_mpp": 0.5,
-            "min_score": 0.1, "default": True,
+            "min_confidence": 0.1, "default": True,
         }
     ]  # fmt: skip
 

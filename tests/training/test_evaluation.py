@@ -20,14 +20,14 @@ CLASSES = "Stroma", "Epithelium"
 
 
 def nuclei(*rows: tuple[float, float, int, float]) -> Labelled:
-    """Return nuclei from rows of x, y, class and score."""
+    """Return nuclei from rows of x, y, class and confidence."""
     table = np.array(rows, np.float64).reshape(-1, 4)
     return Labelled(table[:, :2], table[:, 2].astype(np.uint8), table[:, 3].astype(np.float32))
 
 
-def evaluate(truth, found, *, min_score=0.5, match_um=3.5):
+def evaluate(truth, found, *, min_confidence=0.5, match_um=3.5):
     return evaluate_detections(
-        truth, found, classes=CLASSES, min_score=min_score, match_um=match_um
+        truth, found, classes=CLASSES, min_confidence=min_confidence, match_um=match_um
     )
 
 
@@ -67,7 +67,7 @@ def test_figures_that_do_not_exist_are_null_in_json():
         "f1_agnostic": None,
         "precision": {"Stroma": None, "Epithelium": None},
         "recall": {"Stroma": None, "Epithelium": None},
-        "min_score": 0.5,
+        "min_confidence": 0.5,
         "match_um": 3.5,
         "tiles": 1,
         "nuclei": 0,
@@ -91,25 +91,25 @@ def test_the_wrong_class_matches_only_where_classes_are_ignored():
 
 def test_the_largest_distance_counts_itself():
     truth = np.array([[0.0, 0.0]])
-    score = np.ones(1, np.float32)
-    assert match_points(truth, np.array([[3.5, 0.0]]), score, match_um=3.5).all()
-    assert not match_points(truth, np.array([[3.5001, 0.0]]), score, match_um=3.5).any()
+    confidence = np.ones(1, np.float32)
+    assert match_points(truth, np.array([[3.5, 0.0]]), confidence, match_um=3.5).all()
+    assert not match_points(truth, np.array([[3.5001, 0.0]]), confidence, match_um=3.5).any()
 
 
 def test_the_nearest_free_nucleus_is_taken():
     truth = np.array([[0.0, 0.0], [3.0, 0.0]])
     found = np.array([[1.4, 0.0], [-1.0, 0.0]])
     # The confident one takes the left nucleus, which is nearer; the other reaches no other one.
-    score = np.array([0.9, 0.8], np.float32)
-    assert match_points(truth, found, score, match_um=3.5).tolist() == [True, False]
-    assert match_points(truth, found, score[::-1], match_um=3.5).tolist() == [True, True]
+    confidence = np.array([0.9, 0.8], np.float32)
+    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [True, False]
+    assert match_points(truth, found, confidence[::-1], match_um=3.5).tolist() == [True, True]
 
 
 def test_of_two_nuclei_at_one_distance_each_is_taken_once():
     truth = np.array([[-1.0, 0.0], [1.0, 0.0]])
     found = np.zeros((3, 2))
-    score = np.array([0.9, 0.8, 0.7], np.float32)
-    assert match_points(truth, found, score, match_um=3.5).tolist() == [True, True, False]
+    confidence = np.array([0.9, 0.8, 0.7], np.float32)
+    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [True, True, False]
 
 
 def test_nuclei_of_other_tiles_do_not_match():
@@ -120,28 +120,28 @@ def test_nuclei_of_other_tiles_do_not_match():
 def test_average_precision_by_hand():
     # Hits at ranks 1, 3 and 4 of 5, of 4 nuclei: precisions 1, 2/3, 3/4 at recalls 1/4, 1/2, 3/4.
     hit = np.array([True, False, True, True, False])
-    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32)
+    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32)
     by_hand = 1 / 4 * 1 + 1 / 4 * 3 / 4 + 1 / 4 * 3 / 4
-    assert average_precision(hit, score, 4) == pytest.approx(by_hand)
+    assert average_precision(hit, confidence, 4) == pytest.approx(by_hand)
     shuffled = np.array([3, 0, 4, 2, 1])
-    assert average_precision(hit[shuffled], score[shuffled], 4) == pytest.approx(by_hand)
+    assert average_precision(hit[shuffled], confidence[shuffled], 4) == pytest.approx(by_hand)
 
 
 def test_average_precision_where_precision_only_falls_is_scikit_learns():
     # sklearn.metrics.average_precision_score([1, 1, 0, 1, 0, 0], [.9, .8, .7, .6, .5, .4])
     # is 0.9166...: it does not interpolate, which changes nothing where precision never rises.
     hit = np.array([True, True, False, True, False, False])
-    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], np.float32)
-    assert average_precision(hit, score, 3) == pytest.approx(0.9166666667)
+    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], np.float32)
+    assert average_precision(hit, confidence, 3) == pytest.approx(0.9166666667)
 
 
 def test_f1_is_micro_over_the_classes():
     truth = nuclei((0, 0, 0, 1), (20, 0, 0, 1), (40, 0, 0, 1), (60, 0, 1, 1))
     found = nuclei((0, 0, 0, 0.9), (20, 0, 0, 0.6), (60, 0, 1, 0.9), (80, 0, 1, 0.9))
-    result = evaluate([truth], [found], min_score=0.6)
+    result = evaluate([truth], [found], min_confidence=0.6)
     assert result.counts == {"Stroma": Counts(2, 0, 1), "Epithelium": Counts(1, 1, 0)}
     assert result.f1 == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
-    assert evaluate([truth], [found], min_score=0.7).counts["Stroma"] == Counts(1, 0, 2)
+    assert evaluate([truth], [found], min_confidence=0.7).counts["Stroma"] == Counts(1, 0, 2)
     assert result.ap == {"Stroma": pytest.approx(2 / 3), "Epithelium": 1}
 
 
@@ -175,13 +175,14 @@ def pairs_of_tiles(draw):
     return nuclei(*draw(rows)), nuclei(*draw(rows))
 
 
-@given(pair=pairs_of_tiles(), min_score=st.sampled_from([0.1, 0.3, 0.6]))
-def test_counts_are_those_of_the_detections_from_the_threshold_up(pair, min_score):
+@given(pair=pairs_of_tiles(), min_confidence=st.sampled_from([0.1, 0.3, 0.6]))
+def test_counts_are_those_of_the_detections_from_the_threshold_up(pair, min_confidence):
     truth, found = pair
-    rows = found.score >= min_score
-    kept = Labelled(found.points[rows], found.label[rows], found.score[rows])
+    rows = found.confidence >= min_confidence
+    kept = Labelled(found.points[rows], found.label[rows], found.confidence[rows])
     result, again = (
-        evaluate([truth], [tile], min_score=min_score, match_um=2.0) for tile in (found, kept)
+        evaluate([truth], [tile], min_confidence=min_confidence, match_um=2.0)
+        for tile in (found, kept)
     )
     assert result.counts == again.counts
     assert result.agnostic == again.agnostic

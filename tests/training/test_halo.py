@@ -8,7 +8,7 @@ from wsi_suite.detector.network import decode_peaks
 from wsi_suite.errors import ModelError
 from wsi_suite.synthetic import make_tile
 from wsi_suite.training import halo as module
-from wsi_suite.training.halo import POSITION_TOLERANCE_PX, SCORE_TOLERANCE, measure_halo
+from wsi_suite.training.halo import CONFIDENCE_TOLERANCE, POSITION_TOLERANCE_PX, measure_halo
 
 TILE_PX = 64
 
@@ -25,7 +25,7 @@ def largest_differences(network, rgb, *, halo):
 
     Returns
     -------
-    score, position_px
+    confidence, position_px
         The largest over all cells; of positions, over cells that could be a nucleus.
     """
     margin = 2 * max(halo, TILE_PX)
@@ -35,7 +35,7 @@ def largest_differences(network, rgb, *, halo):
     def cells(start, length):
         return slice(*(round(px / network.spec.cell_px) for px in (start, start + length)))
 
-    scores, positions = [], []
+    confidences, positions = [], []
     inner = cells(halo, TILE_PX)
     for y in range(margin, margin + rgb.shape[0], TILE_PX):
         for x in range(margin, margin + rgb.shape[1], TILE_PX):
@@ -44,9 +44,9 @@ def largest_differences(network, rgb, *, halo):
             here = slice(None), cells(y, TILE_PX), cells(x, TILE_PX)
             found = (heat[here].amax(0) >= 0.1).expand(2, -1, -1)
             assert found.any()
-            scores.append(float((tile_heat - heat[here]).abs().max()))
+            confidences.append(float((tile_heat - heat[here]).abs().max()))
             positions.append(float((tile_position - position[here]).abs()[found].max()))
-    return max(scores), max(positions)
+    return max(confidences), max(positions)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,12 @@ def test_with_the_measured_halo_tiles_agree_with_the_whole(
     network = make_network(**options)
     halo = measure_halo(network, tiles, mpp=0.5)
     assert halo % network.spec.align_px == 0
-    score, position = largest_differences(network, picture, halo=halo)
-    assert score <= SCORE_TOLERANCE
+    confidence, position = largest_differences(network, picture, halo=halo)
+    assert confidence <= CONFIDENCE_TOLERANCE
     assert position <= POSITION_TOLERANCE_PX
 
-    score, _ = largest_differences(network, picture, halo=0)
-    assert score > SCORE_TOLERANCE
+    confidence, _ = largest_differences(network, picture, halo=0)
+    assert confidence > CONFIDENCE_TOLERANCE
 
 
 def test_a_network_that_sees_too_far_is_refused(make_network, tiles, monkeypatch):
@@ -81,8 +81,10 @@ def test_the_bundled_model_agrees_with_its_own_halo():
         pytest.skip("the bundled model endonuke-resnet18 is not in this checkout")
     detector = Detector(find_model("endonuke-resnet18"), Compute("cpu", "fp32", batch=1))
     picture, _ = make_tile(2 * TILE_PX, seed=3)
-    score, position = largest_differences(detector.network, picture, halo=detector.spec.halo_px)
-    assert score <= SCORE_TOLERANCE
+    confidence, position = largest_differences(
+        detector.network, picture, halo=detector.spec.halo_px
+    )
+    assert confidence <= CONFIDENCE_TOLERANCE
     assert position <= POSITION_TOLERANCE_PX
 
 
@@ -93,7 +95,9 @@ def test_nuclei_of_tiles_are_those_of_the_whole(make_network, picture):
     def detect(rgb, corner):
         with torch.inference_mode():
             maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
-        points = decode_peaks(maps, min_score=0.3, cell_px=network.spec.cell_px)[0].points + corner
+        points = (
+            decode_peaks(maps, min_confidence=0.3, cell_px=network.spec.cell_px)[0].points + corner
+        )
         low, high = corner + halo, corner + np.array(rgb.shape[1::-1]) - halo
         return points[((points >= low) & (points < high)).all(axis=1)]
 

@@ -60,13 +60,13 @@ def test_decoding_ideal_maps_returns_the_encoded_nuclei(nuclei, cell_px, heatmap
 
     targets = encode(points, label, cell_px=cell_px, radius=radius, heatmaps=heatmaps)
     maps = ideal_maps(targets)
-    [found] = decode_peaks(maps, min_score=0.7, cell_px=cell_px)
+    [found] = decode_peaks(maps, min_confidence=0.7, cell_px=cell_px)
 
     order = np.array(sorted(range(len(nuclei)), key=list(nuclei).__getitem__), np.int_)
     assert found.points == pytest.approx(points[order], abs=1e-3)
     assert found.label.tolist() == label[order].tolist()
     assert found.radius == pytest.approx(radius[order], rel=1e-5)
-    assert found.score == pytest.approx(1)
+    assert found.confidence == pytest.approx(1)
 
 
 def test_nuclei_outside_the_window_are_left_out():

@@ -71,13 +71,13 @@ def test_a_pale_tile_is_seen_once_its_contrast_is_stretched(spotter, tiles, tmp_
 
 def test_a_model_is_evaluated_at_its_own_threshold(tmp_path, make_network, tiles):
     network = make_network(upsample=2)
-    spec = ModelSpec(name="tiny", network=network.spec, min_score=0.42)
+    spec = ModelSpec(name="tiny", network=network.spec, min_confidence=0.42)
     model = save_model(tmp_path / "tiny", spec, network)
     values = evaluation_as_dict(
         evaluate_model(Detector(model, Compute("cpu", "fp32", batch=1)), tiles, match_um=5)
     )
     assert set(values["ap"]) == {"Stroma", "Epithelium"}
     assert (values["tiles"], values["nuclei"]) == (3, 24)
-    assert (values["min_score"], values["match_um"]) == (0.42, 5)
+    assert (values["min_confidence"], values["match_um"]) == (0.42, 5)
     assert 0 <= values["map"] <= 1
     assert 0 <= values["f1"] <= values["f1_agnostic"] <= 1

@@ -117,7 +117,7 @@ class TestTraining:
         assert model.spec.classes == ("Stroma", "Epithelium")
         assert model.spec.headline_class == "Epithelium"
         assert model.spec.network == SETTINGS.network
-        assert 0.1 <= model.spec.min_score <= 0.7
+        assert 0.1 <= model.spec.min_confidence <= 0.7
         assert 0 < model.spec.halo_px <= 64
         detector = load_detector(model.path, device="cpu", precision="fp32")
         assert len(detector.detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2

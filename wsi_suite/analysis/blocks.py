@@ -53,8 +53,8 @@ class DetectJob:
         What its files must amount to.
     compute
         Device, precision and batch.
-    min_score
-        Nuclei are kept from this score.
+    min_confidence
+        Nuclei are kept from this confidence.
     stain, measure
         Stain vectors and the method of measuring.
     """
@@ -62,7 +62,7 @@ class DetectJob:
     model: Path
     model_hash: str
     compute: Compute
-    min_score: float
+    min_confidence: float
     stain: StainSettings
     measure: MeasureSettings
 
@@ -246,7 +246,7 @@ def _detect(
     windows = [tile.window for tile in tiles]
     pixels = _stacked(windows, buffer, job.grid, batch=job.detect.compute.batch)
     with device_turn(job.detect.compute):
-        found = detector.detect(pixels, min_score=job.detect.min_score)
+        found = detector.detect(pixels, min_confidence=job.detect.min_confidence)
     tables = []
     for tile, window, peaks in zip(tiles, windows, found, strict=False):
         tables.append(_measure(job, buffer, tile.core, window, peaks, classes=detector.classes))
@@ -299,7 +299,7 @@ def _measure(
     return Nuclei(
         x=centres[:, 0],
         y=centres[:, 1],
-        score=peaks.score[rows],
+        confidence=peaks.confidence[rows],
         label=peaks.label[rows],
         classes=classes,
         measurements={name: values[owned] for name, values in measured.values.items()},

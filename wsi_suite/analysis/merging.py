@@ -51,12 +51,12 @@ def merge_nuclei(
     mpp = math.sqrt(facts.mpp[0] * facts.mpp[1])
     twins_px0 = SEAM_PX * math.sqrt(facts.scale.x * facts.scale.y)
     distance_px0 = max(spec.min_distance_um / mpp, twins_px0)
-    nuclei = nuclei.take(suppress_close(nuclei.points, nuclei.score, distance_px0))
+    nuclei = nuclei.take(suppress_close(nuclei.points, nuclei.confidence, distance_px0))
     nuclei = replace(
         nuclei,
         x=np.round(nuclei.x, 2),
         y=np.round(nuclei.y, 2),
-        score=np.round(nuclei.score, 4),
+        confidence=np.round(nuclei.confidence, 4),
     )
     nuclei = at_centroids(nuclei, shape=shape, radius_px0=measure.disc_radius_um / facts.mpp[0])
     inside = _inside_any([facts.tissue], nuclei)

@@ -67,7 +67,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
         values |= {
             "results_version": RESULTS_VERSION,
             "model": {"name": model.spec.name, "hash": model.hash},
-            "detect": {"min_score": settings.detect.min_score},
+            "detect": {"min_confidence": settings.detect.min_confidence},
             "stain": plain["stain"],
             "measure": plain["measure"],
             "score": plain["score"],
@@ -89,7 +89,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
         "read_mpp": list(facts.working_mpp),
         "model": {"name": model.spec.name, "hash": model.hash},
         "compute": _describe(analysis.compute),
-        "min_score": settings.detect.min_score,
+        "min_confidence": settings.detect.min_confidence,
         "measure": settings.measure.model_dump(mode="json"),
         "stain_vectors": StainVectors.of(settings.stain).to_qupath(),
         "score": settings.score.model_dump(mode="json"),

@@ -65,8 +65,8 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
     detect, score, spec = settings.detect, settings.score, model.spec
     StainVectors.of(settings.stain)  # refused here, once, where they cannot be told apart
     known = (*spec.classes, pooled_name(spec.classes))
-    if detect.min_score is None:
-        detect = detect.model_copy(update={"min_score": spec.min_score})
+    if detect.min_confidence is None:
+        detect = detect.model_copy(update={"min_confidence": spec.min_confidence})
     if score.headline_class is None:
         score = score.model_copy(update={"headline_class": spec.headline_class})
     elif score.headline_class not in known:
@@ -113,12 +113,12 @@ def _detect_job(analysis: Analysis) -> DetectJob | None:
     if analysis.compute is None:
         return None
     settings, model = analysis.settings, analysis.model
-    assert settings.detect.min_score is not None, "settings are completed"
+    assert settings.detect.min_confidence is not None, "settings are completed"
     return DetectJob(
         model=model.path.resolve(),
         model_hash=model.hash,
         compute=analysis.compute,
-        min_score=settings.detect.min_score,
+        min_confidence=settings.detect.min_confidence,
         stain=settings.stain,
         measure=settings.measure,
     )

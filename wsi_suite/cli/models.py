@@ -260,7 +260,7 @@ def export(
         written = export_model(find_model(model), out, format_name=format_name)
     difference = written.difference
     note(
-        f"compared with the detector: scores differ by {difference.score:.1g} at most, "
+        f"compared with the detector: confidences differ by {difference.confidence:.1g} at most, "
         f"positions by {difference.position_px:.1g} px"
     )
     if as_json:
@@ -314,7 +314,7 @@ def _show_figures(figures: dict[str, Any]) -> None:
     )
     stdout.print(
         f"{figures['nuclei']:,} nuclei in {figures['tiles']} tiles; matches within "
-        f"{figures['match_um']} um, scores from {figures['min_score']}",
+        f"{figures['match_um']} um, confidence from {figures['min_confidence']}",
         style="dim",
     )
 

@@ -1,7 +1,7 @@
 """The detector at work: a network on a device, in the precision that suits it.
 
 Device, precision and shape of a batch are chosen once per run (:func:`choose_compute`) and then
-kept, since another choice moves scores in their last digits.
+kept, since another choice moves confidences in their last digits.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Detector:
             ) from None
         return maps
 
-    def detect(self, windows: Pixels, *, min_score: float | None = None) -> list[Peaks]:
+    def detect(self, windows: Pixels, *, min_confidence: float | None = None) -> list[Peaks]:
         """Find the nuclei of a batch of windows.
 
         Parameters
@@ -187,8 +187,8 @@ class Detector:
         windows
             ``(N, H, W, 3)`` RGB in 0 - 255 at about ``spec.read_mpp``; H and W are multiples of
             ``spec.network.align_px``.
-        min_score
-            Lowest score that counts; the model's own by default.
+        min_confidence
+            Lowest confidence that counts; the model's own by default.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class Detector:
         """
         found = decode_peaks(
             self.forward(windows),
-            min_score=self.spec.min_score if min_score is None else min_score,
+            min_confidence=self.spec.min_confidence if min_confidence is None else min_confidence,
             cell_px=self.spec.network.cell_px,
         )
         return [separate_peaks(peaks, self.spec) for peaks in found]
@@ -212,19 +212,19 @@ def load_detector(
 
 def suppress_close(
     points: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
     distance: float | npt.NDArray[np.float64],
 ) -> npt.NDArray[np.bool_]:
     """Return which points remain if weaker ones near stronger ones are removed.
 
-    Greedy from the highest score down; ties go to the point that comes first by (y, x), so the
+    Greedy from the highest confidence down; ties go to the point that comes first by (y, x), so the
     order of the input does not matter.
 
     Parameters
     ----------
     points
         ``(N, 2)``.
-    score
+    confidence
         ``(N,)``.
     distance
         One for all, or ``(N,)``. A weaker point no farther than this from a stronger one is
@@ -238,7 +238,7 @@ def suppress_close(
     if not len(pairs):
         return keep
     rank = np.empty(len(points), np.int64)
-    rank[np.lexsort((points[:, 0], points[:, 1], -score))] = np.arange(len(points))
+    rank[np.lexsort((points[:, 0], points[:, 1], -confidence))] = np.arange(len(points))
     first = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
     second = pairs.sum(axis=1) - first
     apart = np.linalg.norm(points[first] - points[second], axis=1)
@@ -259,11 +259,11 @@ def separate_peaks(peaks: Peaks, spec: ModelSpec) -> Peaks:
     distance = np.full(len(peaks.points), spec.min_distance_um / spec.read_mpp)
     if peaks.radius is not None:
         distance = np.maximum(distance, spec.separation * peaks.radius)
-    keep = suppress_close(peaks.points, peaks.score, distance)
+    keep = suppress_close(peaks.points, peaks.confidence, distance)
     return replace(
         peaks,
         points=peaks.points[keep],
-        score=peaks.score[keep],
+        confidence=peaks.confidence[keep],
         label=peaks.label[keep],
         radius=None if peaks.radius is None else peaks.radius[keep],
     )

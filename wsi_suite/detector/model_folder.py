@@ -30,12 +30,16 @@ LARGE_RADIUS_UM = 8.0
 class ModelSpec(Section):
     """Everything about a model but its weights."""
 
+    earlier_names = {"min_score": "min_confidence"}  # noqa: RUF012
+
     format: int = Field(2, ge=2, le=2, description="version of this file's layout")
     name: str
     read_mpp: float = Field(0.5, gt=0, description="resolution of the pixels it is given, um")
     labels: LabelSpec = LabelSpec()
     network: NetworkSpec = NetworkSpec()
-    min_score: float = Field(0.3, ge=0, le=1, description="nuclei are kept from this score")
+    min_confidence: float = Field(
+        0.3, ge=0, le=1, description="nuclei are kept from this confidence"
+    )
     min_distance_um: float = Field(2.0, ge=0, description="of two closer ones the weaker goes")
     separation: float = Field(
         0.0, ge=0, description="the weaker goes also within this share of the stronger's radius"

@@ -155,7 +155,7 @@ class NucleusNet(nn.Module):
         The picture is normalised and enlarged in float32, and each head's last convolution, one
         to a few channels wide, is float32. These two steps take no time, and in bfloat16, with its
         eight bits, they cost more nuclei than all others together: colours next to each other
-        become one, and so do scores near the threshold.
+        become one, and so do confidences near the threshold.
         """
         for part in (self.backbone, self.lateral, self.smooth):
             part.to(dtype)
@@ -217,7 +217,7 @@ class Peaks:
     ----------
     points
         ``(N, 2)`` float64 centres, read pixels from the window's corner.
-    score
+    confidence
         ``(N,)`` float32 in [0, 1].
     label
         ``(N,)`` uint8 class index.
@@ -226,24 +226,24 @@ class Peaks:
     """
 
     points: npt.NDArray[np.float64]
-    score: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
     radius: npt.NDArray[np.float32] | None = None
 
 
-def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -> list[Peaks]:
+def decode_peaks(maps: dict[str, Tensor], *, min_confidence: float, cell_px: float) -> list[Peaks]:
     """Read the local maxima off the maps of a batch.
 
-    A cell is a nucleus where its heat is the maximum of its 3 x 3 neighbourhood and its score at
-    least `min_score`. There is no limit on their number, and cells at the border of the window
-    count like any other (what lies outside is lower than everything).
+    A cell is a nucleus if its heat is the maximum of its 3 x 3 neighbourhood and its confidence at
+    least `min_confidence`. There is no limit on their number, and cells at the border of the
+    window count like any other (what lies outside is lower than everything).
 
     Parameters
     ----------
     maps
         As :meth:`NucleusNet.forward` returns them.
-    min_score
-        Lowest score that counts.
+    min_confidence
+        Lowest confidence that counts.
     cell_px
         Read pixels per cell.
 
@@ -264,45 +264,48 @@ def decode_peaks(maps: dict[str, Tensor], *, min_score: float, cell_px: float) -
                 "of this precision (65504 in fp16), or its weights are damaged; set "
                 "detect.precision to fp32, or take another model"
             )
-    found, score, label = find_maxima(maps["heat"], min_score, kind=maps.get("kind"))
+    found, confidence, label = find_maxima(maps["heat"], min_confidence, kind=maps.get("kind"))
     window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
     offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
     points = (np.column_stack([col, row]) + 0.5 + offset) * cell_px
-    scores, labels = score[found].cpu().numpy(), label[found].cpu().numpy().astype(np.uint8)
+    confidences, labels = (
+        confidence[found].cpu().numpy(),
+        label[found].cpu().numpy().astype(np.uint8),
+    )
     radius = None
     if "size" in maps:
         radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
     ends = np.searchsorted(window, np.arange(len(found) + 1))
     return [
-        Peaks(points[a:b], scores[a:b], labels[a:b], None if radius is None else radius[a:b])
+        Peaks(points[a:b], confidences[a:b], labels[a:b], None if radius is None else radius[a:b])
         for a, b in pairwise(ends)
     ]
 
 
 def find_maxima(
-    heat: Tensor, min_score: float, *, kind: Tensor | None
+    heat: Tensor, min_confidence: float, *, kind: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return which cells are nuclei, and every cell's score and class, ``(N, h, w)`` each.
+    """Return which cells are nuclei, and every cell's confidence and class, ``(N, h, w)`` each.
 
-    The score is the probability of a centre times that of the class. Exported models contain this
-    function, so it uses tensors only.
+    The confidence is the probability of a centre times that of the class. Exported models contain
+    this function, so it uses tensors only.
 
     Parameters
     ----------
     heat
         ``(N, 1, h, w)`` logits of centres, or ``(N, classes, h, w)`` without `kind`.
-    min_score
-        Lowest score that counts.
+    min_confidence
+        Lowest confidence that counts.
     kind
         ``(N, classes, h, w)`` logits of classes, or ``None``.
     """
     centre, label = torch.sigmoid(heat.float()).max(dim=1)
-    score = centre
+    confidence = centre
     if kind is not None:
         share, label = torch.softmax(kind.float(), dim=1).max(dim=1)
-        score = centre * share
+        confidence = centre * share
     highest = F.max_pool2d(centre[:, None], 3, stride=1, padding=1)[:, 0]
-    return (centre == highest) & (score >= min_score), score, label
+    return (centre == highest) & (confidence >= min_confidence), confidence, label
 
 
 def _conv_block(width_in: int, width_out: int) -> nn.Sequential:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from wsi_suite.detector.network import Peaks
 
-SCORE_TOLERANCE = 1e-4
-"""Largest difference of a score: what results are rounded to."""
+CONFIDENCE_TOLERANCE = 1e-4
+"""Largest difference of a confidence: what results are rounded to."""
 
 POSITION_TOLERANCE_PX = 0.01
 """Largest difference of a position: what results are rounded to."""
@@ -27,17 +27,17 @@ class Difference:
 
     Attributes
     ----------
-    score, position_px
-        Of the scores; of the positions, in read pixels.
+    confidence, position_px
+        Of the confidences; of the positions, in read pixels.
     """
 
-    score: float
+    confidence: float
     position_px: float
 
     @property
     def tolerable(self) -> bool:
         """Whether results would be the same."""
-        return self.score <= SCORE_TOLERANCE and self.position_px <= POSITION_TOLERANCE_PX
+        return self.confidence <= CONFIDENCE_TOLERANCE and self.position_px <= POSITION_TOLERANCE_PX
 
 
 def sample_picture(align_px: int) -> npt.NDArray[np.uint8]:
@@ -54,13 +54,13 @@ def compare_peaks(
     peaks: Peaks,
     points: npt.NDArray[Any],
     *,
-    score: npt.NDArray[Any],
+    confidence: npt.NDArray[Any],
     label: npt.NDArray[Any],
 ) -> Difference:
     """Compare the detector's nuclei with those of an export, in the same order."""
     if len(points) != len(peaks.points) or (label != peaks.label).any():
         return Difference(math.inf, math.inf)
     return Difference(
-        float(np.abs(score - peaks.score).max(initial=0)),
+        float(np.abs(confidence - peaks.confidence).max(initial=0)),
         float(np.abs(points - peaks.points).max(initial=0)),
     )

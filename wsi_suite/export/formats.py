@@ -78,8 +78,8 @@ def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
         difference = FORMATS[format_name](detector, partial, describe_model(model))
         if not difference.tolerable:
             raise OutputError(
-                f"{out}: not written, its answers differ from the detector's (scores by "
-                f"{difference.score:.2g}, positions by {difference.position_px:.2g} px); "
+                f"{out}: not written, its answers differ from the detector's (confidences by "
+                f"{difference.confidence:.2g}, positions by {difference.position_px:.2g} px); "
                 "update torch, onnx and onnxruntime"
             )
     if format_name == "torchscript":
@@ -98,7 +98,7 @@ def describe_model(model: ModelFolder) -> dict[str, Any]:
         "wsi_suite": wsi_suite.__version__,
         "classes": list(spec.classes),
         "read_mpp": spec.read_mpp,
-        "min_score": spec.min_score,
+        "min_confidence": spec.min_confidence,
         "min_distance_px": spec.min_distance_um / spec.read_mpp,
         "separation": spec.separation,
         "halo_px": spec.halo_px,
@@ -111,10 +111,10 @@ def describe_model(model: ModelFolder) -> dict[str, Any]:
 def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -> Difference:
     save_script(script_detector(detector.model), path)
     picture = sample_picture(detector.spec.network.align_px)
-    # From a score of 0 every local maximum counts, so that the whole picture is compared.
-    points, score, label, _ = load_script(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
-    (peaks,) = detector.detect(picture[None], min_score=0.0)
-    return compare_peaks(peaks, points.numpy(), score=score.numpy(), label=label.numpy())
+    # From a confidence of 0 every local maximum counts, so that the whole picture is compared.
+    points, confidence, label, _ = load_script(path)(torch.from_numpy(picture).movedim(-1, 0), 0.0)
+    (peaks,) = detector.detect(picture[None], min_confidence=0.0)
+    return compare_peaks(peaks, points.numpy(), confidence=confidence.numpy(), label=label.numpy())
 
 
 FORMATS: dict[str, Callable[[Detector, Path, dict[str, Any]], Difference]] = {

@@ -38,8 +38,8 @@ Put this folder into the folder `local` of the model directory that the extensio
 window. Choose `{name}` there, all three channels (red, green, blue), and a tile padding of
 {padding} or more.
 Nuclei come as detections of the classes {classes}: discs of the size of a nucleus around the
-detected centres, no outlines. Scores below {min_score} are left out; a script may ask for another
-threshold: `.arg("min_score", 0.4)`.
+detected centres, no outlines. Nuclei below the confidence {min_confidence} are left out; a script
+may ask for another threshold: `.arg("min_confidence", 0.4)`.
 
 The extension stretches the contrast of every region between its darkest and brightest pixels. The
 model puts it back between levels that were usual where it was trained, so that results are near
@@ -159,7 +159,7 @@ def _tell_use(model: ModelFolder, version: str) -> str:
         version=version,
         padding=32 * math.ceil(spec.halo_px / 32),
         classes=", ".join(spec.classes),
-        min_score=spec.min_score,
+        min_confidence=spec.min_confidence,
     )
     return use + (card.read_text(encoding="utf-8") if card.is_file() else "")
 

@@ -1,8 +1,8 @@
 """The network as ONNX, for runtimes of many kinds.
 
-The graph ends at maps: score, class, offset and radius (in cells) of every cell, and which cells
-are peaks. Reading the peaks off them is a line or two in any language. A peak is to be left out
-if a stronger one is nearer than ``min_distance_px`` or than ``separation`` times the latter's
+The graph ends at maps: confidence, class, offset and radius (in cells) of every cell, and which
+cells are peaks. Reading the peaks off them is a line or two in any language. A peak is to be left
+out if a stronger one is nearer than ``min_distance_px`` or than ``separation`` times the latter's
 radius.
 """
 
@@ -25,7 +25,7 @@ from wsi_suite.errors import ConfigError
 from wsi_suite.export.check import Difference, sample_picture
 from wsi_suite.export.torchscript import HeatMaps, fused_maps
 
-OUTPUTS = ("score", "class", "offset", "radius", "peak")
+OUTPUTS = ("confidence", "class", "offset", "radius", "peak")
 
 
 class PeakMaps(nn.Module):
@@ -34,15 +34,15 @@ class PeakMaps(nn.Module):
     def __init__(self, maps: HeatMaps, spec: ModelSpec) -> None:
         super().__init__()
         self.maps = maps
-        self.min_score = spec.min_score
+        self.min_confidence = spec.min_confidence
         self.class_map = spec.network.class_map
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return the maps of :data:`OUTPUTS` for ``(N, 3, H, W)`` in 0 - 255."""
         heat, kind, offset, size = self.maps(rgb)
         kinds = kind if self.class_map else None
-        peak, score, label = find_maxima(heat, self.min_score, kind=kinds)
-        return score, label, offset, size, peak
+        peak, confidence, label = find_maxima(heat, self.min_confidence, kind=kinds)
+        return confidence, label, offset, size, peak
 
 
 def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> Difference:
@@ -92,10 +92,11 @@ def _run(detector: Detector, path: Path) -> Difference:
     picture = sample_picture(detector.spec.network.align_px)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     rgb = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
-    score, _, offset, _, _ = session.run(None, {"rgb": rgb})
+    confidence, _, offset, _, _ = session.run(None, {"rgb": rgb})
     maps = detector.forward(picture[None])
     _, wanted, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
     shift = np.abs(offset - maps["offset"].numpy()).max()
     return Difference(
-        float(np.abs(score - wanted.numpy()).max()), float(shift) * detector.spec.network.cell_px
+        float(np.abs(confidence - wanted.numpy()).max()),
+        float(shift) * detector.spec.network.cell_px,
     )

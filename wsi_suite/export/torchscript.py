@@ -51,7 +51,7 @@ class PointDetector(nn.Module):
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
         self.network = network
-        self.min_score = spec.min_score
+        self.min_confidence = spec.min_confidence
         self.cell_px = spec.network.cell_px
         self.align_px = spec.network.align_px
         self.distance_px = spec.min_distance_um / spec.read_mpp
@@ -63,7 +63,7 @@ class PointDetector(nn.Module):
     def forward(
         self,
         rgb: Tensor,
-        min_score: float | None = None,
+        min_confidence: float | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the nuclei of one picture of any size.
 
@@ -71,14 +71,15 @@ class PointDetector(nn.Module):
         ----------
         rgb
             ``(3, H, W)`` in 0 - 255, of any type, at the model's resolution.
-        min_score
-            Lowest score that counts; the model's own by default.
+        min_confidence
+            Lowest confidence that counts; the model's own by default.
 
         Returns
         -------
         tuple
-            Points ``(N, 2)`` float64 (x, y) in pixels from the corner, scores ``(N,)`` float32,
-            classes ``(N,)`` int64 and radii ``(N,)`` float32 in pixels; from top to bottom.
+            Points ``(N, 2)`` float64 (x, y) in pixels from the corner, confidences ``(N,)``
+            float32, classes ``(N,)`` int64 and radii ``(N,)`` float32 in pixels; from top to
+            bottom.
         """
         height, width = rgb.shape[1], rgb.shape[2]
         right, bottom = -width % self.align_px, -height % self.align_px
@@ -88,21 +89,23 @@ class PointDetector(nn.Module):
         classes: Tensor | None = None
         if self.class_map:
             classes = kind.cpu()
-        found, score, label = find_maxima(
-            heat.cpu(), self.min_score if min_score is None else min_score, kind=classes
+        found, confidence, label = find_maxima(
+            heat.cpu(),
+            self.min_confidence if min_confidence is None else min_confidence,
+            kind=classes,
         )
         _, row, col = torch.nonzero(found).unbind(1)
         shift = offset.cpu().double()[0, :, row, col].t()
         points = (torch.stack([col, row], 1) + 0.5 + shift) * self.cell_px
-        scores, labels = score[0, row, col], label[0, row, col]
-        radii = torch.full_like(scores, self.radius_px)
-        distance = torch.full_like(scores, self.distance_px)
+        confidences, labels = confidence[0, row, col], label[0, row, col]
+        radii = torch.full_like(confidences, self.radius_px)
+        distance = torch.full_like(confidences, self.distance_px)
         if self.sizes:
             radii = size.cpu().float()[0, 0, row, col] * self.cell_px
             distance = torch.maximum(distance, radii * self.separation)
-        keep = separate_points(points, scores, distance)
+        keep = separate_points(points, confidences, distance)
         keep = keep & (points[:, 0] < width) & (points[:, 1] < height)
-        return points[keep], scores[keep], labels[keep], radii[keep]
+        return points[keep], confidences[keep], labels[keep], radii[keep]
 
 
 class LabelPainter(nn.Module):
@@ -137,7 +140,7 @@ class LabelPainter(nn.Module):
         x
             ``(1, 3, H, W)`` float32, each channel stretched to 0 - 1; what lies beyond is cut off.
         args
-            ``min_score``, one number, where it shall not be the model's own.
+            ``min_confidence``, one number, where it shall not be the model's own.
 
         Returns
         -------
@@ -145,30 +148,31 @@ class LabelPainter(nn.Module):
             ``(1, 1, H, W)`` float32, 0 for background and 1 .. N for the nuclei; and ``(M, 1)``
             float32, the class of label i in row i - 1, with one row where there is no nucleus.
         """
-        min_score: float | None = None
-        if args is not None and "min_score" in args:
-            min_score = float(args["min_score"].item())
+        min_confidence: float | None = None
+        if args is not None and "min_confidence" in args:
+            min_confidence = float(args["min_confidence"].item())
         low = torch.tensor(self.darkest, device=x.device).view(3, 1, 1)
         high = torch.tensor(self.brightest, device=x.device).view(3, 1, 1)
         rgb = low + x[0].clamp(0, 1) * (high - low)
-        points, _, label, radius = self.detector(rgb, min_score)
+        points, _, label, radius = self.detector(rgb, min_confidence)
         height, width = x.shape[2], x.shape[3]
         classes = torch.zeros([max(1, len(label)), 1])
         classes[: len(label), 0] = label.float()
         return paint_discs(points, radius, height, width)[None, None].float(), classes
 
 
-def separate_points(points: Tensor, scores: Tensor, distance: Tensor) -> Tensor:
+def separate_points(points: Tensor, confidences: Tensor, distance: Tensor) -> Tensor:
     """Return which points remain if weaker ones near stronger ones are removed.
 
-    As :func:`~wsi_suite.detector.detector.suppress_close`: greedy from the highest score down, ties
-    by (y, x). Here every round settles the points that no unsettled stronger one is close to.
+    As :func:`~wsi_suite.detector.detector.suppress_close`: greedy from the highest confidence
+    down, ties by (y, x). Here every round settles the points that no unsettled stronger one is
+    close to.
 
     Parameters
     ----------
     points
         ``(N, 2)`` float64.
-    scores
+    confidences
         ``(N,)``.
     distance
         ``(N,)``; a weaker point no farther than this from a stronger one is removed.
@@ -179,7 +183,7 @@ def separate_points(points: Tensor, scores: Tensor, distance: Tensor) -> Tensor:
         return keep
     order = torch.argsort(points[:, 0], stable=True)
     order = order[torch.argsort(points[order, 1], stable=True)]
-    order = order[torch.argsort(scores[order], descending=True, stable=True)]
+    order = order[torch.argsort(confidences[order], descending=True, stable=True)]
     rank = torch.empty_like(order)
     rank[order] = torch.arange(count)
     strong, weak = _close_pairs(points, rank, distance)

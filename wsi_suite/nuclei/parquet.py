@@ -5,7 +5,7 @@
                         centre of its outline as QuPath has it
 ``detected_x``, ``_y``  float64, the point that the detector found; ids follow from it, and the
                         rays of the outline start there
-``score``               float32, the detector's confidence
+``confidence``          float32, the detector's confidence; ``score`` in files of earlier versions
 ``class``               dictionary string, the compartment
 ``intensity``           dictionary string: Negative, 1+, 2+, 3+; null: not measurable
 ``Nucleus: ...``        float32, the measurements by QuPath's names; NaN: none
@@ -34,7 +34,8 @@ from wsi_suite.files import whole_file
 from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, OUTLINE_RAYS, Nuclei
 
 _KEY = b"wsi_suite"
-_COLUMNS = ("x", "y", "score", "class", "intensity")
+_COLUMNS = ("x", "y", "confidence", "class", "intensity")
+_EARLIER_NAMES = {"score": "confidence"}
 _DETECTED = ("detected_x", "detected_y")
 _OUTLINE = "outline"
 
@@ -68,7 +69,7 @@ def write_nuclei(
         "x": pa.array(nuclei.x),
         "y": pa.array(nuclei.y),
         **_detected_columns(nuclei),
-        "score": pa.array(nuclei.score),
+        "confidence": pa.array(nuclei.confidence),
         "class": _dictionary(nuclei.label, nuclei.classes),
         "intensity": _dictionary(intensity, INTENSITIES),
     }
@@ -109,7 +110,7 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
     return Nuclei(
         x=table["x"].to_numpy(),
         y=table["y"].to_numpy(),
-        score=table["score"].to_numpy(),
+        confidence=table["confidence"].to_numpy(),
         label=_labels(table["class"].combine_chunks(), classes),
         classes=classes,
         measurements={name: table[name].to_numpy() for name in names},
@@ -150,9 +151,11 @@ def _read_table(path: Path, *, outline: bool) -> pa.Table:
     names = _read_schema(path).names
     wanted = [name for name in names if outline or name != _OUTLINE]
     try:
-        return pq.read_table(path, columns=wanted)
+        table = pq.read_table(path, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
+    renamed = table.rename_columns([_EARLIER_NAMES.get(name, name) for name in wanted])
+    return renamed.replace_schema_metadata(table.schema.metadata)
 
 
 def _read_schema(path: Path) -> pa.Schema:
@@ -162,7 +165,8 @@ def _read_schema(path: Path) -> pa.Schema:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
-    missing = [name for name in _COLUMNS if name not in schema.names]
+    names = {_EARLIER_NAMES.get(name, name) for name in schema.names}
+    missing = [name for name in _COLUMNS if name not in names]
     if missing or _KEY not in (schema.metadata or {}):
         reason = f"no column '{missing[0]}'" if missing else "no metadata 'wsi_suite'"
         raise DataError(f"{path}: no table of nuclei ({reason}); give the nuclei.parquet of a run")

@@ -33,7 +33,9 @@ _KINDS = {
 class SeenFields(Section):
     """Between which values the fields lay that a model was trained on."""
 
-    min_score: float = Field(ge=0, le=1, description="of nuclei from this score")
+    earlier_names = {"min_score": "min_confidence"}  # noqa: RUF012
+
+    min_confidence: float = Field(ge=0, le=1, description="of nuclei from this confidence")
     medians: dict[str, tuple[float, float]] = Field(
         description="lowest and highest usual median of a field, by measurement"
     )
@@ -61,7 +63,7 @@ class Unseen(NamedTuple):
 
 
 def learn_fields(
-    tables: Iterable[Nuclei], *, mpp: tuple[float, float], min_score: float
+    tables: Iterable[Nuclei], *, mpp: tuple[float, float], min_confidence: float
 ) -> SeenFields | None:
     """Return between which values the fields of training tiles lie; ``None`` without nuclei.
 
@@ -71,10 +73,10 @@ def learn_fields(
         What the model finds in each tile, measured.
     mpp
         Um per pixel of the tables' positions, x and y.
-    min_score
+    min_confidence
         The model's threshold.
     """
-    found = [_medians(nuclei, mpp=mpp, min_score=min_score) for nuclei in tables]
+    found = [_medians(nuclei, mpp=mpp, min_confidence=min_confidence) for nuclei in tables]
     found = [medians for medians in found if medians]
     if not found:
         return None
@@ -84,7 +86,7 @@ def learn_fields(
         low, high = np.nanpercentile(values, [_TAIL_PERCENT, 100 - _TAIL_PERCENT])
         ends[name] = (round(float(low), 3), round(float(high), 3))
     ends[CONFIDENCE] = (ends[CONFIDENCE][0], 1.0)  # a model that is sure is no reason to warn
-    return SeenFields(min_score=min_score, medians=ends)
+    return SeenFields(min_confidence=min_confidence, medians=ends)
 
 
 def compare_fields(nuclei: Nuclei, seen: SeenFields, *, mpp: tuple[float, float]) -> Unseen:
@@ -99,7 +101,7 @@ def compare_fields(nuclei: Nuclei, seen: SeenFields, *, mpp: tuple[float, float]
     mpp
         Um per level-0 pixel, x and y.
     """
-    medians = _medians(nuclei, mpp=mpp, min_score=seen.min_score)
+    medians = _medians(nuclei, mpp=mpp, min_confidence=seen.min_confidence)
     counts: dict[str, int] = {}
     outside = np.zeros(len(medians.get(CONFIDENCE, ())), np.bool_)
     for name, (low, high) in seen.medians.items():
@@ -115,10 +117,10 @@ def compare_fields(nuclei: Nuclei, seen: SeenFields, *, mpp: tuple[float, float]
 
 
 def _medians(
-    nuclei: Nuclei, *, mpp: tuple[float, float], min_score: float
+    nuclei: Nuclei, *, mpp: tuple[float, float], min_confidence: float
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Return ``(fields,)`` medians by measurement; all nuclei are one field if they are few."""
-    nuclei = nuclei.take(nuclei.score >= min_score)
+    nuclei = nuclei.take(nuclei.confidence >= min_confidence)
     if len(nuclei) < _FEWEST_NUCLEI:
         return {}
     cells = np.floor(nuclei.points * mpp / _FIELD_UM).astype(np.int64)
@@ -126,7 +128,7 @@ def _medians(
     own = own.ravel()
     if counts.max() < _FEWEST_NUCLEI:
         own, counts = np.zeros(len(nuclei), np.int64), np.array([len(nuclei)])
-    columns = {CONFIDENCE: nuclei.score, **nuclei.measurements}
+    columns = {CONFIDENCE: nuclei.confidence, **nuclei.measurements}
     order = np.argsort(own, kind="stable")
     ends = np.cumsum(counts)
     large = [

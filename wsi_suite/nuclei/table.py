@@ -29,7 +29,7 @@ class Nuclei:
     x, y
         ``(N,)`` float64, level-0 pixels of QuPath's frame: where a nucleus counts, that is the
         centre of its outline as QuPath has it; the detected point where that is not known yet.
-    score
+    confidence
         ``(N,)`` float32, confidence of the detector in [0, 1].
     label
         ``(N,)`` uint8, index into `classes`.
@@ -48,7 +48,7 @@ class Nuclei:
 
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
-    score: FloatArray
+    confidence: FloatArray
     label: npt.NDArray[np.uint8]
     classes: tuple[str, ...]
     measurements: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Nuclei:
             self,
             x=self.x[rows],
             y=self.y[rows],
-            score=self.score[rows],
+            confidence=self.confidence[rows],
             label=self.label[rows],
             measurements={name: values[rows] for name, values in self.measurements.items()},
             outline=None if self.outline is None else self.outline[rows],
@@ -102,7 +102,7 @@ def concatenate(tables: Sequence[Nuclei]) -> Nuclei:
     return Nuclei(
         x=np.concatenate([table.x for table in filled]),
         y=np.concatenate([table.y for table in filled]),
-        score=np.concatenate([table.score for table in filled]),
+        confidence=np.concatenate([table.confidence for table in filled]),
         label=np.concatenate([table.label for table in filled]),
         classes=first.classes,
         measurements={

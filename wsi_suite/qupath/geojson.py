@@ -68,7 +68,7 @@ def write_geojson(
     Parameters
     ----------
     nuclei
-        The nuclei. Their measurements go along, and the score as ``Detection probability``.
+        The nuclei. Their measurements go along, and the confidence as ``Detection probability``.
     path
         A name that ends in ``.geojson`` or ``.geojson.gz``.
     grades

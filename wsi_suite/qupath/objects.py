@@ -143,7 +143,7 @@ def detections(
     Parameters
     ----------
     nuclei
-        The nuclei. Their measurements go along, and the score as ``Detection probability``.
+        The nuclei. Their measurements go along, and the confidence as ``Detection probability``.
     grades
         ``(N,)`` uint8, 0 to 3 for a class such as ``Epithelium: 1+``. Where it is 255 (not
         measurable), or without grades, the class is the compartment alone.
@@ -156,7 +156,7 @@ def detections(
     drawn = _draw(nuclei, shape=shape, radius_px0=radius_px0)
     plain = len(INTENSITIES)
     shown = np.full(len(nuclei), plain) if grades is None else np.minimum(grades, plain)
-    measured = {"Detection probability": nuclei.score, **nuclei.measurements}
+    measured = {"Detection probability": nuclei.confidence, **nuclei.measurements}
     return Detections(
         ids=_ids(_rounded(nuclei.detected_points)),
         kind=drawn.kind,

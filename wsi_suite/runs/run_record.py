@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from wsi_suite.analysis.provenance import Fingerprint
 from wsi_suite.errors import OutputError
@@ -13,7 +14,7 @@ from wsi_suite.files import whole_file
 from wsi_suite.runs.state import State
 
 RUN_FILE = "run.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class RunRecord(BaseModel):
@@ -22,7 +23,8 @@ class RunRecord(BaseModel):
     Attributes
     ----------
     format
-        Version of this document; records written before it was counted are of format 1.
+        Version of this document; records written before it was counted are of format 1. In these,
+        ``detect.min_confidence`` was called ``min_score``.
     state
         State of the run.
     slide_path
@@ -41,7 +43,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    format: int = _FORMAT
+    format: int = 1
     state: State
     slide_path: str = ""
     fingerprint: Fingerprint
@@ -51,6 +53,15 @@ class RunRecord(BaseModel):
     seconds: float = 0.0
     versions: dict[str, str] = {}
     error: str | None = None
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _of_format_1(cls, fingerprint: Fingerprint) -> Fingerprint:
+        detect = dict(fingerprint.settings.get("detect", {}))
+        if "min_score" not in detect:
+            return fingerprint
+        detect["min_confidence"] = detect.pop("min_score")
+        return replace(fingerprint, settings={**fingerprint.settings, "detect": detect})
 
 
 def read_run(folder: Path) -> RunRecord | None:
@@ -81,6 +92,7 @@ def read_run(folder: Path) -> RunRecord | None:
 
 def write_run(folder: Path, run: RunRecord) -> None:
     """Write the record of a run, whole or not at all."""
+    run = run.model_copy(update={"format": _FORMAT})
     content = run.model_dump(mode="json", exclude={"error"} if run.error is None else None)
     with whole_file(folder / RUN_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -227,7 +227,7 @@ def _rois_of(request: JobRequest) -> tuple[Roi, ...] | None:
 def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
     values: dict[str, Any] = {
         "mpp": mpp_given(request.image),
-        "detect": {"model": model.spec.name, "min_score": request.min_score},
+        "detect": {"model": model.spec.name, "min_confidence": request.min_confidence},
         "score": {"marker": request.marker},
         "tissue": {"whole_slide": request.whole_slide},
     }

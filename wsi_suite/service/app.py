@@ -93,7 +93,7 @@ def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots, *, local: bool
                 name=name,
                 classes=list(model.spec.classes),
                 read_mpp=model.spec.read_mpp,
-                min_score=model.spec.min_score,
+                min_confidence=model.spec.min_confidence,
                 default=name == default,
             )
             for name, model in analyst.models.items()

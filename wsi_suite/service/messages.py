@@ -42,7 +42,7 @@ class Model(Message):
     name: str
     classes: list[str]
     read_mpp: float = Field(description="resolution that it reads, um per pixel")
-    min_score: float = Field(description="nuclei are kept from this score")
+    min_confidence: float = Field(description="nuclei are kept from this confidence")
     default: bool = Field(description="taken where a job names none")
 
 
@@ -105,7 +105,7 @@ class JobRequest(Message):
     image: Image | None = None
     rois: FeatureCollection | None = None
     model: Name | None = Field(None, description="one that GET /v1/models names")
-    min_score: float | None = Field(None, ge=0, le=1, description="keep nuclei from here")
+    min_confidence: float | None = Field(None, ge=0, le=1, description="keep nuclei from here")
     thresholds_od: Triple | None = Field(None, description="rising: where 1+, 2+ and 3+ begin")
     marker: Literal["ER", "PR", "Ki-67", "other"] | None = None
     stains: Stains | None = None

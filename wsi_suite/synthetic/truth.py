@@ -77,7 +77,7 @@ def truth_of(scene: Scene, *, width: int, height: int, mpp: float, stains: Stain
     nuclei = Nuclei(
         x=x[rows],
         y=y[rows],
-        score=np.ones(int(rows.sum()), np.float32),
+        confidence=np.ones(int(rows.sum()), np.float32),
         label=cells.label[rows],
         classes=CLASSES,
         measurements={

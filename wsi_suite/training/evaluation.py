@@ -33,20 +33,20 @@ class Labelled:
         ``(N, 2)`` in um.
     label
         ``(N,)`` class indices.
-    score
+    confidence
         ``(N,)`` confidences; of no meaning for the truth.
     """
 
     points: FloatArray
     label: npt.NDArray[np.uint8]
-    score: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
 
     def of_class(self, index: int | None) -> Labelled:
         """Return the nuclei of one class, or all for ``None``."""
         if index is None:
             return self
         rows = self.label == index
-        return Labelled(self.points[rows], self.label[rows], self.score[rows])
+        return Labelled(self.points[rows], self.label[rows], self.confidence[rows])
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class Evaluation:
     Attributes
     ----------
     ap
-        Average precision per class, over all scores; NaN for a class without nuclei.
+        Average precision per class, over all confidences; NaN for a class without nuclei.
     counts
-        Per class, of the detections from `min_score` up.
+        Per class, of the detections from `min_confidence` up.
     agnostic
         The same, classes ignored.
-    min_score, match_um
+    min_confidence, match_um
         The threshold, and the largest distance of a match.
     tiles, nuclei
         How much it was measured on.
@@ -101,7 +101,7 @@ class Evaluation:
     ap: dict[str, float]
     counts: dict[str, Counts]
     agnostic: Counts
-    min_score: float
+    min_confidence: float
     match_um: float
     tiles: int
     nuclei: int
@@ -123,7 +123,7 @@ def evaluate_detections(
     found: Sequence[Labelled],
     *,
     classes: Sequence[str],
-    min_score: float,
+    min_confidence: float,
     match_um: float = 3.5,
 ) -> Evaluation:
     """Compare detected with labelled nuclei, tile by tile.
@@ -131,30 +131,30 @@ def evaluate_detections(
     Parameters
     ----------
     truth, found
-        One entry per tile, in the same order; `found` down to low scores.
+        One entry per tile, in the same order; `found` down to low confidences.
     classes
         Class names by index.
-    min_score
+    min_confidence
         Threshold of precision, recall and F1.
     match_um
         Largest distance of a match.
     """
     # Weaker detections never take a nucleus from stronger ones, so that one matching down to the
-    # lowest score holds for every threshold.
+    # lowest confidence holds for every threshold.
     ap, counts = {}, {}
     for index, name in enumerate(classes):
         there = [tile.of_class(index) for tile in truth]
         nuclei = sum(len(tile.points) for tile in there)
-        hit, score = match_all(there, [tile.of_class(index) for tile in found], match_um)
-        ap[name] = average_precision(hit, score, nuclei)
-        counts[name] = count_matches(hit[score >= min_score], nuclei)
+        hit, confidence = match_all(there, [tile.of_class(index) for tile in found], match_um)
+        ap[name] = average_precision(hit, confidence, nuclei)
+        counts[name] = count_matches(hit[confidence >= min_confidence], nuclei)
     nuclei = sum(len(tile.points) for tile in truth)
-    hit, score = match_all(truth, found, match_um)
+    hit, confidence = match_all(truth, found, match_um)
     return Evaluation(
         ap=ap,
         counts=counts,
-        agnostic=count_matches(hit[score >= min_score], nuclei),
-        min_score=min_score,
+        agnostic=count_matches(hit[confidence >= min_confidence], nuclei),
+        min_confidence=min_confidence,
         match_um=match_um,
         tiles=len(truth),
         nuclei=nuclei,
@@ -171,7 +171,7 @@ def evaluation_as_dict(evaluation: Evaluation) -> dict[str, Any]:
         "f1_agnostic": _number(evaluation.agnostic.f1),
         "precision": {name: _number(part.precision) for name, part in counts.items()},
         "recall": {name: _number(part.recall) for name, part in counts.items()},
-        "min_score": evaluation.min_score,
+        "min_confidence": evaluation.min_confidence,
         "match_um": evaluation.match_um,
         "tiles": evaluation.tiles,
         "nuclei": evaluation.nuclei,
@@ -195,11 +195,11 @@ def best_threshold(
         for index in classes
     ]
     hit = np.concatenate([np.zeros(0, bool), *(hit for hit, _ in pairs)])
-    score = np.concatenate([np.zeros(0, np.float32), *(score for _, score in pairs)])
+    confidence = np.concatenate([np.zeros(0, np.float32), *(confidence for _, confidence in pairs)])
     nuclei = sum(len(tile.points) for tile in truth)
 
     def f1(threshold: float) -> float:
-        return count_matches(hit[score >= threshold], nuclei).f1
+        return count_matches(hit[confidence >= threshold], nuclei).f1
 
     return max((percent / 100 for percent in range(10, 71)), key=f1)
 
@@ -213,18 +213,18 @@ def count_matches(hit: BoolArray, nuclei: int) -> Counts:
 def match_all(
     truth: Sequence[Labelled], found: Sequence[Labelled], match_um: float
 ) -> tuple[BoolArray, npt.NDArray[np.float32]]:
-    """Return for every detection of all tiles whether it matches, and its score."""
+    """Return for every detection of all tiles whether it matches, and its confidence."""
     hits = [
-        match_points(there.points, tile.points, tile.score, match_um=match_um)
+        match_points(there.points, tile.points, tile.confidence, match_um=match_um)
         for there, tile in zip(truth, found, strict=True)
     ]
     if not hits:
         return np.zeros(0, bool), np.zeros(0, np.float32)
-    return np.concatenate(hits), np.concatenate([tile.score for tile in found])
+    return np.concatenate(hits), np.concatenate([tile.confidence for tile in found])
 
 
 def match_points(
-    truth: FloatArray, found: FloatArray, score: npt.NDArray[np.float32], *, match_um: float
+    truth: FloatArray, found: FloatArray, confidence: npt.NDArray[np.float32], *, match_um: float
 ) -> BoolArray:
     """Return for each detection of one tile whether it takes a nucleus.
 
@@ -232,7 +232,7 @@ def match_points(
     ----------
     truth, found
         ``(M, 2)`` and ``(N, 2)`` points in um.
-    score
+    confidence
         ``(N,)`` confidences.
     """
     hit = np.zeros(len(found), bool)
@@ -240,7 +240,7 @@ def match_points(
         return hit
     free = np.ones(len(truth), bool)
     near = cKDTree(truth).query_ball_point(found, match_um)
-    for i in np.argsort(-score, kind="stable"):
+    for i in np.argsort(-confidence, kind="stable"):
         candidates = [j for j in near[i] if free[j]]
         if candidates:
             distance = np.linalg.norm(truth[candidates] - found[i], axis=1)
@@ -249,11 +249,11 @@ def match_points(
     return hit
 
 
-def average_precision(hit: BoolArray, score: npt.NDArray[np.float32], nuclei: int) -> float:
+def average_precision(hit: BoolArray, confidence: npt.NDArray[np.float32], nuclei: int) -> float:
     """Return the area under the interpolated precision-recall curve; NaN without nuclei."""
     if nuclei == 0:
         return float("nan")
-    matched = np.cumsum(hit[np.argsort(-score, kind="stable")])
+    matched = np.cumsum(hit[np.argsort(-confidence, kind="stable")])
     recall = matched / nuclei
     precision = matched / np.arange(1, len(matched) + 1)
     # At each recall the best precision that is reached there or beyond.

@@ -171,7 +171,7 @@ class _ValidationLooks(Callback):
         truth, found = detect_tiles(network, self._tiles, spec=spec)
         network.train()
         result = evaluate_detections(
-            truth, found, classes=self._settings.labels.names, min_score=spec.min_score
+            truth, found, classes=self._settings.labels.names, min_confidence=spec.min_confidence
         )
         pl_module.log_dict({"validation/map": result.map, "validation/f1": result.f1})
 

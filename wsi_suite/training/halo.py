@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wsi_suite.detector.network import NucleusNet
+from wsi_suite.detector.network import NucleusNet, find_maxima
 from wsi_suite.errors import ModelError
 from wsi_suite.training.labelled import LabelledTile
 
-SCORE_TOLERANCE = 1e-3
-"""Largest difference of a score between tile and whole."""
+CONFIDENCE_TOLERANCE = 1e-3
+"""Largest difference of a confidence between tile and whole."""
 
 POSITION_TOLERANCE_PX = 0.05
 """Largest difference of a position between tile and whole, read pixels."""
 
 _CORE_PX = 256
 _REACHES_PX = (64, 128, 256, 512)
-_LOWEST_SCORE = 0.1  # positions of weaker cells are of no consequence
+_LOWEST_CONFIDENCE = 0.1  # positions of weaker cells are of no consequence
 
 
 def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: float) -> int:
@@ -66,22 +66,23 @@ def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: flo
 def _core_maps(
     network: NucleusNet, rgb: npt.NDArray[np.uint8], halo: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return heat (after the sigmoid) and offset of the core of a window with `halo` around it."""
+    """Return confidence and offset of the core of a window with `halo` around it."""
     with torch.inference_mode():
         maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
     first = round(halo / network.spec.cell_px)
     core = slice(first, first + round(_CORE_PX / network.spec.cell_px))
-    return torch.sigmoid(maps["heat"][..., core, core]), maps["offset"][..., core, core]
+    _, confidence, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
+    return confidence[..., core, core], maps["offset"][..., core, core]
 
 
 def _agree(
     a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], *, cell_px: float
 ) -> bool:
-    """Return whether scores and positions agree within half of their tolerances."""
-    score = float((a[0] - b[0]).abs().max())
-    where = (a[0].amax(dim=1, keepdim=True) >= _LOWEST_SCORE).expand_as(a[1])
+    """Return whether confidences and positions agree within half of their tolerances."""
+    confidence = float((a[0] - b[0]).abs().max())
+    where = (a[0] >= _LOWEST_CONFIDENCE)[:, None].expand_as(a[1])
     shift = float((a[1] - b[1]).abs()[where].max()) * cell_px if where.any() else 0.0
-    return score <= SCORE_TOLERANCE / 2 and shift <= POSITION_TOLERANCE_PX / 2
+    return confidence <= CONFIDENCE_TOLERANCE / 2 and shift <= POSITION_TOLERANCE_PX / 2
 
 
 def _mosaic(

@@ -20,14 +20,14 @@ from wsi_suite.staining.measurement import measure_nuclei
 from wsi_suite.training.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
 
-LOWEST_SCORE = 0.05
+LOWEST_CONFIDENCE = 0.05
 """Detections below this are left out of precision-recall curves."""
 
 
 def detect_tiles(
     network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec, stretched: bool = False
 ) -> tuple[list[Labelled], list[Labelled]]:
-    """Return the labelled and the found nuclei of tiles, in um, found ones down to a low score.
+    """Return the labelled and the found nuclei of tiles, in um, down to a low confidence.
 
     Where `stretched`, the network sees each tile as it does in QuPath's InstanSeg extension.
     """
@@ -44,14 +44,17 @@ def detect_tiles(
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None])
         peaks = separate_peaks(
-            decode_peaks(maps, min_score=LOWEST_SCORE, cell_px=network.spec.cell_px)[0], spec
+            decode_peaks(maps, min_confidence=LOWEST_CONFIDENCE, cell_px=network.spec.cell_px)[0],
+            spec,
         )
         inside = (peaks.points < (width, height)).all(axis=1)
         truth.append(
             Labelled(pixels.points * pixels.mpp, tile.label, np.ones(len(tile.label), np.float32))
         )
         found.append(
-            Labelled(peaks.points[inside] * pixels.mpp, peaks.label[inside], peaks.score[inside])
+            Labelled(
+                peaks.points[inside] * pixels.mpp, peaks.label[inside], peaks.confidence[inside]
+            )
         )
     return truth, found
 
@@ -81,7 +84,7 @@ def evaluate_model(
         truth,
         found,
         classes=detector.classes,
-        min_score=detector.spec.min_score,
+        min_confidence=detector.spec.min_confidence,
         match_um=match_um,
     )
 
@@ -91,7 +94,9 @@ def fields_of_tiles(
 ) -> SeenFields | None:
     """Return the appearance of training fields, as a model stores it."""
     return learn_fields(
-        tables_of_tiles(network, tiles, spec=spec), mpp=(1.0, 1.0), min_score=spec.min_score
+        tables_of_tiles(network, tiles, spec=spec),
+        mpp=(1.0, 1.0),
+        min_confidence=spec.min_confidence,
     )
 
 
@@ -103,7 +108,7 @@ def tables_of_tiles(
     tables = []
     for tile, nuclei in zip(tiles, found, strict=True):
         pixels = tile.read(spec.read_mpp)
-        kept = nuclei.score >= spec.min_score
+        kept = nuclei.confidence >= spec.min_confidence
         points_um = nuclei.points[kept]
         values = measure_nuclei(
             pixels.rgb,
@@ -116,7 +121,7 @@ def tables_of_tiles(
             Nuclei(
                 x=points_um[:, 0],
                 y=points_um[:, 1],
-                score=nuclei.score[kept],
+                confidence=nuclei.confidence[kept],
                 label=nuclei.label[kept].astype(np.uint8),
                 classes=spec.classes,
                 measurements=values,

@@ -1,7 +1,7 @@
 """Training of a detector on labelled tiles, from settings to a model folder.
 
-The split is by run. Test runs are never seen; validation runs choose the score threshold and are
-watched during training, but never choose weights: the last ones are kept.
+The split is by run. Test runs are never seen. Validation runs set the threshold of confidence and
+are watched during training; they never choose weights.
 """
 
 from __future__ import annotations
@@ -233,12 +233,12 @@ def _finish(
     truth, found = detect_tiles(network, split.validation or split.train, spec=spec)
     spec = spec.model_copy(
         update={
-            "min_score": best_threshold(truth, found),
+            "min_confidence": best_threshold(truth, found),
             "halo_px": measure_halo(network, split.train, mpp=settings.read_mpp),
         }
     )
     spec = spec.model_copy(update={"seen": fields_of_tiles(network, split.train, spec=spec)})
-    log.info("threshold %.2f, halo %d px", spec.min_score, spec.halo_px)
+    log.info("threshold %.2f, halo %d px", spec.min_confidence, spec.halo_px)
     return save_model(out, spec, network)
 
 
