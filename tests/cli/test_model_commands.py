@@ -127,7 +127,7 @@ def test_export_writes_a_model_that_answers_as_ours(wsi: Cli, model: Path, tmp_p
     assert answer.code == 0, answer.err
     document = json.loads(answer.out)
     assert document["path"] == str(out)
-    assert document["difference"]["score"] < 1e-4
+    assert document["difference"]["confidence"] < 1e-4
     assert "compared with the detector" in answer.err
     assert out.stat().st_size > 0
     again = wsi(*command)

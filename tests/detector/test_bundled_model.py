@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from wsi_suite.detector.model_folder import find_model, trained_runs
 from wsi_suite.synthetic import make_tile
 from wsi_suite.training.evaluation import Labelled, count_matches, match_all
 from wsi_suite.training.labelled import load_tiles, tiles_of_runs
-from wsi_suite.training.tiles import evaluate_model, pad_white
+from wsi_suite.training.tiles import as_in_instanseg, evaluate_model, pad_white
 
 NAME = "endonuke-resnet18"
 
@@ -48,7 +49,8 @@ def test_the_card_tells_the_figures_of_the_held_out_runs(
 ):
     tiles = load_tiles(real_data / "endonuke", detector.spec.labels)
     held_out = tiles_of_runs(tiles, detector.spec.provenance["runs"]["test"])
-    result = evaluate_model(detector, held_out, stretched=stretched)
+    change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
+    result = evaluate_model(detector, held_out, change=change)
     card = (find_model(NAME).path / "MODEL_CARD.md").read_text("utf-8")
     line = re.search(rf"^\| {row}.*$", card, re.M)
     assert line is not None

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from wsi_suite.detector.detector import Compute, Detector
 from wsi_suite.detector.model_folder import ModelSpec, save_model
 from wsi_suite.training.evaluation import evaluation_as_dict
-from wsi_suite.training.tiles import detect_tiles, evaluate_model, pad_white
+from wsi_suite.training.tiles import as_in_instanseg, detect_tiles, evaluate_model, pad_white
 
 
 class Spotter(torch.nn.Module):
@@ -63,7 +64,8 @@ def test_a_pale_tile_is_seen_once_its_contrast_is_stretched(spotter, tiles, tmp_
     pale = [replace(tiles[0], image=image)]
     spec = ModelSpec(name="spotter", read_mpp=0.5, min_distance_um=0)
     (_, (nothing,)), (_, (found,)) = (
-        detect_tiles(spotter, pale, spec=spec, stretched=stretched) for stretched in (False, True)
+        detect_tiles(spotter, pale, spec=spec, change=change)
+        for change in (None, partial(as_in_instanseg, spec=spec))
     )
     assert len(nothing.points) == 0
     assert len(found.points) > 2

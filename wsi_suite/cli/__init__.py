@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from wsi_suite.cli import look, models, projects, qupath, run, score, serve
+from wsi_suite.cli import crossvalidate, look, models, projects, qupath, run, score, serve
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
@@ -85,6 +85,12 @@ _add(
     models.train,
     "Train and evaluate models",
     "wsi-suite train train.yaml --data endonuke --out models/mine",
+)
+_add(
+    crossvalidate.crossvalidate,
+    "Train and evaluate models",
+    "wsi-suite crossvalidate train.yaml --data endonuke --out folds",
+    "wsi-suite crossvalidate train.yaml --data endonuke --folds 3 --seed 0 --seed 1 --out folds",
 )
 _add(
     models.evaluate,

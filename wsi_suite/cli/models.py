@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,10 +132,8 @@ def train(
     """
     from wsi_suite.cli.terminal import print_json, say
     from wsi_suite.config import parse_settings, read_values
-    from wsi_suite.errors import ConfigError
 
-    if find_spec("lightning") is None or find_spec("tensorboard") is None:
-        raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
+    check_training_extra()
     from wsi_suite.cli.progress import epoch_progress
     from wsi_suite.training.settings import TrainSettings
 
@@ -162,6 +161,14 @@ def train(
         print_json({"model": str(model.path), "hash": model.hash, "evaluation": figures})
     elif figures:
         _show_figures(figures)
+
+
+def check_training_extra() -> None:
+    """Raise ConfigError if the packages for training are not installed."""
+    from wsi_suite.errors import ConfigError
+
+    if find_spec("lightning") is None or find_spec("tensorboard") is None:
+        raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
 
 
 def evaluate(
@@ -285,7 +292,7 @@ def _evaluate(
     from wsi_suite.detector.model_folder import trained_runs
     from wsi_suite.training.evaluation import evaluation_as_dict
     from wsi_suite.training.labelled import load_tiles, tiles_of_runs
-    from wsi_suite.training.tiles import evaluate_model
+    from wsi_suite.training.tiles import as_in_instanseg, evaluate_model
 
     detector = load_detector(model, device=device or "auto")
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)
@@ -296,7 +303,8 @@ def _evaluate(
     if seen:
         note(f"the model was trained on some of these runs: {', '.join(seen)}")
     with working(f"detecting in {len(tiles)} tiles"):
-        result = evaluate_model(detector, tiles, match_um=match_um, stretched=stretched)
+        change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
+        result = evaluate_model(detector, tiles, match_um=match_um, change=change)
     return evaluation_as_dict(result)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +20,39 @@ from wsi_suite.staining.measurement import measure_nuclei
 from wsi_suite.training.evaluation import Evaluation, Labelled, evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
 
+PixelChange = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+"""Another look of ``(H, W, 3)`` uint8 pixels; the nuclei stay where they are."""
+
 LOWEST_CONFIDENCE = 0.05
 """Detections below this are left out of precision-recall curves."""
 
 
 def detect_tiles(
-    network: NucleusNet, tiles: Sequence[LabelledTile], *, spec: ModelSpec, stretched: bool = False
+    network: NucleusNet,
+    tiles: Sequence[LabelledTile],
+    *,
+    spec: ModelSpec,
+    change: PixelChange | None = None,
 ) -> tuple[list[Labelled], list[Labelled]]:
     """Return the labelled and the found nuclei of tiles, in um, down to a low confidence.
 
-    Where `stretched`, the network sees each tile as it does in QuPath's InstanSeg extension.
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    tiles
+        Labelled with the model's classes.
+    spec
+        Of the model.
+    change
+        Applied to the ``(H, W, 3)`` uint8 pixels at ``spec.read_mpp`` before the network sees them.
     """
     device = next(network.parameters()).device
     truth, found = [], []
     for tile in tiles:
         pixels = tile.read(spec.read_mpp)
         height, width = pixels.rgb.shape[:2]
-        rgb = pixels.rgb
-        if stretched:
-            rgb = stretch(rgb, *stretch_limits(rgb))
-            rgb = restore(rgb, darkest=spec.darkest, brightest=spec.brightest)
+        rgb = pixels.rgb if change is None else change(pixels.rgb)
         padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(device)
         with torch.inference_mode():
             maps = network(padded.movedim(-1, 0)[None])
@@ -64,7 +77,7 @@ def evaluate_model(
     tiles: Sequence[LabelledTile],
     *,
     match_um: float = 3.5,
-    stretched: bool = False,
+    change: PixelChange | None = None,
 ) -> Evaluation:
     """Evaluate a model on labelled tiles, at its own threshold.
 
@@ -76,10 +89,10 @@ def evaluate_model(
         Labelled with the model's classes, ``detector.spec.labels``.
     match_um
         Largest distance of a match.
-    stretched
-        Whether tiles are seen as the model's export sees regions in QuPath's InstanSeg extension.
+    change
+        As in :func:`detect_tiles`.
     """
-    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, stretched=stretched)
+    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, change=change)
     return evaluate_detections(
         truth,
         found,
@@ -87,6 +100,12 @@ def evaluate_model(
         min_confidence=detector.spec.min_confidence,
         match_um=match_um,
     )
+
+
+def as_in_instanseg(rgb: npt.NDArray[np.uint8], *, spec: ModelSpec) -> npt.NDArray[np.uint8]:
+    """Return pixels as a model's export sees them in QuPath's InstanSeg extension."""
+    rgb = stretch(rgb, *stretch_limits(rgb))
+    return restore(rgb, darkest=spec.darkest, brightest=spec.brightest)
 
 
 def fields_of_tiles(
