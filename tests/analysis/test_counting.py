@@ -14,7 +14,7 @@ from bench import Bench, results_of
 from shapely.geometry import MultiPolygon, Point, box
 
 from wsi_suite.analysis import survey
-from wsi_suite.analysis.facts import read_facts
+from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.config import ScoreSettings
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import find_model

@@ -12,7 +12,8 @@ from bench import Bench
 from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.analysis import survey
-from wsi_suite.analysis.facts import SlideFacts, read_facts, write_facts
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.slide_record import read_facts, write_facts
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.detector.model_folder import ModelSpec, find_model
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
@@ -65,18 +66,34 @@ def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path
 def test_facts_of_earlier_versions_are_read(facts: SlideFacts, tmp_path: Path) -> None:
     write_facts(tmp_path, facts)
     file = tmp_path / "slide.json"
-    file.write_text(file.read_text("utf-8").replace('"block_px"', '"region_px"'), "utf-8")
+    content = json.loads(file.read_text("utf-8"))
+    assert content.pop("format") == 1
+    content["region_px"] = content.pop("block_px")
+    del content["warnings"]
+    file.write_text(json.dumps(content), "utf-8")
     back = read_facts(tmp_path)
     assert back is not None
-    assert back.block_px == facts.block_px
+    assert (back.block_px, back.warnings) == (facts.block_px, ())
+
+
+def test_facts_of_later_formats_are_refused(facts: SlideFacts, tmp_path: Path) -> None:
+    write_facts(tmp_path, facts)
+    file = tmp_path / "slide.json"
+    file.write_text(json.dumps({"format": 2, "of": "the future"}), "utf-8")
+    with pytest.raises(OutputError, match=r"slide\.json: of format 2, which a later.*--overwrite"):
+        read_facts(tmp_path)
 
 
 def test_missing_and_damaged_facts(facts: SlideFacts, tmp_path: Path) -> None:
     assert read_facts(tmp_path) is None
     write_facts(tmp_path, facts)
     content = json.loads((tmp_path / "slide.json").read_text("utf-8"))
-    del content["mpp"]
-    for text in (json.dumps(content), "{", "[]", ""):
+    damaged = [
+        {key: value for key, value in content.items() if key != "mpp"},
+        {**content, "tissue_outline_wkt": "MULTIPOLYGON (("},
+        {**content, "wanted_chunks": ["##", "#"]},
+    ]
+    for text in (*map(json.dumps, damaged), "{", "[]", ""):
         (tmp_path / "slide.json").write_text(text, "utf-8")
         with pytest.raises(OutputError, match=r"slide\.json: damaged.*--overwrite"):
             read_facts(tmp_path)

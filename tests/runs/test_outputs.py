@@ -12,7 +12,7 @@ from bench import Bench
 from PIL import Image
 from shapely.geometry import MultiPolygon, box
 
-from wsi_suite.analysis.facts import read_facts
+from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.geometry import Box, Roi
 from wsi_suite.overview import Caption
 from wsi_suite.runs import outputs

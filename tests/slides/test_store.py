@@ -337,9 +337,27 @@ def test_a_store_of_an_earlier_version_is_read(tmp_path, version):
     write_all(store, grid, pixels)
     group = zarr.open_group(store.finish())
     own = dict(group.attrs["wsi_suite"])
+    assert own.pop("format") == 1
     group.attrs["wsi_suite"] = {**own, "region_px": own.pop("block_px")}
     opened = TileStore.open(tmp_path / "t.ome.zarr")
     np.testing.assert_array_equal(opened.read(PLANE), as_stored(grid, pixels))
+
+
+def test_a_partial_store_of_an_earlier_version_is_continued(tmp_path):
+    store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
+    group = zarr.open_group(store.folder)
+    own = dict(group.attrs["wsi_suite"])
+    del own["format"]
+    group.attrs["wsi_suite"] = own
+    assert TileStore.create(tmp_path / "t.ome.zarr", **IMAGE).layout == store.layout
+
+
+def test_a_store_of_a_later_format_is_refused(tmp_path):
+    store = TileStore.create(tmp_path / "t.ome.zarr", **IMAGE)
+    group = zarr.open_group(store.folder)
+    group.attrs["wsi_suite"] = {"format": 2, "side": 4096}
+    with pytest.raises(OutputError, match=r"t\.ome\.zarr.*: of format 2, which a later version"):
+        TileStore.open(tmp_path / "t.ome.zarr")
 
 
 def test_a_partial_store_of_another_image_is_refused(tmp_path):

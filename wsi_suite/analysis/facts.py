@@ -1,31 +1,22 @@
 """Facts of a slide that later steps need: size, scale, tissue and the chunks to work on.
 
-``slide.json`` in a results folder keeps them, so that a rerun, ``detect`` and ``score`` need
-neither the slide nor a second search for tissue.
+``slide.json`` in a results folder keeps them (:mod:`~wsi_suite.analysis.slide_record`), so that a
+rerun, ``detect`` and ``score`` need neither the slide nor a second search for tissue.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.errors import OutputError
-from wsi_suite.files import whole_file
 from wsi_suite.geometry import Scale
 from wsi_suite.slides.grid import TileGrid, plan_grid
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
-
-
-SLIDE_FILE = "slide.json"
-"""What is known of a slide, in the folder of its results."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,92 +95,8 @@ class SlideFacts:
         )
 
 
-def write_facts(folder: Path, facts: SlideFacts) -> None:
-    """Write ``slide.json``."""
-    with whole_file(folder / SLIDE_FILE) as partial:
-        text = json.dumps(facts_to_json(facts), indent=1, ensure_ascii=False)
-        partial.write_text(text + "\n", "utf-8")
-
-
-def read_facts(folder: Path) -> SlideFacts | None:
-    """Read ``slide.json``; ``None`` where there is none.
-
-    Raises
-    ------
-    OutputError
-        The file is damaged.
-    """
-    path = folder / SLIDE_FILE
-    try:
-        return facts_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{path}: damaged ({error}); give --overwrite to 'wsi-suite run'"
-        ) from None
-
-
 def outline_text(tissue: MultiPolygon) -> str:
     """Return the outline of tissue as WKT, to 0.1 px; facts that were read back keep every bit."""
     from shapely import to_wkt
 
     return str(to_wkt(tissue, rounding_precision=1))
-
-
-def facts_to_json(facts: SlideFacts) -> dict[str, Any]:
-    """Return the content of ``slide.json``."""
-    return {
-        "name": facts.name,
-        "width": facts.width,
-        "height": facts.height,
-        "mpp": list(facts.mpp),
-        "level0_px_per_working_px": [facts.scale.x, facts.scale.y],
-        "working_size_px": list(facts.raster),
-        "block_px": facts.block_px,
-        "tile_px": facts.tile_px,
-        "chunk_px": facts.chunk_px,
-        "halo_px": facts.halo_px,
-        "tissue_area_mm2": facts.tissue_area_mm2,
-        "glass_dab_od": facts.glass_dab_od,
-        "reader": facts.reader,
-        "notes": list(facts.notes),
-        "warnings": list(facts.warnings),
-        "wanted_chunks": _drawn(facts.wanted),
-        "tissue_chunks": _drawn(facts.tissue_chunks),
-        "tissue_outline_wkt": outline_text(facts.tissue),
-    }
-
-
-def facts_from_json(content: Mapping[str, Any]) -> SlideFacts:
-    """Return the facts that ``slide.json`` holds; KeyError or TypeError if it is damaged."""
-    from shapely import from_wkt
-
-    key = "block_px" if "block_px" in content else "region_px"  # the name in earlier files
-    return SlideFacts(
-        name=content["name"],
-        width=content["width"],
-        height=content["height"],
-        mpp=(content["mpp"][0], content["mpp"][1]),
-        scale=Scale(*content["level0_px_per_working_px"]),
-        raster=(content["working_size_px"][0], content["working_size_px"][1]),
-        block_px=content[key],
-        tile_px=content["tile_px"],
-        chunk_px=content["chunk_px"],
-        halo_px=content["halo_px"],
-        wanted=_chunks(content["wanted_chunks"]),
-        tissue_chunks=_chunks(content["tissue_chunks"]),
-        tissue=from_wkt(content["tissue_outline_wkt"]),
-        glass_dab_od=content["glass_dab_od"],
-        reader=content["reader"],
-        notes=tuple(content["notes"]),
-        warnings=tuple(content.get("warnings", ())),
-    )
-
-
-def _drawn(chunks: npt.NDArray[np.bool_]) -> list[str]:
-    return ["".join("#" if chunk else "." for chunk in row) for row in chunks]
-
-
-def _chunks(drawn: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return np.array([[char == "#" for char in row] for row in drawn], bool)

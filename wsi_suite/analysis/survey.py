@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.analysis.facts import SlideFacts, facts_from_json, facts_to_json
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.slide_record import as_stored
 from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
@@ -127,7 +128,7 @@ def facts_of(
         warnings=overview.tissue.warnings,
     )
     # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
-    return facts_from_json(facts_to_json(facts))
+    return as_stored(facts)
 
 
 def needed_halo_px(spec: ModelSpec, measure: MeasureSettings, *, mpp: tuple[float, float]) -> int:

@@ -20,8 +20,8 @@ from typing import Any
 
 from filelock import BaseFileLock
 
-from wsi_suite.analysis.facts import SLIDE_FILE
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
+from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.errors import BusyError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run

@@ -17,11 +17,12 @@ from typing import Any
 from filelock import BaseFileLock
 
 from wsi_suite.analysis.blocks import SlideJob
-from wsi_suite.analysis.facts import SlideFacts, read_facts, write_facts
+from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provenance_of
 from wsi_suite.analysis.request import plan_analysis
 from wsi_suite.analysis.results import Results
+from wsi_suite.analysis.slide_record import read_facts, write_facts
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
 from wsi_suite.files import remove_leftovers

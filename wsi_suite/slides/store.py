@@ -28,6 +28,7 @@ from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store_layout import (
     Layout,
     begin_store,
+    is_like,
     layout_of,
     long_path,
     partial_folder,
@@ -124,7 +125,7 @@ class TileStore:
         if found is None:
             with writing(folder):
                 begin_store(folder, layout, name=name, mpp=mpp)
-        elif found != layout.attributes(name, mpp=mpp):
+        elif not is_like(found, layout.attributes(name, mpp=mpp), folder=folder):
             raise OutputConflictError(
                 f"{folder}: was begun for another image or with other settings; remove it, or "
                 "give --overwrite"
@@ -147,7 +148,7 @@ class TileStore:
         attributes = read_attributes(folder)
         if attributes is None:
             raise OutputError(f"{path}: no tiles here; make them with 'wsi-suite tile'")
-        layout = layout_of(attributes)
+        layout = layout_of(attributes, folder=path)
         levels = tuple(zarr.open_array(folder / str(level)) for level in range(len(layout.sizes)))
         for codec in map(unknown_codec, levels):
             if codec is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import zarr
+from pydantic import AliasChoices, Field
 
+from wsi_suite.documents import Document, parse_document
 from wsi_suite.errors import ConfigError
 from wsi_suite.files import output_error
 from wsi_suite.slides.ome_metadata import OmeZarrVersion, image_attributes, ome_xml
@@ -82,7 +84,18 @@ class Layout:
     def attributes(self, name: str, *, mpp: tuple[float, float]) -> dict[str, Any]:
         """Return the attributes of the group of a store: for viewers, and for the suite."""
         shown = image_attributes(name, mpp=mpp, levels=len(self.sizes), version=self.version)
-        return {**shown, _OWN_KEY: asdict(self)}
+        return {**shown, _OWN_KEY: _OwnAttributes(**asdict(self)).as_json()}
+
+
+class _OwnAttributes(Document):
+    """Attributes of a store that are this suite's own: its :class:`Layout`."""
+
+    width: int
+    height: int
+    chunk_px: int
+    # The second name stands in stores that were written before blocks were called so.
+    block_px: int = Field(validation_alias=AliasChoices("block_px", "region_px"))
+    version: OmeZarrVersion
 
 
 def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, float]) -> None:
@@ -119,12 +132,33 @@ def read_attributes(folder: Path) -> dict[str, Any] | None:
     return attributes if _OWN_KEY in attributes else None
 
 
-def layout_of(attributes: dict[str, Any]) -> Layout:
-    """Return the layout that a store's attributes tell."""
-    own = dict(attributes[_OWN_KEY])
-    if "region_px" in own:  # the name in stores written before blocks were called so
-        own["block_px"] = own.pop("region_px")
-    return Layout(**own)
+def layout_of(attributes: Mapping[str, Any], *, folder: Path) -> Layout:
+    """Return the layout that the attributes of the store in a folder tell.
+
+    Raises
+    ------
+    OutputError
+        They are damaged, or of a later format.
+    """
+    own = parse_document(
+        _OwnAttributes,
+        attributes[_OWN_KEY],
+        source=folder,
+        fault="its tiles are damaged",
+        remedy="make them anew with 'wsi-suite tile'",
+    )
+    return Layout(own.width, own.height, own.chunk_px, own.block_px, own.version)
+
+
+def is_like(attributes: Mapping[str, Any], other: Mapping[str, Any], *, folder: Path) -> bool:
+    """Return whether the attributes of two stores tell the same image and the same layout."""
+    shown, others = (
+        {key: value for key, value in each.items() if key != _OWN_KEY}
+        for each in (attributes, other)
+    )
+    return shown == others and (
+        layout_of(attributes, folder=folder) == layout_of(other, folder=folder)
+    )
 
 
 def partial_folder(path: Path) -> Path:

@@ -1,0 +1,161 @@
+"""The document ``slide.json`` of a results folder: what was learned of a slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AliasChoices, Field
+
+from wsi_suite.analysis.facts import SlideFacts, outline_text
+from wsi_suite.documents import Document, parse_document, write_document
+from wsi_suite.errors import OutputError
+from wsi_suite.geometry import Scale
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+
+SLIDE_FILE = "slide.json"
+
+_FAULT, _REMEDY = "damaged", "give --overwrite to 'wsi-suite run'"
+
+Pair = tuple[float, float]
+
+
+class SlideRecord(Document):
+    """Facts of a slide as ``slide.json`` holds them; see :class:`SlideFacts`.
+
+    Attributes
+    ----------
+    wanted_chunks, tissue_chunks
+        A text for each row of chunks, ``#`` where the chunk is one of them, else ``.``.
+    tissue_outline_wkt
+        Outline of the tissue as WKT, level-0 pixels, to 0.1 px.
+    """
+
+    name: str
+    width: int
+    height: int
+    mpp: Pair
+    level0_px_per_working_px: Pair
+    working_size_px: tuple[int, int]
+    # The second name stands in files that were written before blocks were called so.
+    block_px: int = Field(validation_alias=AliasChoices("block_px", "region_px"))
+    tile_px: int
+    chunk_px: int
+    halo_px: int
+    tissue_area_mm2: float
+    glass_dab_od: float | None
+    reader: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    wanted_chunks: tuple[str, ...]
+    tissue_chunks: tuple[str, ...]
+    tissue_outline_wkt: str
+
+
+def write_facts(folder: Path, facts: SlideFacts) -> None:
+    """Write ``slide.json``."""
+    write_document(folder / SLIDE_FILE, _record(facts), indent=1)
+
+
+def read_facts(folder: Path) -> SlideFacts | None:
+    """Read ``slide.json``; ``None`` where there is none.
+
+    Raises
+    ------
+    OutputError
+        The file is damaged, or of a later format.
+    """
+    path = folder / SLIDE_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(path, error) from None
+    record = parse_document(SlideRecord, content, source=path, fault=_FAULT, remedy=_REMEDY)
+    try:
+        return _facts(record)
+    except ValueError as error:
+        raise _damaged(path, error) from None
+
+
+def as_stored(facts: SlideFacts) -> SlideFacts:
+    """Return facts with the numbers that ``slide.json`` will hold, the outline to 0.1 px."""
+    return _facts(_record(facts))
+
+
+def _record(facts: SlideFacts) -> SlideRecord:
+    return SlideRecord(
+        name=facts.name,
+        width=facts.width,
+        height=facts.height,
+        mpp=facts.mpp,
+        level0_px_per_working_px=(facts.scale.x, facts.scale.y),
+        working_size_px=facts.raster,
+        block_px=facts.block_px,
+        tile_px=facts.tile_px,
+        chunk_px=facts.chunk_px,
+        halo_px=facts.halo_px,
+        tissue_area_mm2=facts.tissue_area_mm2,
+        glass_dab_od=facts.glass_dab_od,
+        reader=facts.reader,
+        notes=facts.notes,
+        warnings=facts.warnings,
+        wanted_chunks=_drawn(facts.wanted),
+        tissue_chunks=_drawn(facts.tissue_chunks),
+        tissue_outline_wkt=outline_text(facts.tissue),
+    )
+
+
+def _facts(record: SlideRecord) -> SlideFacts:
+    """Return the facts that a record holds; ValueError if its drawings or outline are damaged."""
+    return SlideFacts(
+        name=record.name,
+        width=record.width,
+        height=record.height,
+        mpp=record.mpp,
+        scale=Scale(*record.level0_px_per_working_px),
+        raster=record.working_size_px,
+        block_px=record.block_px,
+        tile_px=record.tile_px,
+        chunk_px=record.chunk_px,
+        halo_px=record.halo_px,
+        wanted=_chunks(record.wanted_chunks),
+        tissue_chunks=_chunks(record.tissue_chunks),
+        tissue=_outline(record.tissue_outline_wkt),
+        glass_dab_od=record.glass_dab_od,
+        reader=record.reader,
+        notes=record.notes,
+        warnings=record.warnings,
+    )
+
+
+def _outline(text: str) -> MultiPolygon:
+    from shapely import from_wkt
+    from shapely.errors import GEOSException
+    from shapely.geometry import MultiPolygon
+
+    try:
+        outline = from_wkt(text)
+    except GEOSException as error:
+        raise ValueError(f"tissue_outline_wkt: {error}") from None
+    if not isinstance(outline, MultiPolygon):
+        raise ValueError(f"tissue_outline_wkt: expected MULTIPOLYGON, found {outline.geom_type}")
+    return outline
+
+
+def _damaged(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"{path}: {_FAULT} ({' '.join(str(error).split())}); {_REMEDY}")
+
+
+def _drawn(chunks: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple("".join("#" if chunk else "." for chunk in row) for row in chunks)
+
+
+def _chunks(drawn: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([[char == "#" for char in row] for row in drawn], bool)

@@ -1,0 +1,110 @@
+"""Documents of a results folder: JSON that outlives the process that wrote it.
+
+Each document is a :class:`Document` with the number of its format. A document of an earlier format
+is read; what it lacks has a default or is filled in by a validator of its class. One of a later
+format is refused, because its values may mean something else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
+
+from wsi_suite.errors import OutputError, WsiSuiteError
+from wsi_suite.files import whole_file
+
+D = TypeVar("D", bound="Document")
+
+
+class Document(BaseModel):
+    """A document with the number of its format; keys that are unknown are left out.
+
+    Attributes
+    ----------
+    format
+        Version of the document; those written before it was counted are of format 1. The default
+        is the version that is written.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    format: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content as plain values, keys in the order of the fields."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse_document(
+    kind: type[D],
+    content: bytes | Mapping[str, Any],
+    *,
+    source: Path,
+    fault: str,
+    remedy: str,
+    error: type[WsiSuiteError] = OutputError,
+) -> D:
+    """Return a document, in the current format whatever format it was written in.
+
+    Parameters
+    ----------
+    kind
+        Class of the document.
+    content
+        Its JSON, as text or as plain values.
+    source
+        File to name in errors.
+    fault
+        What to call a document that cannot be read, such as "damaged".
+    remedy
+        What the user can do about it.
+    error
+        Class of the error.
+
+    Raises
+    ------
+    WsiSuiteError
+        Of class `error`: the document is damaged, another one, or of a later format.
+    """
+    known: int = kind.model_fields["format"].default
+    try:
+        values = _values(content)
+        number = values.get("format", 1)
+        if isinstance(number, int) and number > known:
+            raise error(
+                f"{source}: of format {number}, which a later version of wsi-suite writes (this "
+                f"one: {known}); use that version, or {remedy}"
+            )
+        document = kind.model_validate({**values, "format": number})
+    except ValueError as damage:
+        raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
+    return document.model_copy(update={"format": known})
+
+
+def write_document(path: Path, document: Document, *, indent: int = 2) -> None:
+    """Write a document for people and programs, whole or not at all; NaN is refused."""
+    text = json.dumps(document.as_json(), indent=indent, ensure_ascii=False, allow_nan=False)
+    with whole_file(path) as written:
+        written.write_text(text + "\n", "utf-8")
+
+
+def _values(content: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a document by their keys."""
+    values = from_json(content) if isinstance(content, bytes) else content
+    if not isinstance(values, Mapping):
+        raise ValueError(f"expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _reason(damage: ValueError) -> str:
+    """Return the first fault of a document in one line."""
+    if isinstance(damage, ValidationError):
+        first = damage.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    return " ".join(str(damage).split())
