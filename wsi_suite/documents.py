@@ -18,6 +18,9 @@ from pydantic_core import from_json
 from wsi_suite.errors import OutputError, WsiSuiteError
 from wsi_suite.files import whole_file
 
+RUN_FILE = "run.json"
+"""Name of the document by which a results folder is known."""
+
 D = TypeVar("D", bound="Document")
 
 
@@ -38,6 +41,17 @@ class Document(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """Return the content as plain values, keys in the order of the fields."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def read_document(kind: type[D], path: Path, *, fault: str, remedy: str) -> D | None:
+    """Return the document in a file, or ``None`` if there is none; see :func:`parse_document`."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: {fault} ({' '.join(str(error).split())}); {remedy}") from None
+    return parse_document(kind, content, source=path, fault=fault, remedy=remedy)
 
 
 def parse_document(

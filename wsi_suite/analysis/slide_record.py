@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import AliasChoices, Field
 
 from wsi_suite.analysis.facts import SlideFacts, outline_text
-from wsi_suite.documents import Document, parse_document, write_document
+from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import OutputError
 from wsi_suite.geometry import Scale
 
@@ -71,17 +71,12 @@ def read_facts(folder: Path) -> SlideFacts | None:
         The file is damaged, or of a later format.
     """
     path = folder / SLIDE_FILE
+    record = read_document(SlideRecord, path, fault=_FAULT, remedy=_REMEDY)
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _damaged(path, error) from None
-    record = parse_document(SlideRecord, content, source=path, fault=_FAULT, remedy=_REMEDY)
-    try:
-        return _facts(record)
+        return None if record is None else _facts(record)
     except ValueError as error:
-        raise _damaged(path, error) from None
+        reason = " ".join(str(error).split())
+        raise OutputError(f"{path}: {_FAULT} ({reason}); {_REMEDY}") from None
 
 
 def as_stored(facts: SlideFacts) -> SlideFacts:
@@ -147,10 +142,6 @@ def _outline(text: str) -> MultiPolygon:
     if not isinstance(outline, MultiPolygon):
         raise ValueError(f"tissue_outline_wkt: expected MULTIPOLYGON, found {outline.geom_type}")
     return outline
-
-
-def _damaged(path: Path, error: Exception) -> OutputError:
-    return OutputError(f"{path}: {_FAULT} ({' '.join(str(error).split())}); {_REMEDY}")
 
 
 def _drawn(chunks: npt.NDArray[np.bool_]) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from wsi_suite.analysis.blocks import SlideJob, process_block
 from wsi_suite.analysis.worker_cache import close_all, usable_threads
 from wsi_suite.config import RunSettings
+from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.folder import library_versions
-from wsi_suite.runs.run_record import RUN_FILE
 from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
 from wsi_suite.files import file_names, remove_leftovers
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
 from wsi_suite.runs.folder import SUMMARY_NAME, TABLE_NAME
-from wsi_suite.runs.run_record import RUN_FILE, read_run
+from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store_layout import writing

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from wsi_suite.analysis.provenance import Fingerprint
-from wsi_suite.errors import OutputError
-from wsi_suite.files import whole_file
+from wsi_suite.documents import RUN_FILE, Document, read_document, write_document
 from wsi_suite.runs.state import State
 
-RUN_FILE = "run.json"
-_FORMAT = 2
 
-
-class RunRecord(BaseModel):
+class RunRecord(Document):
     """Record of a run: slide, settings and state.
 
     Attributes
     ----------
     format
-        Version of this document; records written before it was counted are of format 1. In these,
-        ``detect.min_confidence`` was called ``min_score``.
+        Version of this document. In format 1 ``detect.min_confidence`` was called ``min_score``.
     state
         State of the run.
     slide_path
@@ -41,9 +36,7 @@ class RunRecord(BaseModel):
         Reason of a failure.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format: int = 1
+    format: int = 2
     state: State
     slide_path: str = ""
     fingerprint: Fingerprint
@@ -51,7 +44,7 @@ class RunRecord(BaseModel):
     notes: tuple[str, ...] = ()
     threads: int = 1
     seconds: float = 0.0
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     error: str | None = None
 
     @field_validator("fingerprint")
@@ -63,6 +56,10 @@ class RunRecord(BaseModel):
         detect["min_confidence"] = detect.pop("min_score")
         return replace(fingerprint, settings={**fingerprint.settings, "detect": detect})
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the content as plain values; the reason of a failure only if there is one."""
+        return self.model_dump(mode="json", exclude={"error"} if self.error is None else None)
+
 
 def read_run(folder: Path) -> RunRecord | None:
     """Return the record of the run of a folder, or ``None`` if there is none.
@@ -72,36 +69,14 @@ def read_run(folder: Path) -> RunRecord | None:
     OutputError
         The file is damaged, not ours, or of a later format.
     """
-    path = folder / RUN_FILE
-    try:
-        run = RunRecord.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path}: not the record of a run of ours ({_reason(error)}); remove the folder "
-            "yourself or give another --out"
-        ) from None
-    if run.format > _FORMAT:
-        raise OutputError(
-            f"{path}: of format {run.format}, which a later version of wsi-suite writes (this one: "
-            f"{_FORMAT}); use that version, or give another --out"
-        )
-    return run
+    return read_document(
+        RunRecord,
+        folder / RUN_FILE,
+        fault="not the record of a run of ours",
+        remedy="give another --out or remove the folder yourself",
+    )
 
 
 def write_run(folder: Path, run: RunRecord) -> None:
     """Write the record of a run, whole or not at all."""
-    run = run.model_copy(update={"format": _FORMAT})
-    content = run.model_dump(mode="json", exclude={"error"} if run.error is None else None)
-    with whole_file(folder / RUN_FILE) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """Return the first fault of a record in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else first["msg"]
-    return " ".join(str(error).split())
+    write_document(folder / RUN_FILE, run)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError
 from wsi_suite.slides.dicom import (
     group_series,
@@ -34,7 +35,6 @@ _INDEXES = (".vms", ".vmu", _FLUORESCENCE_SET)
 """Endings of text files that name the image files of one slide, as ``ImageFile=a.jpg``."""
 
 _INDEX_MAX_BYTES = 2**20
-_RUN_FILE = "run.json"
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -120,7 +120,7 @@ def _in_inner_folder(folder: Path) -> Iterator[Path | str]:
     files = [file for file in inside if file.is_file()]
     dicom = [file for file in files if may_be_dicom(file) and read_instance(file) is not None]
     yield from _dicom_slides(dicom)
-    if not (folder / _RUN_FILE).exists():  # else the pictures in it are results
+    if not (folder / RUN_FILE).exists():  # else the pictures in it are results
         others = sum(file.suffix.lower() in SLIDE_SUFFIXES for file in set(files) - set(dicom))
         yield from [f"in folder '{folder.name}', which is not searched"] * others
 
