@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_suite.geometry import Box, Scale, pixel_centres, snapped_downsample
+from wsi_suite.geometry import Box, Scale, snapped_downsample
 
 coordinates = st.integers(-100_000, 100_000)
 sizes = st.integers(0, 5_000)
@@ -25,23 +25,19 @@ def test_level0_and_back_is_the_same_point(there: np.ndarray, scale: Scale) -> N
     assert back.dtype == np.float64
 
 
-def test_pixel_centres_are_at_a_half() -> None:
-    centres = pixel_centres([0, 2], [1, 3])
-    np.testing.assert_array_equal(centres, [[1.5, 0.5], [3.5, 2.5]])
-    level0 = Scale(4, 2).to_level0(centres)
-    np.testing.assert_array_equal(level0, [[6, 1], [14, 5]])
-
-
 @given(boxes, scales)
-def test_a_box_in_level0_and_back_covers_itself(box: Box, scale: Scale) -> None:
-    back = scale.box_from_level0(scale.box_to_level0(box))
-    assert back.intersect(box) == box or box.area == 0
+def test_a_working_box_covers_its_level0_box(box: Box, scale: Scale) -> None:
+    working = scale.box_from_level0(box)
+    slack_x, slack_y = 1e-5 * scale.x, 1e-5 * scale.y
+    assert working.x * scale.x <= box.x + slack_x
+    assert working.y * scale.y <= box.y + slack_y
+    assert working.right * scale.x >= box.right - slack_x or box.width == 0
+    assert working.bottom * scale.y >= box.bottom - slack_y or box.height == 0
 
 
 @given(boxes, st.sampled_from([1.0, 2.0, 4.0, 3.0, 16.0]))
 def test_whole_factors_scale_boxes_exactly(box: Box, factor: float) -> None:
-    level0 = Scale(factor, factor).box_to_level0(box)
-    assert level0 == Box(*(int(value * factor) for value in (box.x, box.y, box.width, box.height)))
+    level0 = Box(*(int(value * factor) for value in (box.x, box.y, box.width, box.height)))
     assert Scale(factor, factor).box_from_level0(level0) == box
 
 

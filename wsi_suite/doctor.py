@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from wsi_suite.errors import ConfigError
+from wsi_suite.files import FREE_SHARE
 from wsi_suite.qupath.program import GET_QUPATH, find_qupath
 
 
@@ -116,12 +117,10 @@ def _disk() -> Check:
     found = f"{usage.free / 1e9:.0f} of {usage.total / 1e9:.0f} GB free at {folder}"
     if not os.access(folder, os.W_OK):
         return Check("disk", "absent", f"{found}, not writable", "give --out another folder")
-    if usage.free < _FREE_SHARE * usage.total:
+    if usage.free < FREE_SHARE * usage.total:
         return Check("disk", "bad", found, "free some, or give --no-keep-tiles")
     return Check("disk", "ok", found)
 
-
-_FREE_SHARE = 0.05  # of the disk, that a run leaves
 
 _LOOKS: dict[str, Callable[[], Check]] = {
     "wsi-suite": _suite,

@@ -17,6 +17,9 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from wsi_suite.errors import BusyError, DiskError, OutputError
 
+FREE_SHARE = 0.05
+"""Share of a disk that a run leaves free."""
+
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written."""
 
@@ -243,6 +246,23 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def long_path(path: Path, *, limit: int = 248) -> Path:
+    r"""Return a path that Windows accepts although it is long: with ``\\?\`` before it.
+
+    Parameters
+    ----------
+    path
+        Any path; other systems get it back as it is.
+    limit
+        Characters from which on the absolute path is long; Windows' own limit is 260 for files and
+        248 for folders.
+    """
+    text = os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps '..', which fails there
+    if os.name != "nt" or len(text) < limit or text.startswith("\\\\?\\"):
+        return path
+    return Path(f"\\\\?\\UNC{text[1:]}" if text.startswith("\\\\") else f"\\\\?\\{text}")
 
 
 def file_names(titles: Iterable[str]) -> list[str]:

@@ -93,10 +93,6 @@ class Scale:
         """Convert ``(N, 2)`` points from level-0 to working pixels."""
         return np.divide(points, (self.x, self.y), dtype=np.float64)
 
-    def box_to_level0(self, box: Box) -> Box:
-        """Return the smallest level-0 box that covers a working box."""
-        return _cover(box, self.x, self.y)
-
     def box_from_level0(self, box: Box) -> Box:
         """Return the smallest working box that covers a level-0 box."""
         return _cover(box, 1 / self.x, 1 / self.y)
@@ -122,11 +118,6 @@ class Roi:
     class_name: str | None
     area: MultiPolygon
     locked: bool = False
-
-
-def pixel_centres(rows: npt.ArrayLike, cols: npt.ArrayLike) -> Points:
-    """Return the ``(N, 2)`` points at the centres of pixels given by their array indices."""
-    return np.stack([np.asarray(cols) + 0.5, np.asarray(rows) + 0.5], axis=-1).astype(np.float64)
 
 
 def snapped_downsample(size0: int, size: int, reported: float) -> float:

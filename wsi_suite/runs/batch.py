@@ -10,13 +10,14 @@ from pathlib import Path
 from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings
 from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
+from wsi_suite.files import long_path
 from wsi_suite.runs.cluster import open_cluster
 from wsi_suite.runs.outcome import NoProgress, Outcome, Progress
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.sources import check_roi_source
-from wsi_suite.slides.store_layout import long_path, writing
+from wsi_suite.slides.store_layout import writing
 
 __all__ = ["NoProgress", "Outcome", "Progress", "run_batch", "run_slide"]
 
@@ -143,4 +144,4 @@ def _make_folder(out: Path) -> Path:
     """Make a folder, and return its path in a form that may grow long on Windows too."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    return long_path(out) if len(str(out.resolve())) > _LONG_PATH else out
+    return long_path(out, limit=_LONG_PATH)

@@ -25,7 +25,7 @@ from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.slide_record import read_facts, write_facts
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
-from wsi_suite.files import remove_leftovers
+from wsi_suite.files import FREE_SHARE, remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import (
@@ -52,8 +52,6 @@ from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
 
 log = logging.getLogger(__name__)
-
-_FREE_SHARE = 0.05  # of the disk, that a run leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,7 +345,7 @@ def _check_disk(run: SlideRun) -> None:
     parent = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     usage = shutil.disk_usage(parent)
     needed = estimated_bytes(pixels)
-    if pixels and usage.free - needed < _FREE_SHARE * usage.total:
+    if pixels and usage.free - needed < FREE_SHARE * usage.total:
         remedy = "free some"
         if run.request.stage == "run":
             remedy += ", or give --no-keep-tiles"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_suite.errors import SlideError
-from wsi_suite.slides.reader import system_path
+from wsi_suite.files import long_path
 
 _SUFFIXES = (".dcm", ".dicom")
 _WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -80,7 +80,7 @@ def may_be_dicom(path: Path) -> bool:
 def read_instance(path: Path) -> Instance | None:
     """Return the header of a DICOM file; ``None`` if it is none, or damaged."""
     try:
-        file = Path(system_path(path))
+        file = long_path(path)
         stat = file.stat()
         return _read_instance(file, stat.st_size, stat.st_mtime_ns)
     except OSError:
@@ -148,7 +148,7 @@ def _organization_without_positions(file: Path) -> str | None:
         has_places = has_places or tag == _PLACES_TAG
         return tag >= _PLACES_TAG
 
-    with Path(system_path(file)).open("rb") as opened:
+    with long_path(file).open("rb") as opened:
         try:
             header = read_partial(opened, stop_when=is_beyond)
             organization = str(header.get("DimensionOrganizationType", _TILED_FULL))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wsi_suite.errors import SlideError
-from wsi_suite.slides.reader import system_path
+from wsi_suite.files import long_path
 
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 """Transfer syntaxes of baseline and extended JPEG, DICOM PS3.5 A.4.1."""
@@ -29,7 +29,7 @@ def refuse_other_colours(path: Path) -> None:
     """
     import pydicom
 
-    with Path(system_path(path)).open("rb") as file:
+    with long_path(path).open("rb") as file:
         try:
             tags = ["PhotometricInterpretation"]
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import (
     ORIENTATION_NOTE,
@@ -17,7 +18,6 @@ from wsi_suite.slides.reader import (
     Pixels,
     flatten,
     level_scale,
-    system_path,
 )
 
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP")
@@ -54,7 +54,7 @@ def open_image(path: Path) -> ImageReader | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(system_path(path), formats=_IMAGE_FORMATS)
+            image = Image.open(str(long_path(path)), formats=_IMAGE_FORMATS)
     except UnidentifiedImageError:
         return None
     except (OSError, Image.DecompressionBombError) as error:

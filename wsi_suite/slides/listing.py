@@ -9,12 +9,12 @@ from pathlib import Path
 
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError
+from wsi_suite.files import long_path
 from wsi_suite.slides.dicom import (
     group_series,
     may_be_dicom,
     read_instance,
 )
-from wsi_suite.slides.reader import system_path
 
 SLIDE_SUFFIXES = (
     ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu",
@@ -56,7 +56,7 @@ class Listing:
 
 def is_zarr(path: Path) -> bool:
     """Return whether a path is a folder of Zarr's, or is called one."""
-    folder = Path(system_path(path))
+    folder = long_path(path)
     if not folder.is_dir():
         return False
     return folder.suffix.lower() == ".zarr" or any((folder / m).is_file() for m in _ZARR_MARKS)
@@ -103,7 +103,7 @@ def _sorted_out(entries: list[Path]) -> Iterator[Path | str]:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        inside = sorted(Path(system_path(folder)).iterdir())
+        inside = sorted(long_path(folder).iterdir())
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be read ({error.strerror or error}); check its rights"
@@ -143,7 +143,7 @@ def _parts_of_slides(entries: list[Path]) -> dict[str, str]:
         suffix = index.suffix.lower()
         if suffix not in _INDEXES or not index.is_file():
             continue
-        with Path(system_path(index)).open(encoding="latin-1") as file:
+        with long_path(index).open(encoding="latin-1") as file:
             lines = file.read(_INDEX_MAX_BYTES).splitlines()
         parts.update({line.partition("=")[2].strip(): suffix for line in lines if "=" in line})
     return parts

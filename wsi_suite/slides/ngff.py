@@ -17,9 +17,9 @@ import zarr
 from zarr.errors import ContainsArrayError
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.slides.listing import is_zarr
 from wsi_suite.slides.pixel_size import unit_um
-from wsi_suite.slides.reader import system_path
 from wsi_suite.slides.stated_size import physical_size
 
 _NOT_IMAGES = {
@@ -173,7 +173,7 @@ def channel_order(path: Path, group: zarr.Group) -> tuple[int, ...]:
 def _open_group(path: Path) -> zarr.Group:
     try:
         # Consolidated metadata may be older than the groups themselves.
-        return zarr.open_group(system_path(path), mode="r", use_consolidated=False)
+        return zarr.open_group(str(long_path(path)), mode="r", use_consolidated=False)
     except ContainsArrayError:
         raise SlideError(
             f"{path}: a Zarr array; expected a group of arrays with 'multiscales', give the folder"
@@ -224,7 +224,7 @@ def _child(group: zarr.Group, name: str) -> zarr.Group | None:
 
 def _images_in_xml(path: Path) -> list[_Described]:
     """Return names and pixel sizes in ``OME/METADATA.ome.xml``, as far as it can be read."""
-    file = Path(system_path(path)) / "OME" / "METADATA.ome.xml"
+    file = long_path(path) / "OME" / "METADATA.ome.xml"
     try:
         images = ElementTree.parse(file).getroot().findall("{*}Image")
     except (OSError, ElementTree.ParseError, ValueError):
@@ -238,7 +238,7 @@ def _images_in_xml(path: Path) -> list[_Described]:
 
 def _images_below(folder: Path, *, depth: int) -> list[ImageGroup]:
     found: list[ImageGroup] = []
-    for inside in sorted(Path(system_path(folder)).iterdir()):
+    for inside in sorted(long_path(folder).iterdir()):
         if inside.name == "labels" or not is_zarr(inside):
             continue
         try:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.dicom import read_instance, refuse_without_positions, slide_file
 from wsi_suite.slides.dicom_colours import refuse_other_colours
@@ -16,7 +17,7 @@ from wsi_suite.slides.fallback import ImageReader, open_image
 from wsi_suite.slides.listing import is_zarr
 from wsi_suite.slides.ome_zarr import OmeZarrReader
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
-from wsi_suite.slides.reader import Facts, Pixels, Reader, is_smaller_copy, system_path
+from wsi_suite.slides.reader import Facts, Pixels, Reader, is_smaller_copy
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
 from wsi_suite.slides.tiff_tiles import TiffTilesReader
 from wsi_suite.slides.verify import is_same, lacks_tiles, shows_the_same
@@ -74,7 +75,7 @@ def read_picture(path: Path) -> Pixels:
 
 def _refuse_unreadable(path: Path) -> None:
     """Raise SlideError for a file that is missing, empty or only a part of a slide."""
-    file = Path(system_path(path))
+    file = long_path(path)
     if file.is_dir():
         return
     try:

@@ -11,10 +11,11 @@ import numpy as np
 import openslide
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.pixel_size import number_in, stated_size
-from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, flatten, level_scale, system_path
+from wsi_suite.slides.reader import WHITE, Facts, Level, Pixels, flatten, level_scale
 
 _BLOCK_PX = 512
 
@@ -22,7 +23,7 @@ _BLOCK_PX = 512
 def openslide_vendor(path: Path) -> str | None:
     """Return OpenSlide's name for the kind of file, or ``None`` where it does not know it."""
     try:
-        vendor: str | None = openslide.OpenSlide.detect_format(system_path(path))
+        vendor: str | None = openslide.OpenSlide.detect_format(str(long_path(path)))
     except openslide.OpenSlideError:
         return None
     return vendor
@@ -125,7 +126,7 @@ class OpenSlideReader:
 
 def _open(path: Path) -> openslide.OpenSlide:
     try:
-        return openslide.OpenSlide(system_path(path))
+        return openslide.OpenSlide(str(long_path(path)))
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(
             f"{path}: OpenSlide cannot open it ({error}); the file is damaged, of a kind that"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -166,13 +164,3 @@ def flatten(
     laid = colour + np.array(background, np.float32) * (1 - alpha)
     # A premultiplied colour that exceeds its alpha is a rounding error of the writer's.
     return np.asarray(np.minimum(laid + 0.5, 255), np.uint8)
-
-
-def system_path(path: Path) -> str:
-    r"""Return `path` as the system takes it: Windows wants ``\\?\`` before a long one."""
-    if os.name != "nt" or len(str(path.absolute())) < 248:
-        return str(path)
-    text = str(path.absolute())
-    if text.startswith("\\\\?\\"):
-        return text
-    return "\\\\?\\UNC" + text[1:] if text.startswith("\\\\") else "\\\\?\\" + text

@@ -30,11 +30,11 @@ from wsi_suite.slides.store_layout import (
     begin_store,
     is_like,
     layout_of,
-    long_path,
     partial_folder,
     read_attributes,
     shut_out_writers,
     staging_folder,
+    store_folder,
     writing,
 )
 from wsi_suite.slides.store_pixels import (
@@ -119,7 +119,7 @@ class TileStore:
         """
         layout = Layout(width, height, chunk_px, block_px, version)
         folder = partial_folder(path)
-        if long_path(path).exists():
+        if store_folder(path).exists():
             raise OutputConflictError(f"{path}: exists; remove it, or give --overwrite")
         found = read_attributes(folder)
         if found is None:
@@ -144,7 +144,7 @@ class TileStore:
         OutputError
             There is none, or it is not one of this suite.
         """
-        folder = long_path(path) if long_path(path).exists() else partial_folder(path)
+        folder = store_folder(path) if store_folder(path).exists() else partial_folder(path)
         attributes = read_attributes(folder)
         if attributes is None:
             raise OutputError(f"{path}: no tiles here; make them with 'wsi-suite tile'")
@@ -228,11 +228,11 @@ class TileStore:
         """
         for level in range(self.layout.block_levels, len(self.levels)):
             self._write_coarse(level)
-        if long_path(self.path).exists():
+        if store_folder(self.path).exists():
             raise OutputConflictError(f"{self.path}: exists; remove it, or give --overwrite")
         with writing(self.path):
             shut_out_writers(self.folder)
-            self.folder.rename(long_path(self.path))
+            self.folder.rename(store_folder(self.path))
         return self.path
 
     def _write_coarse(self, level: int) -> None:

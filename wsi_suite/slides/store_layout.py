@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from pydantic import AliasChoices, Field
 
 from wsi_suite.documents import Document, parse_document
 from wsi_suite.errors import ConfigError
-from wsi_suite.files import output_error
+from wsi_suite.files import long_path, output_error
 from wsi_suite.slides.ome_metadata import OmeZarrVersion, image_attributes, ome_xml
 from wsi_suite.slides.store_pixels import COMPRESSOR
 
@@ -161,9 +160,14 @@ def is_like(attributes: Mapping[str, Any], other: Mapping[str, Any], *, folder: 
     )
 
 
+def store_folder(path: Path) -> Path:
+    """Return the folder of a store in the form that its many deep files need on Windows."""
+    return long_path(path, limit=0)
+
+
 def partial_folder(path: Path) -> Path:
     """Return where a store is until it is finished."""
-    return long_path(path.with_name(path.name + ".partial"))
+    return store_folder(path.with_name(path.name + ".partial"))
 
 
 def staging_folder(folder: Path, writer: str) -> Path:
@@ -182,14 +186,6 @@ def shut_out_writers(folder: Path) -> None:
         over = staging.with_name(f"{_STAGING}{secrets.token_hex(8)}")
         staging.rename(over)
         shutil.rmtree(over)
-
-
-def long_path(path: Path) -> Path:
-    r"""Return a path in the form that may exceed 260 characters on Windows, ``\\?\``."""
-    if os.name != "nt" or str(path).startswith("\\\\?\\"):
-        return path
-    whole = str(path.resolve())
-    return Path(f"\\\\?\\UNC{whole[1:]}" if whole.startswith("\\\\") else f"\\\\?\\{whole}")
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import tifffile
 from tifffile import COMPRESSION, ORIENTATION
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
-from wsi_suite.slides.reader import ORIENTATION_NOTE, Level, level_scale, system_path
+from wsi_suite.slides.reader import ORIENTATION_NOTE, Level, level_scale
 from wsi_suite.slides.stated_size import tiff_mpp
 from wsi_suite.slides.tiff_decode import (
     Decode,
@@ -142,7 +143,7 @@ class TiffIndex:
 
 def is_tiff(path: Path) -> bool:
     """Return whether the file starts as TIFF and BigTIFF files do."""
-    with Path(system_path(path)).open("rb") as file:
+    with long_path(path).open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -178,7 +179,7 @@ def index_tiff(path: Path) -> TiffIndex:
 @contextmanager
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     try:
-        with tifffile.TiffFile(system_path(path)) as tif:
+        with tifffile.TiffFile(str(long_path(path))) as tif:
             yield tif
     except SlideError:
         raise

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from wsi_suite.errors import SlideError
+from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
-from wsi_suite.slides.reader import Facts, Pixels, Reader, system_path
+from wsi_suite.slides.reader import Facts, Pixels, Reader
 from wsi_suite.slides.tiff_index import TiffPage
 
 
@@ -115,7 +116,7 @@ class _PositionedFile:
     """A file that several threads read at positions of their own."""
 
     def __init__(self, path: Path) -> None:
-        self._file = Path(system_path(path)).open("rb", buffering=0)  # noqa: SIM115
+        self._file = long_path(path).open("rb", buffering=0)
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:

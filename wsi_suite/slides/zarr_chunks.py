@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from wsi_suite.slides.reader import system_path
+from wsi_suite.files import long_path
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _SAMPLES = 8
@@ -84,4 +84,4 @@ def _is_stored(array: zarr.Array[Any], place: tuple[int, ...], *, axes: str) -> 
 def _folder(array: zarr.Array[Any]) -> Path:
     store = array.store_path.store
     assert isinstance(store, LocalStore), "slides are folders"
-    return Path(system_path(store.root / array.store_path.path))
+    return long_path(store.root / array.store_path.path)
