@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from wsi_suite.config import ScoreSettings, Settings
+from wsi_suite.config import MeasureSettings, ScoreSettings, Settings
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import write_nuclei
+from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance, RegionRecord
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.summary import summarise
@@ -44,29 +45,35 @@ def make_results(
 ) -> Results:
     """Write a results folder with a slide's true nuclei, or with others."""
     nuclei = measured(truth.nuclei) if nuclei is None else nuclei
-    described = {
-        "slide": slide.name,
-        "size_px0": [truth.width, truth.height],
-        "mpp": [MPP, MPP],
-        "model": {"name": "tiny", "hash": "0123456789abcdef"},
-        "measure": {"disc_radius_um": 1.0},
-        "stain_vectors": H_DAB.to_qupath(),
-        "rois": rois
-        and [{"name": roi.name, "class": roi.class_name, "wkb": roi.area.wkb_hex} for roi in rois],
-        "wsi_suite": "0.1.0",
-        **provenance,
-    }
+    score, identity = ScoreSettings(), SlideIdentity.of(slide)
+    described = Provenance(
+        slide=slide.name,
+        slide_sha256=identity.sha256,
+        size_px0=(truth.width, truth.height),
+        mpp=(MPP, MPP),
+        read_mpp=(2 * MPP, 2 * MPP),
+        model=ModelIdentity(name="tiny", hash="0123456789abcdef"),
+        compute=ComputeRecord(device="cpu", precision="fp32", batch=1),
+        min_confidence=0.3,
+        measure=MeasureSettings(disc_radius_um=1.0),
+        stain_vectors=H_DAB.to_qupath(),
+        score=score,
+        rois=rois and tuple(map(RegionRecord.of, rois)),
+        tissue_area_mm2=1.0,
+        glass_dab_od=None,
+        wsi_suite="0.1.0",
+    )
+    metadata = described.as_json() | provenance
     folder.mkdir(parents=True)
-    score = ScoreSettings()
     grades = grade_nuclei(nuclei, score.thresholds_od)
-    write_nuclei(nuclei, folder / "nuclei.parquet", intensity=grades, metadata=described)
+    write_nuclei(nuclei, folder / "nuclei.parquet", intensity=grades, metadata=metadata)
     summary = summarise(nuclei, score, mpp=(MPP, MPP), tissue_area_mm2=1.0, rois=rois)
     (folder / "summary.json").write_text(json.dumps({"slide": slide.name, **summary}), "utf-8")
     run = {
         "state": "done",
         "slide_path": str(slide),
         "fingerprint": {
-            "slide": vars(SlideIdentity.of(slide)),
+            "slide": vars(identity),
             "settings": Settings().model_dump(mode="json"),
         },
     }

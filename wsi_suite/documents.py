@@ -22,6 +22,7 @@ RUN_FILE = "run.json"
 """Name of the document by which a results folder is known."""
 
 D = TypeVar("D", bound="Document")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Document(BaseModel):
@@ -94,10 +95,27 @@ def parse_document(
                 f"{source}: of format {number}, which a later version of wsi-suite writes (this "
                 f"one: {known}); use that version, or {remedy}"
             )
-        document = kind.model_validate({**values, "format": number})
     except ValueError as damage:
         raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
+    numbered = {**values, "format": number}
+    document = parse_values(kind, numbered, source=source, fault=fault, remedy=remedy, error=error)
     return document.model_copy(update={"format": known})
+
+
+def parse_values(
+    kind: type[M],
+    values: Mapping[str, Any],
+    *,
+    source: Path,
+    fault: str,
+    remedy: str,
+    error: type[WsiSuiteError],
+) -> M:
+    """Return a part of a document from plain values; see :func:`parse_document`."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as damage:
+        raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
 
 
 def write_document(path: Path, document: Document, *, indent: int = 2) -> None:

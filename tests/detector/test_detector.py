@@ -95,10 +95,6 @@ class TestDevice:
         with pytest.raises(ModelError, match="fp16 is for GPUs"):
             choose_compute("cpu", "fp16")
 
-    def test_the_choice_as_it_is_recorded(self):
-        compute = Compute("cpu", "bf16", 1)
-        assert compute.as_dict() == {"device": "cpu", "precision": "bf16", "batch": 1}
-
 
 class TestDetector:
     def test_it_finds_what_the_network_answers(self, model, windows, make_network):

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely.geometry import box
 
 from wsi_suite.errors import DataError, OutputError
-from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
+from wsi_suite.nuclei.parquet import read_grades, read_nuclei, read_provenance, write_nuclei
+from wsi_suite.nuclei.provenance import parse_provenance
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 
 METADATA = {"model": {"name": "endonuke-resnet18", "hash": "ab12"}, "mpp": [0.25, 0.25]}
@@ -135,12 +137,54 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     write_nuclei(nuclei, tmp_path / "now.parquet", intensity=make_grades(20), metadata=METADATA)
     table = pq.read_table(tmp_path / "now.parquet")
     names = ["score" if name == "confidence" else name for name in table.column_names]
-    earlier = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+    described = json.loads(table.schema.metadata[b"wsi_suite"])
+    assert described.pop("format") == 2
+    earlier = table.rename_columns(names).replace_schema_metadata(
+        {b"wsi_suite": json.dumps(described).encode()}
+    )
     pq.write_table(earlier, tmp_path / "earlier.parquet")
     found, metadata = read_nuclei(tmp_path / "earlier.parquet")
     assert_same(found, nuclei)
     assert list(found.measurements) == list(nuclei.measurements)
     assert metadata == METADATA
+
+
+def test_files_of_later_versions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nuclei.parquet"
+    table = pa.table({"place": [1.0]}).replace_schema_metadata({b"wsi_suite": b'{"format": 3}'})
+    pq.write_table(table, path)
+    for read in (read_nuclei, read_grades, read_provenance):
+        with pytest.raises(DataError, match=r"nuclei\.parquet: of format 3, which a later version"):
+            read(path)
+
+
+def test_provenance_of_earlier_versions_is_read(tmp_path: Path) -> None:
+    """Thresholds without origin, the earlier name of the threshold, and no outline of tissue."""
+    path = tmp_path / "nuclei.parquet"
+    about = {
+        "slide": "a.svs", "slide_sha256": "12", "size_px0": [40, 30], "mpp": [0.25, 0.25],
+        "read_mpp": [0.5, 0.5], "model": {"name": "tiny", "hash": "ab12"},
+        "compute": {"device": "cpu", "precision": "fp32", "batch": 1}, "min_score": 0.4,
+        "measure": {"method": "disc", "disc_radius_um": 2.0}, "stain_vectors": "H-DAB",
+        "score": {"thresholds_od": [0.2, 0.4, 0.6], "marker": "ER"},
+        "rois": [{"name": "A", "class": None, "wkb": box(0, 0, 2, 3).wkb_hex}],
+        "tissue_area_mm2": 0.5, "glass_dab_od": None, "wsi_suite": "0.1.0",
+    }  # fmt: skip
+    write_nuclei(make_nuclei(5), path, intensity=make_grades(5), metadata=about)
+    found = read_provenance(path)
+    assert (found.min_confidence, found.measure.disc_radius_um) == (0.4, 2.0)
+    assert found.score.thresholds_origin == "default"
+    assert (found.tissue(), found.seen, found.notes) == (None, None, ())
+    (roi,) = found.regions() or ()
+    assert (roi.name, roi.class_name, roi.area.bounds) == ("A", None, (0, 0, 2, 3))
+    assert parse_provenance(found.as_json(), source=path) == found
+
+
+def test_provenance_of_no_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nuclei.parquet"
+    write_nuclei(make_nuclei(5), path, intensity=make_grades(5), metadata=METADATA)
+    with pytest.raises(DataError, match=r"no result of a run.*; give the nuclei\.parquet of one"):
+        read_provenance(path)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

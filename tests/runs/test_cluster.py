@@ -75,9 +75,7 @@ def test_cluster_of_a_scheduler(scheduler: str) -> None:
     settings = RunSettings(scheduler=scheduler)
     with open_cluster(settings, device="auto", progress=silent) as found:
         assert (found.threads, found.window, found.remote) == (3, 3, True)
-        assert found.choose_compute("cpu", "fp32").as_dict() == {
-            "device": "cpu", "precision": "fp32", "batch": 1,
-        }  # fmt: skip
+        assert found.choose_compute("cpu", "fp32") == Compute("cpu", "fp32", 1)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "foo://there:1"])

@@ -312,7 +312,7 @@ def test_tiles_serve_results_of_a_later_version(
 def test_the_precision_is_named_in_the_outputs(whole: Path) -> None:
     compute = {"device": "cpu", "precision": "fp32", "batch": 1}
     assert json.loads((whole / "summary.json").read_text("utf-8"))["compute"] == compute
-    assert read_provenance(whole / "nuclei.parquet")["compute"] == compute
+    assert read_provenance(whole / "nuclei.parquet").compute.model_dump() == compute
     run = read_run(whole)
     assert run is not None
     assert run.fingerprint.settings["compute"] == compute

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import wsi_suite
 from wsi_suite.analysis.facts import SlideFacts, outline_text
+from wsi_suite.analysis.request import Analysis
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance, RegionRecord
 from wsi_suite.slides.identity import SlideIdentity
+from wsi_suite.staining.deconvolution import StainVectors
 
 if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
-
-import json
-from collections.abc import Mapping
-
-from wsi_suite.analysis.request import Analysis
-from wsi_suite.staining.deconvolution import StainVectors
 
 TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
 """Sections of a fingerprint's settings that concern the tiles."""
@@ -71,38 +69,38 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
             "stain": plain["stain"],
             "measure": plain["measure"],
             "score": plain["score"],
-            "compute": _describe(analysis.compute),
+            "compute": _record(analysis.compute).model_dump(),
         }
     # Through JSON, so that a fingerprint equals the one that was read back from ``run.json``.
     return Fingerprint(analysis.identity, json.loads(json.dumps(values)))
 
 
-def provenance_of(analysis: Analysis, facts: SlideFacts) -> dict[str, Any]:
+def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
     """Return the provenance stored in the results; equal for runs that must give equal bytes."""
     settings, model = analysis.settings, analysis.model
     assert analysis.compute is not None
-    return {
-        "slide": facts.name,
-        "slide_sha256": analysis.identity.sha256,
-        "size_px0": [facts.width, facts.height],
-        "mpp": list(facts.mpp),
-        "read_mpp": list(facts.working_mpp),
-        "model": {"name": model.spec.name, "hash": model.hash},
-        "compute": _describe(analysis.compute),
-        "min_confidence": settings.detect.min_confidence,
-        "measure": settings.measure.model_dump(mode="json"),
-        "stain_vectors": StainVectors.of(settings.stain).to_qupath(),
-        "score": settings.score.model_dump(mode="json"),
-        "rois": None if analysis.rois is None else [_plain(roi) for roi in analysis.rois],
-        "tissue_area_mm2": facts.tissue_area_mm2,
-        "tissue_wkt": outline_text(facts.tissue),
-        "glass_dab_od": facts.glass_dab_od,
-        "notes": list(facts.notes),
-        "tissue_warnings": list(facts.warnings),
-        "seen": None if model.spec.seen is None else model.spec.seen.model_dump(mode="json"),
-        "results_version": RESULTS_VERSION,
-        "wsi_suite": wsi_suite.__version__,
-    }
+    return Provenance(
+        slide=facts.name,
+        slide_sha256=analysis.identity.sha256,
+        size_px0=(facts.width, facts.height),
+        mpp=facts.mpp,
+        read_mpp=facts.working_mpp,
+        model=ModelIdentity(name=model.spec.name, hash=model.hash),
+        compute=_record(analysis.compute),
+        min_confidence=settings.detect.min_confidence,
+        measure=settings.measure,
+        stain_vectors=StainVectors.of(settings.stain).to_qupath(),
+        score=settings.score,
+        rois=None if analysis.rois is None else tuple(map(RegionRecord.of, analysis.rois)),
+        tissue_area_mm2=facts.tissue_area_mm2,
+        tissue_wkt=outline_text(facts.tissue),
+        glass_dab_od=facts.glass_dab_od,
+        notes=facts.notes,
+        tissue_warnings=facts.warnings,
+        seen=model.spec.seen,
+        results_version=RESULTS_VERSION,
+        wsi_suite=wsi_suite.__version__,
+    )
 
 
 def device_kind(compute: Compute) -> str:
@@ -110,12 +108,10 @@ def device_kind(compute: Compute) -> str:
     return compute.device.partition(":")[0]
 
 
-def _describe(compute: Compute) -> dict[str, Any]:
-    return {**compute.as_dict(), "device": device_kind(compute)}
-
-
-def _plain(roi: Roi) -> dict[str, Any]:
-    return {"name": roi.name, "class": roi.class_name, "wkb": roi.area.wkb_hex}
+def _record(compute: Compute) -> ComputeRecord:
+    return ComputeRecord(
+        device=device_kind(compute), precision=compute.precision, batch=compute.batch
+    )
 
 
 def _roi_hash(rois: Sequence[Roi]) -> str:

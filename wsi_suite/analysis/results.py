@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.config import ScoreSettings, Settings
 from wsi_suite.geometry import Roi
-from wsi_suite.nuclei.seen import SeenFields
+from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.summary import summarise
 
@@ -36,7 +36,7 @@ class Results:
     nuclei: Nuclei
     rois: tuple[Roi, ...] | None
     settings: Settings
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 def summary_of(results: Results) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def compose_summary(
     nuclei: Nuclei,
     settings: ScoreSettings,
     *,
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
     rois: Sequence[Roi] | None,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
@@ -66,29 +66,21 @@ def compose_summary(
     rois
         Regions of interest to score, or ``None`` for all tissue.
     """
-    from shapely import from_wkt
-
     return {
-        "slide": provenance["slide"],
-        "model": dict(provenance["model"]),
-        "compute": dict(provenance["compute"]),
-        "notes": list(provenance["notes"]),
+        "slide": provenance.slide,
+        "model": provenance.model.model_dump(),
+        "compute": provenance.compute.model_dump(),
+        "notes": list(provenance.notes),
         **summarise(
             nuclei,
             settings,
-            mpp=(provenance["mpp"][0], provenance["mpp"][1]),
-            tissue_area_mm2=provenance["tissue_area_mm2"],
-            tissue=from_wkt(provenance["tissue_wkt"]),
-            size_px0=(provenance["size_px0"][0], provenance["size_px0"][1]),
+            mpp=provenance.mpp,
+            tissue_area_mm2=provenance.tissue_area_mm2,
+            tissue=provenance.tissue(),
+            size_px0=provenance.size_px0,
             rois=rois,
-            glass_dab_od=provenance["glass_dab_od"],
-            tissue_warnings=provenance.get("tissue_warnings", ()),
-            seen=_seen_fields(provenance),
+            glass_dab_od=provenance.glass_dab_od,
+            tissue_warnings=provenance.tissue_warnings,
+            seen=provenance.seen,
         ),
     }
-
-
-def _seen_fields(provenance: Mapping[str, Any]) -> SeenFields | None:
-    """Return the appearance of the fields that the model was trained on, if it is known."""
-    seen = provenance.get("seen")
-    return None if seen is None else SeenFields.model_validate(seen)

@@ -7,7 +7,7 @@ kept, since another choice moves confidences in their last digits.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +46,6 @@ class Compute:
     device: str
     precision: str
     batch: int
-
-    def as_dict(self) -> dict[str, str | int]:
-        """Return the choice as it is recorded in ``run.json``."""
-        return asdict(self)
 
 
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:

@@ -12,9 +12,10 @@
 ``outline``             16 float32 a nucleus, its radii in level-0 pixels; may be absent
 ======================  ============================================================
 
-The schema's metadata holds one key, ``wsi_suite``: JSON with what the caller wants to be remembered
-and, under ``classes``, all compartments of the model, whether or not one has a nucleus. Outlines
-stay in full precision, so that what is made from the file again is what the run itself made.
+The schema's metadata holds one key, ``wsi_suite``: JSON with what the caller wants to be
+remembered, the ``format`` of the table and, under ``classes``, all compartments of the model,
+whether or not one has a nucleus. Outlines stay in full precision, so that what is made from the
+file again is what the run itself made.
 """
 
 from __future__ import annotations
@@ -28,16 +29,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict
 
+from wsi_suite.documents import Document, parse_document
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
+from wsi_suite.nuclei.provenance import Provenance, parse_provenance
 from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, OUTLINE_RAYS, Nuclei
 
 _KEY = b"wsi_suite"
 _COLUMNS = ("x", "y", "confidence", "class", "intensity")
 _EARLIER_NAMES = {"score": "confidence"}
+"""Columns of format 1."""
+
 _DETECTED = ("detected_x", "detected_y")
 _OUTLINE = "outline"
+_FAULT, _REMEDY = "no table of nuclei", "give the nuclei.parquet of a run"
+
+
+class _Description(Document):
+    """Metadata of a table; what the caller wants to be remembered stands beside its fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: int = 2
+    classes: tuple[str, ...]
 
 
 def write_nuclei(
@@ -58,7 +74,7 @@ def write_nuclei(
     intensity
         ``(N,)`` uint8, the grade of each nucleus: 0 to 3, or 255 where it is not measurable.
     metadata
-        What to remember with them, as JSON can hold it; ``classes`` is added.
+        What to remember with them, as JSON can hold it; ``classes`` and ``format`` are added.
 
     Raises
     ------
@@ -78,7 +94,8 @@ def write_nuclei(
         columns[_OUTLINE] = pa.FixedSizeListArray.from_arrays(
             pa.array(nuclei.outline.ravel()), OUTLINE_RAYS
         )
-    described = json.dumps({**metadata, "classes": nuclei.classes}, sort_keys=True)
+    own = _Description(classes=nuclei.classes).as_json()
+    described = json.dumps({**metadata, **own}, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: described.encode()})
     with whole_file(Path(path)) as partial:
         pq.write_table(
@@ -100,11 +117,10 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
     Raises
     ------
     DataError
-        The file is missing or unreadable, or no table of nuclei.
+        The file is missing or unreadable, no table of nuclei, or of a later format.
     """
-    table = _read_table(Path(path), outline=outline)
-    metadata = json.loads(table.schema.metadata[_KEY])
-    classes = tuple(metadata.pop("classes"))
+    table, description = _read_table(Path(path), outline=outline)
+    classes = description.classes
     known = (*_COLUMNS, *_DETECTED, _OUTLINE)
     names = [name for name in table.column_names if name not in known]
     return Nuclei(
@@ -116,19 +132,19 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
         measurements={name: table[name].to_numpy() for name in names},
         outline=_outline(table),
         detected=_detected(table),
-    ), metadata
+    ), dict(description.model_extra or {})
 
 
-def read_provenance(path: Path | str) -> dict[str, Any]:
-    """Read the provenance of a table of nuclei, without the table.
+def read_provenance(path: Path | str) -> Provenance:
+    """Read the provenance of the table of nuclei of a run, without the table.
 
     Raises
     ------
     DataError
-        The file is missing or unreadable, or no table of nuclei.
+        The file is missing or unreadable, no table of a run, or of a later format.
     """
-    described: dict[str, Any] = json.loads(_read_schema(Path(path)).metadata[_KEY])
-    return described
+    _, description = _read_schema(Path(path))
+    return parse_provenance(description.model_extra or {}, source=Path(path))
 
 
 def read_grades(path: Path | str) -> npt.NDArray[np.uint8]:
@@ -141,36 +157,46 @@ def read_grades(path: Path | str) -> npt.NDArray[np.uint8]:
     DataError
         The file is missing or unreadable, or no table of nuclei.
     """
-    column = _read_table(Path(path), outline=False)["intensity"].combine_chunks()
+    table, _ = _read_table(Path(path), outline=False)
+    column = table["intensity"].combine_chunks()
     names = column.dictionary.to_pylist()
     position = np.array([*map(INTENSITIES.index, names), NOT_MEASURABLE], np.uint8)
     return np.asarray(position[column.indices.fill_null(len(names)).to_numpy()])
 
 
-def _read_table(path: Path, *, outline: bool) -> pa.Table:
-    names = _read_schema(path).names
+def _read_table(path: Path, *, outline: bool) -> tuple[pa.Table, _Description]:
+    names, description = _read_schema(path)
     wanted = [name for name in names if outline or name != _OUTLINE]
     try:
         table = pq.read_table(path, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
-    renamed = table.rename_columns([_EARLIER_NAMES.get(name, name) for name in wanted])
-    return renamed.replace_schema_metadata(table.schema.metadata)
+    return table.rename_columns([_EARLIER_NAMES.get(name, name) for name in wanted]), description
 
 
-def _read_schema(path: Path) -> pa.Schema:
+def _read_schema(path: Path) -> tuple[list[str], _Description]:
+    """Return the names of the columns of a table, as they stand in the file, and its metadata."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the nuclei.parquet of a run")
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
+    described = (schema.metadata or {}).get(_KEY)
+    # First: a table of a later format may have other columns.
+    description = None if described is None else _parse(described, path)
     names = {_EARLIER_NAMES.get(name, name) for name in schema.names}
     missing = [name for name in _COLUMNS if name not in names]
-    if missing or _KEY not in (schema.metadata or {}):
+    if missing or description is None:
         reason = f"no column '{missing[0]}'" if missing else "no metadata 'wsi_suite'"
-        raise DataError(f"{path}: no table of nuclei ({reason}); give the nuclei.parquet of a run")
-    return schema
+        raise DataError(f"{path}: {_FAULT} ({reason}); {_REMEDY}")
+    return schema.names, description
+
+
+def _parse(described: bytes, path: Path) -> _Description:
+    return parse_document(
+        _Description, described, source=path, fault=_FAULT, remedy=_REMEDY, error=DataError
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -43,15 +43,15 @@ def write_results(
     store
         The tiles, where they are kept.
     """
-    nuclei = results.nuclei
+    nuclei, provenance = results.nuclei, results.provenance.as_json()
     grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
-    write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=results.provenance)
+    write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=provenance)
     write_geojson(
         nuclei,
         folder / NUCLEI_NAME,
         grades=grades,
-        radius_px0=circle_radius_px0(results.provenance),
-        origin=origin_of(results.provenance),
+        radius_px0=circle_radius_px0(provenance),
+        origin=origin_of(provenance),
     )
     summary = summary_of(results)
     write_json(folder / SUMMARY_NAME, summary)

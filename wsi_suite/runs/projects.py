@@ -304,12 +304,12 @@ def _read_result(folder: Path) -> _Result:
         summary = json.loads((folder / SUMMARY_NAME).read_text("utf-8"))
         regions = tuple(
             {
-                "name": roi["name"],
-                "class": roi["class"],
-                "wkb": roi["wkb"],
+                "name": roi.name,
+                "class": roi.class_name,
+                "wkb": roi.wkb,
                 "measurements": _scores_of(region),
             }
-            for roi, region in zip(provenance["rois"] or (), summary["regions"], strict=True)
+            for roi, region in zip(provenance.rois or (), summary["regions"], strict=True)
         )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
@@ -386,7 +386,7 @@ def _only(
         )
     if len(chosen) == 1:
         return chosen[0]
-    size = tuple(read_provenance(result.folder / TABLE_NAME)["size_px0"])
+    size = read_provenance(result.folder / TABLE_NAME).size_px0
     fitting = []
     for image in chosen:
         frame = project.frame(image)

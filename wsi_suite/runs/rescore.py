@@ -14,7 +14,7 @@ from wsi_suite.errors import DataError, RegionError
 from wsi_suite.files import file_names
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
-from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.nuclei.provenance import Provenance, parse_provenance
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, origin_of
 from wsi_suite.qupath.rois import check_rois_inside, read_rois
@@ -25,10 +25,6 @@ from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
 from wsi_suite.slides.sources import roi_file_of
 
-_NEEDED = {
-    *("slide", "size_px0", "mpp", "model", "score", "measure", "compute", "wsi_suite"),
-    *("rois", "tissue_area_mm2", "tissue_wkt", "glass_dab_od", "notes"),
-}
 _ROUNDED_PX0 = 0.05  # QuPath's files and its single precision keep a border within this
 
 
@@ -53,13 +49,13 @@ def rescore(
     DataError, RegionError, ConfigError
         The table, the regions or the settings cannot be used.
     """
-    nuclei, metadata = _read(result, outline=False)
-    settings = _completed(settings, metadata)
-    regions = _rois(metadata, rois, several=several)
-    summary = compose_summary(nuclei, settings, provenance=metadata, rois=regions)
-    return Outcome(
-        Path(metadata["slide"]), _table(result).parent, state=State.DONE, summary=summary
-    )
+    table = _table(result)
+    nuclei, metadata = read_nuclei(table, outline=False)
+    provenance = _provenance(metadata, table)
+    settings = _completed(settings, provenance)
+    regions = _rois(provenance, rois, several=several)
+    summary = compose_summary(nuclei, settings, provenance=provenance, rois=regions)
+    return Outcome(Path(provenance.slide), table.parent, state=State.DONE, summary=summary)
 
 
 def write_rescored(
@@ -97,9 +93,10 @@ def write_rescored(
     OutputError
         A file cannot be written.
     """
-    nuclei, metadata = _read(result, outline=True)
-    grades = grade_nuclei(nuclei, _completed(settings, metadata).thresholds_od)
-    regions = _rois(metadata, rois, several=several)
+    nuclei, metadata = read_nuclei(_table(result))
+    provenance = _provenance(metadata, _table(result))
+    grades = grade_nuclei(nuclei, _completed(settings, provenance).thresholds_od)
+    regions = _rois(provenance, rois, several=several)
     radius_px0 = circle_radius_px0(metadata)
     counted = at_centroids(nuclei, shape=shape, radius_px0=radius_px0)
     inside = nuclei_in_rois(counted.points, regions or [])
@@ -129,50 +126,38 @@ def _table(result: Path) -> Path:
     return result / TABLE_NAME if result.is_dir() else result
 
 
-def _read(result: Path, *, outline: bool) -> tuple[Nuclei, dict[str, Any]]:
-    """Read the table of a result and its provenance."""
-    nuclei, metadata = read_nuclei(_table(result), outline=outline)
-    missing = sorted(_NEEDED - metadata.keys())
-    if missing:
+def _provenance(metadata: Mapping[str, Any], table: Path) -> Provenance:
+    """Return the provenance of a table whose nuclei can be scored."""
+    provenance = parse_provenance(metadata, source=table)
+    if provenance.tissue_wkt is None:
         raise DataError(
-            f"{_table(result)}: no result of a run of this version, it lacks {', '.join(missing)}; "
-            "give the nuclei.parquet of one"
+            f"{table}: no result of a run of this version, it lacks the outline of the tissue; run "
+            "again with --overwrite"
         )
-    return nuclei, metadata
+    return provenance
 
 
-def _completed(settings: ScoreSettings, metadata: Mapping[str, Any]) -> ScoreSettings:
+def _completed(settings: ScoreSettings, provenance: Provenance) -> ScoreSettings:
     """Return settings, those of the run where the user set none."""
-    stored = ScoreSettings.from_result(metadata["score"]).model_dump()
+    stored = provenance.score.model_dump()
     return ScoreSettings(**{**stored, **settings.model_dump(exclude_unset=True)})
 
 
-def _rois(
-    metadata: Mapping[str, Any], given: Path | None, *, several: bool
-) -> Sequence[Roi] | None:
+def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Sequence[Roi] | None:
     """Return the regions of a file, else those of the run; ``None`` for the whole slide."""
-    file = roi_file_of(metadata["slide"], given, several=several)
-    return _stored_rois(metadata) if file is None else _given_rois(file, metadata)
+    file = roi_file_of(provenance.slide, given, several=several)
+    return provenance.regions() if file is None else _given_rois(file, provenance)
 
 
-def _stored_rois(metadata: Mapping[str, Any]) -> tuple[Roi, ...] | None:
-    """Return the regions that a run looked at, ``None`` where it was the whole slide."""
-    from shapely import from_wkb
-
-    if metadata["rois"] is None:
-        return None
-    return tuple(Roi(roi["name"], roi["class"], from_wkb(roi["wkb"])) for roi in metadata["rois"])
-
-
-def _given_rois(file: Path, metadata: Mapping[str, Any]) -> Sequence[Roi]:
+def _given_rois(file: Path, provenance: Provenance) -> Sequence[Roi]:
     """Read regions and refuse those where no nuclei were looked for."""
     from shapely.geometry import box
     from shapely.ops import unary_union
 
     rois = scored_rois(read_rois(file))
-    width, height = metadata["size_px0"]
+    width, height = provenance.size_px0
     check_rois_inside(rois, width=width, height=height, path=file)
-    stored = _stored_rois(metadata)
+    stored = provenance.regions()
     if stored is not None:
         looked_at = unary_union([roi.area for roi in stored]).buffer(_ROUNDED_PX0)
         for roi in rois:

@@ -64,13 +64,14 @@ class Finding:
 
 def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) -> Finding:
     """Score results and keep the parts that are sent."""
+    provenance = results.provenance.as_json()
     return Finding(
         nuclei=results.nuclei,
         grades=grade_nuclei(results.nuclei, results.settings.score.thresholds_od),
         blocks=_rows_by_block(results.nuclei, results.facts),
         shape=shape,
-        radius_px0=circle_radius_px0(results.provenance),
-        origin=origin_of(results.provenance),
+        radius_px0=circle_radius_px0(provenance),
+        origin=origin_of(provenance),
         summary=summary_of(results),
         timings=timings,
     )

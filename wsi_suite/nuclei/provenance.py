@@ -1,0 +1,155 @@
+"""Provenance of a table of nuclei: the slide, the model and the settings that it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from wsi_suite.config import MeasureSettings, ScoreSettings
+from wsi_suite.documents import parse_values
+from wsi_suite.errors import DataError
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.seen import SeenFields
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class ModelIdentity(_Part):
+    """Name of a model, and a hash over its files."""
+
+    name: str
+    hash: str
+
+
+class ComputeRecord(_Part):
+    """Kind of device, precision and windows per forward pass of the detector."""
+
+    device: str
+    precision: str
+    batch: int
+
+
+class RegionRecord(_Part):
+    """A region of interest; its area as WKB, hexadecimal, in level-0 pixels."""
+
+    name: str
+    class_name: str | None = Field(alias="class")
+    wkb: str
+
+    @classmethod
+    def of(cls, roi: Roi) -> RegionRecord:
+        """Return the record of a region."""
+        return cls(name=roi.name, class_name=roi.class_name, wkb=roi.area.wkb_hex)
+
+    def roi(self) -> Roi:
+        """Return the region."""
+        from shapely import from_wkb
+
+        return Roi(self.name, self.class_name, cast("MultiPolygon", from_wkb(self.wkb)))
+
+
+def _with_origin(score: object) -> object:
+    return ScoreSettings.from_result(score) if isinstance(score, Mapping) else score
+
+
+class Provenance(_Part):
+    """Slide, model and settings that a table of nuclei was made with; equal for like runs.
+
+    Attributes
+    ----------
+    slide, slide_sha256
+        Name and hash of the slide.
+    size_px0
+        Width and height of the slide, level-0 pixels.
+    mpp, read_mpp
+        Um per level-0 pixel and per working pixel, x and y.
+    stain_vectors
+        As QuPath writes them.
+    rois
+        Regions that were analysed; ``None`` for the whole slide.
+    tissue_wkt
+        Outline of the tissue, level-0 pixels; ``None`` in results that did not keep it.
+    notes
+        How the slide was read.
+    tissue_warnings
+        What the search for tissue found doubtful.
+    seen
+        Fields that the model was trained on, where it says so.
+    results_version
+        See :data:`~wsi_suite.analysis.provenance.RESULTS_VERSION`.
+    wsi_suite
+        Version of the suite.
+    """
+
+    slide: str
+    slide_sha256: str
+    size_px0: tuple[int, int]
+    mpp: tuple[float, float]
+    read_mpp: tuple[float, float]
+    model: ModelIdentity
+    compute: ComputeRecord
+    # The second name stands in tables that were written before confidences were called so.
+    min_confidence: float | None = Field(
+        validation_alias=AliasChoices("min_confidence", "min_score")
+    )
+    measure: MeasureSettings
+    stain_vectors: str
+    score: Annotated[ScoreSettings, BeforeValidator(_with_origin)]
+    rois: tuple[RegionRecord, ...] | None
+    tissue_area_mm2: float | None
+    tissue_wkt: str | None = None
+    glass_dab_od: float | None
+    notes: tuple[str, ...] = ()
+    tissue_warnings: tuple[str, ...] = ()
+    seen: SeenFields | None = None
+    results_version: int = 1
+    wsi_suite: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the provenance as plain values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def tissue(self) -> MultiPolygon | None:
+        """Return the outline of the tissue, level-0 pixels; ``None`` where it was not kept."""
+        from shapely import from_wkt
+
+        if self.tissue_wkt is None:
+            return None
+        return cast("MultiPolygon", from_wkt(self.tissue_wkt))
+
+    def regions(self) -> tuple[Roi, ...] | None:
+        """Return the regions that were analysed, ``None`` for the whole slide."""
+        return None if self.rois is None else tuple(record.roi() for record in self.rois)
+
+
+def parse_provenance(metadata: Mapping[str, Any], *, source: Path) -> Provenance:
+    """Return the provenance in the metadata of a table of nuclei.
+
+    Parameters
+    ----------
+    metadata
+        As :func:`~wsi_suite.nuclei.parquet.read_nuclei` returns it.
+    source
+        The table's file, to name in errors.
+
+    Raises
+    ------
+    DataError
+        It is not that of a run.
+    """
+    return parse_values(
+        Provenance,
+        metadata,
+        source=source,
+        fault="no result of a run of this version",
+        remedy="give the nuclei.parquet of one",
+        error=DataError,
+    )
