@@ -43,7 +43,7 @@ def make_nuclei(points: np.ndarray, *, radius: float | None = 10.0) -> Nuclei:
     return Nuclei(
         x=points[:, 0].astype(np.float64),
         y=points[:, 1].astype(np.float64),
-        score=np.ones(count, np.float32),
+        confidence=np.ones(count, np.float32),
         label=(np.arange(count) % 2).astype(np.uint8),
         classes=CLASSES,
         outline=None if radius is None else np.full((count, 16), radius, np.float32),

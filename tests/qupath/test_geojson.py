@@ -31,7 +31,7 @@ def make_nuclei(count: int, *, outlines: bool = True, seed: int = 0) -> Nuclei:
     return Nuclei(
         x=np.round(rng.uniform(0, 1e5, count), 2),
         y=np.round(rng.uniform(0, 1e5, count), 2),
-        score=np.round(rng.uniform(0, 1, count), 4).astype(np.float32),
+        confidence=np.round(rng.uniform(0, 1, count), 4).astype(np.float32),
         label=(np.arange(count) % 2).astype(np.uint8),
         classes=CLASSES,
         measurements={"Nucleus: DAB OD mean": rng.uniform(0, 1, count).astype(np.float32)},
@@ -53,7 +53,7 @@ def nuclei_and_grades(draw: st.DrawFn) -> tuple[Nuclei, np.ndarray]:
     nuclei = Nuclei(
         x=(corner + offsets)[:, 0],
         y=(corner + offsets)[:, 1],
-        score=draw(arrays.arrays(np.float32, count, elements=st.floats(0, 1, width=32))),
+        confidence=draw(arrays.arrays(np.float32, count, elements=st.floats(0, 1, width=32))),
         label=draw(arrays.arrays(np.uint8, count, elements=st.integers(0, 2))),
         classes=ODD_CLASSES,
         measurements={

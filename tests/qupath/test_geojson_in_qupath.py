@@ -100,7 +100,7 @@ def make_nuclei() -> Nuclei:
     return Nuclei(
         x=np.round(rng.uniform(0, 900, count) + 1000 * np.arange(count) * 2, 2),
         y=np.round(rng.uniform(0, 900, count), 2),
-        score=rng.uniform(0, 1, count).astype(np.float32),
+        confidence=rng.uniform(0, 1, count).astype(np.float32),
         label=(np.arange(count) % 3).astype(np.uint8),
         classes=("Stroma", "Tumor: edge", 'a, "b" µ'),
         measurements={"Nucleus: DAB OD mean": od},

@@ -41,7 +41,7 @@ def ours(folder: Path, *, shape: Any = "polygon", x: float = 150_000.37) -> dict
     nuclei = Nuclei(
         x=np.array([x]),
         y=np.array([20.0]),
-        score=np.ones(1, np.float32),
+        confidence=np.ones(1, np.float32),
         label=np.zeros(1, np.uint8),
         classes=("Stroma",),
         outline=np.linspace(9, 12, 16, dtype=np.float32)[None],
@@ -229,7 +229,7 @@ def test_a_hundred_thousand_nuclei_take_seconds(
     nuclei = Nuclei(
         x=np.arange(count) % 400 * 40.0,
         y=np.arange(count) // 400 * 40.0,
-        score=np.ones(count, np.float32),
+        confidence=np.ones(count, np.float32),
         label=np.zeros(count, np.uint8),
         classes=("Stroma",),
         outline=rng.uniform(5, 12, (count, 16)).astype(np.float32),

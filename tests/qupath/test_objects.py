@@ -48,7 +48,7 @@ def nuclei_with(outline: np.ndarray | None, *, x: float = 100.0) -> Nuclei:
     return Nuclei(
         x=x + 50.0 * np.arange(count),
         y=np.full(count, 20.004),
-        score=np.full(count, 0.123456, np.float32),
+        confidence=np.full(count, 0.123456, np.float32),
         label=(np.arange(count) % 2).astype(np.uint8),
         classes=("Stroma", "Epithelium"),
         measurements={"od": np.array([0.12344, np.nan, np.inf, 2.0], np.float32)[:count]},
@@ -107,7 +107,7 @@ def test_regions_count_the_nuclei_whose_shapes_qupath_counts(
     found = Nuclei(
         x=np.round(rng.uniform(0, 400, count), 2) + corner,
         y=np.round(rng.uniform(0, 400, count), 2) + corner,
-        score=np.ones(count, np.float32),
+        confidence=np.ones(count, np.float32),
         label=np.zeros(count, np.uint8),
         classes=("Stroma",),
         outline=rng.uniform(1, 12, (count, 16)).astype(np.float32) if outlined else None,

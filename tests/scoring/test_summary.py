@@ -24,7 +24,7 @@ def table(dab_od: list[float], *, label: list[int]) -> Nuclei:
     return Nuclei(
         x=np.arange(count) + 0.5,
         y=np.full(count, 0.5),
-        score=np.ones(count, np.float32),
+        confidence=np.ones(count, np.float32),
         label=np.array(label, np.uint8),
         classes=("Stroma", "Epithelium"),
         measurements={"Nucleus: DAB OD mean": np.array(dab_od, np.float32)},
