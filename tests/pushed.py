@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from wsi_suite.analysis.summary import Summary, compose_summary, write_summary
 from wsi_suite.config import MeasureSettings, ScoreSettings, Settings
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance, RegionRecord
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.intensity import grade_nuclei
-from wsi_suite.scoring.summary import summarise
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.synthetic import Truth
@@ -31,7 +31,7 @@ class Results:
 
     folder: Path
     nuclei: Nuclei
-    summary: dict[str, Any]
+    summary: Summary
 
 
 def make_results(
@@ -67,8 +67,8 @@ def make_results(
     folder.mkdir(parents=True)
     grades = grade_nuclei(nuclei, score.thresholds_od)
     write_nuclei(nuclei, folder / "nuclei.parquet", intensity=grades, metadata=metadata)
-    summary = summarise(nuclei, score, mpp=(MPP, MPP), tissue_area_mm2=1.0, rois=rois)
-    (folder / "summary.json").write_text(json.dumps({"slide": slide.name, **summary}), "utf-8")
+    summary = compose_summary(nuclei, score, provenance=described, rois=rois)
+    write_summary(folder, summary)
     run = {
         "state": "done",
         "slide_path": str(slide),

@@ -77,14 +77,14 @@ class Comparison:
 
     def _row(self, name: str, there: Labelled, found: Labelled, *, h_of: str | None) -> Row:
         hit, _ = match_all([there], [found], MATCH_UM)
-        scores = (self.outcome.summary or {})["scores"]
+        assert self.outcome.summary is not None
         return Row(
             name,
             there=len(there.points),
             found=len(found.points),
             f1=count_matches(hit, len(there.points)).f1,
             h_score=self.truth.h_score(h_of),
-            measured=scores[name]["h_score"],
+            measured=self.outcome.summary.scores[name].h_score,
         )
 
 

@@ -22,11 +22,21 @@ RUN_FILE = "run.json"
 """Name of the document by which a results folder is known."""
 
 D = TypeVar("D", bound="Document")
-M = TypeVar("M", bound=BaseModel)
+P = TypeVar("P", bound="Part")
 
 
-class Document(BaseModel):
-    """A document with the number of its format; keys that are unknown are left out.
+class Part(BaseModel):
+    """A part of a document; keys that are unknown are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content as plain values, keys in the order of the fields."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Document(Part):
+    """A document with the number of its format.
 
     Attributes
     ----------
@@ -35,13 +45,7 @@ class Document(BaseModel):
         is the version that is written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
     format: int = 1
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the content as plain values, keys in the order of the fields."""
-        return self.model_dump(mode="json", by_alias=True)
 
 
 def read_document(kind: type[D], path: Path, *, fault: str, remedy: str) -> D | None:
@@ -103,14 +107,14 @@ def parse_document(
 
 
 def parse_values(
-    kind: type[M],
+    kind: type[P],
     values: Mapping[str, Any],
     *,
     source: Path,
     fault: str,
     remedy: str,
     error: type[WsiSuiteError],
-) -> M:
+) -> P:
     """Return a part of a document from plain values; see :func:`parse_document`."""
     try:
         return kind.model_validate(dict(values))

@@ -92,7 +92,7 @@ def test_regions_have_the_scores_that_the_whole_table_gives_them(
     again = rescore(whole, ScoreSettings(), rois=tmp_path / "rois.geojson").summary
     assert again is not None
     expected = summary_of(tmp_path / "rois")["regions"]
-    assert json.loads(json.dumps(again["regions"])) == expected
+    assert again.as_json()["regions"] == expected
 
 
 def test_stored_tiles_of_regions_give_the_same_bytes(bench: Bench, tmp_path: Path) -> None:

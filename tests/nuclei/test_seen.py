@@ -101,7 +101,7 @@ def warnings_of(nuclei: Nuclei, seen: SeenFields | None, *, rois: list[Roi] | No
     summary = summarise(
         nuclei, ScoreSettings(), mpp=MPP, tissue_area_mm2=None, rois=rois, seen=seen
     )
-    return " ".join(summary["warnings"])
+    return " ".join(summary.warnings)
 
 
 def test_a_summary_says_so_where_most_is_unlike() -> None:

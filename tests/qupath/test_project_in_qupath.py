@@ -46,16 +46,16 @@ def test_a_push_puts_in_what_the_results_hold(results: Results, qupath: InQuPath
     seen = qupath(SHOWN)
     assert seen["n"] == len(results.nuclei)
     assert seen["type"] == "BRIGHTFIELD_H_DAB"
-    scores = results.summary["scores"]
+    scores = results.summary.scores
     for compartment in ("Epithelium", "Stroma"):
         for intensity in ("Negative", "1+", "2+", "3+"):
-            expected = scores[compartment][intensity]
+            expected = scores[compartment].as_json()[intensity]
             assert seen["classes"].get(f"{compartment}: {intensity}", 0) == expected
-    names = list(results.summary["h_scores"])
+    names = list(results.summary.h_scores)
     shown = qupath(f"""def table = new qupath.lib.gui.measure.ObservableMeasurementTableData()
         table.setImageData(imageData, [hierarchy.rootObject])
         {json.dumps(names)}.collect {{ table.getNumericValue(hierarchy.rootObject, it) }}""")
-    assert shown == pytest.approx(list(results.summary["h_scores"].values()))
+    assert shown == pytest.approx(list(results.summary.h_scores.values()))
 
 
 def test_classes_for_corrections_join_the_users(results: Results, qupath: InQuPath) -> None:
@@ -230,7 +230,7 @@ def test_scored_regions_are_annotations_once(
     assert len(seen) == 2
     assert ours["locked"] is True
     assert ours["type"] == "Tumor"
-    expected = results.summary["regions"][0]["scores"]["Stroma"]["h_score"]
+    expected = results.summary.regions[0].scores["Stroma"].h_score
     assert ours["h"] == pytest.approx(expected)
 
 

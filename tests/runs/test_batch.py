@@ -22,6 +22,7 @@ import pytest
 from bench import Bench, files_of, results_of
 
 from wsi_suite.analysis import survey
+from wsi_suite.analysis.summary import read_summary
 from wsi_suite.errors import (
     BusyError,
     ConfigError,
@@ -116,7 +117,7 @@ def test_killed_run_goes_on_and_ends_in_the_same_bytes(
     before = files_of(folder)
     again = bench.run_one(tmp_path)
     assert files_of(folder) == before
-    assert again.summary == json.loads((folder / "summary.json").read_text("utf-8"))
+    assert again.summary == read_summary(folder)
     assert len(submitted) == 2
 
 
@@ -461,8 +462,8 @@ def test_regions_of_several_slides_come_from_a_folder(
     assert not (tmp_path / "out").exists()
     good, last = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides, rois=rois)
     assert good.summary is not None
-    assert [region["name"] for region in good.summary["regions"]] == ["Tumour"]
-    assert good.summary["scored_area_mm2"] == pytest.approx(0.1**2)
+    assert [region.name for region in good.summary.regions] == ["Tumour"]
+    assert good.summary.scored_area_mm2 == pytest.approx(0.1**2)
     assert isinstance(last.error, RegionError)
     assert "last.geojson" in str(last.error)
     (rois / "last.geojson").write_text(json.dumps([ignored]))
@@ -516,7 +517,7 @@ def test_pooled_headline(bench: Bench, tmp_path: Path) -> None:
     name = "Epithelium + Stroma"
     outcome = bench.run_one(tmp_path, "tiles.keep=false", f"score.headline_class={name}")
     assert outcome.summary is not None
-    assert outcome.summary["headline"]["class"] == name
+    assert outcome.summary.headline.class_name == name
 
 
 def test_output_folder_that_cannot_be_made(bench: Bench, tmp_path: Path) -> None:

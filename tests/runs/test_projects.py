@@ -145,7 +145,7 @@ def test_one_bad_image_never_stops_the_others(
     done = push_results([tmp_path / "out"], project.folder)
     told = [str(each.error) for each in done]
     assert "not finished" in told[0]
-    assert "missing or damaged" in told[1]
+    assert "summary.json: damaged" in told[1]
     assert "of the same slide as" in told[3] or "of the same slide as" in told[2]
     assert "Java died" in " ".join(told[1:4])
     assert done[4].error is None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bench import Bench
 
+from wsi_suite.analysis.summary import read_summary, write_summary
 from wsi_suite.config import ScoreSettings, load_settings
 from wsi_suite.errors import ConfigError, DataError, RegionError
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
@@ -43,11 +44,12 @@ def regions(path: Path, side: float, *, at: int = 50) -> Path:
     return path
 
 
-def test_same_settings_give_the_summary_of_the_run(result: Path) -> None:
-    stored = json.loads((result / "summary.json").read_text("utf-8"))
+def test_same_settings_give_the_summary_of_the_run(result: Path, tmp_path: Path) -> None:
     for given in (result, result / "nuclei.parquet"):
         outcome = rescore(given, UNSET)
-        assert json.loads(json.dumps(outcome.summary)) == stored
+        assert outcome.summary is not None
+        write_summary(tmp_path, outcome.summary)
+        assert (tmp_path / "summary.json").read_bytes() == (result / "summary.json").read_bytes()
         assert (outcome.state, outcome.folder) == ("done", result)
 
 
@@ -64,17 +66,17 @@ def test_what_is_not_given_stays_as_the_run_had_it(result: Path, tmp_path: Path)
     ):
         summary = rescore(result, settings.score).summary
         assert summary is not None
-        assert summary["marker"] == "ER"
-        assert summary["thresholds_od"] == [0.1, 0.2, 0.3]
+        assert summary.marker == "ER"
+        assert summary.thresholds_od == (0.1, 0.2, 0.3)
 
 
 def test_default_that_is_given_counts_as_given(result: Path) -> None:
     settings = load_settings(overrides=["score.thresholds_od=[0.2,0.4,0.6]"]).score
     summary = rescore(result, settings).summary
     assert summary is not None
-    assert summary["thresholds_od"] == [0.2, 0.4, 0.6]
-    assert summary["thresholds_origin"] == "user"
-    assert summary["marker"] == "PR"
+    assert summary.thresholds_od == (0.2, 0.4, 0.6)
+    assert summary.thresholds_origin == "user"
+    assert summary.marker == "PR"
 
 
 def test_new_thresholds_are_applied(result: Path) -> None:
@@ -82,8 +84,8 @@ def test_new_thresholds_are_applied(result: Path) -> None:
     dab = nuclei.measurements["Nucleus: DAB OD mean"]
     summary = rescore(result, ScoreSettings(thresholds_od=(0.05, 0.06, 9.0))).summary
     assert summary is not None
-    pooled = summary["scores"]["Epithelium + Stroma"]
-    counted = [pooled[name] for name in ("Negative", "1+", "2+", "3+")]
+    pooled = summary.pooled
+    counted = [pooled.negative, pooled.one, pooled.two, pooled.three]
     edges = np.float32([-np.inf, 0.05, 0.06, 9.0, np.inf])
     assert counted == np.histogram(dab, edges)[0].tolist()
 
@@ -98,9 +100,9 @@ def test_regions_are_scored(result: Path, tmp_path: Path) -> None:
     for rois in (file, tmp_path):
         summary = rescore(result, UNSET, rois=rois).summary
         assert summary is not None
-        (region,) = summary["regions"]
-        assert region["name"] == "Tumour"
-        assert summary["scored_area_mm2"] == pytest.approx(0.1**2)
+        (region,) = summary.regions
+        assert region.name == "Tumour"
+        assert summary.scored_area_mm2 == pytest.approx(0.1**2)
     with pytest.raises(RegionError, match="one file for several"):
         rescore(result, UNSET, rois=file, several=True)
     with pytest.raises(RegionError, match="outside"):
@@ -110,11 +112,11 @@ def test_regions_are_scored(result: Path, tmp_path: Path) -> None:
 def test_regions_of_the_run_are_remembered(bench: Bench, tmp_path: Path) -> None:
     rois = read_rois(regions(tmp_path / "r.geojson", 400))
     bench.do(tmp_path / "out", "tiles.keep=false", rois=rois)
-    stored = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
-    assert json.loads(json.dumps(rescore(tmp_path / "out", UNSET).summary)) == stored
+    stored = read_summary(tmp_path / "out")
+    assert rescore(tmp_path / "out", UNSET).summary == stored
     smaller = rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "s.geojson", 300)).summary
     assert smaller is not None
-    assert smaller["scored_area_mm2"] == pytest.approx(0.075**2)
+    assert smaller.scored_area_mm2 == pytest.approx(0.075**2)
     with pytest.raises(RegionError, match="'Tumour' reaches beyond the regions"):
         rescore(tmp_path / "out", UNSET, rois=regions(tmp_path / "l.geojson", 450))
     wider = regions(tmp_path / "w.geojson", 400)
@@ -134,7 +136,7 @@ def test_off_the_slide_regions_may_reach_farther_than_the_run(bench: Bench, tmp_
     )
     assert summary is not None
     assert stored is not None
-    assert summary["scores"] == stored["scores"]
+    assert summary.scores == stored.scores
 
 
 def test_nuclei_are_written_with_their_new_classes(result: Path, tmp_path: Path) -> None:
@@ -163,11 +165,11 @@ def test_nuclei_are_written_by_region(result: Path, tmp_path: Path) -> None:
         result, tmp_path / "new", settings=UNSET, rois=file, by_region=True
     )
     assert [first.name, second.name] == ["nuclei_Tumour.geojson", "nuclei_tumour 2.geojson"]
-    expected = [region["scores"]["Epithelium + Stroma"]["nuclei"] for region in counted["regions"]]
+    expected = [region.scores["Epithelium + Stroma"].nuclei for region in counted.regions]
     assert [len(read_labels(first)), len(read_labels(second))] == expected
     assert min(expected) > 0
     (whole,) = write_rescored(result, tmp_path / "new", settings=UNSET, rois=file)
-    assert len(read_labels(whole)) == counted["scores"]["Epithelium + Stroma"]["nuclei"]
+    assert len(read_labels(whole)) == counted.pooled.nuclei
     with pytest.raises(RegionError, match="no regions to split by"):
         write_rescored(result, tmp_path / "new", settings=UNSET, by_region=True)
 

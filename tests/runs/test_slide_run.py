@@ -16,6 +16,7 @@ from bench import Bench, do_blocks, files_of, results_of, stored_tiles
 from scipy.spatial import cKDTree
 
 from wsi_suite.analysis import provenance, survey
+from wsi_suite.analysis.summary import read_summary
 from wsi_suite.detector.detector import Compute
 from wsi_suite.errors import InputError, OutputConflictError, OutputError, RegionError
 from wsi_suite.files import is_leftover
@@ -140,7 +141,7 @@ def test_finished_run_is_left_as_it_is(bench: Bench, whole: Path) -> None:
     assert run.done
     assert not pending_blocks(run)
     summary = finish_run(run)
-    assert summary == json.loads((whole / "summary.json").read_text("utf-8"))
+    assert summary == read_summary(whole)
     assert files_of(whole) == before
 
 

@@ -1,4 +1,4 @@
-"""The content of summary.json."""
+"""Scores of a slide, as summary.json holds them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.slide_scores import SlideScores
 from wsi_suite.scoring.summary import summarise
 
 CALIBRATED = ScoreSettings(thresholds_od=(0.1, 0.3, 0.5), marker="ER", headline_class="Epithelium")
@@ -34,8 +35,9 @@ def table(dab_od: list[float], *, label: list[int]) -> Nuclei:
 def summary(nuclei: Nuclei, settings: ScoreSettings = CALIBRATED, **options: Any) -> dict[str, Any]:
     options = {"mpp": (0.5, 0.5), "tissue_area_mm2": 2.0} | options
     found = summarise(nuclei, settings, **options)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    return found
+    content = found.as_json()
+    assert SlideScores.model_validate(json.loads(json.dumps(content, allow_nan=False))) == found
+    return content
 
 
 def test_every_class_and_all_together() -> None:

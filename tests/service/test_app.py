@@ -111,7 +111,7 @@ def test_a_job_gives_what_a_run_gives(
     job = service.job(service.submit(bench.slide, rois=rois, **options))
     assert job["state"] == "done", job["error"]
     assert job["progress"] == 1
-    assert job["summary"] == outcome.summary
+    assert job["summary"] == outcome.summary.as_json()
     features = features_of(service.client.get(f"/v1/jobs/{job['id']}/nuclei"))
     written = (outcome.folder / "nuclei.geojson").read_text("utf-8")
     assert len(features) == job["nuclei"] > 20

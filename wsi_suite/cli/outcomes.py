@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.runs.outcome import Outcome
+    from wsi_suite.scoring.slide_scores import ScoreFigures
 
 
 def show_outcomes(
@@ -67,34 +68,34 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
 
     rows: list[tuple[object, ...]] = []
     remarks: defaultdict[str, list[str]] = defaultdict(list)  # and the slides that they are about
-    for outcome in outcomes:
-        summary = outcome.summary or {}
-        slide, headline = summary["slide"], summary["headline"]
-        rows.append(_score_row(summary, name=slide, headline=headline["class"]))
+    for summary in [outcome.summary for outcome in outcomes if outcome.summary is not None]:
+        headline = summary.headline
+        name, area = headline.class_name, summary.scored_area_mm2
+        rows.append(_score_row(summary.slide, name, summary.scores[name], area_mm2=area))
         rows += [
-            _score_row(region, name=f"  {region['name']}", headline=headline["class"])
-            for region in summary["regions"]
+            _score_row(f"  {region.name}", name, region.scores[name], area_mm2=region.area_mm2)
+            for region in summary.regions
         ]
-        why = [] if headline["value"] is not None else [f"no H-score: {headline['reason']}"]
-        for remark in (*why, *summary["notes"], *summary["warnings"]):
-            remarks[remark].append(slide)
+        why = [] if headline.value is not None else [f"no H-score: {headline.reason}"]
+        for remark in (*why, *summary.notes, *summary.warnings):
+            remarks[remark].append(summary.slide)
     show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
     for remark, slides in remarks.items():
         some = ", ".join(slides[:3]) + (", ..." if len(slides) > 3 else "")
         note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
 
 
-def _score_row(part: Mapping[str, Any], *, name: str, headline: str) -> tuple[object, ...]:
+def _score_row(
+    place: str, class_name: str, score: ScoreFigures, *, area_mm2: float | None
+) -> tuple[object, ...]:
     """Return the line of a slide or of one of its regions."""
-    area = part.get("area_mm2", part.get("scored_area_mm2"))
-    score = part["scores"][headline]
     return (
-        name,
-        None if area is None else round(area, 3),
-        headline,
-        score["nuclei"],
-        _rounded(score["positive_percent"]),
-        _rounded(score["h_score"]),
+        place,
+        None if area_mm2 is None else round(area_mm2, 3),
+        class_name,
+        score.nuclei,
+        _rounded(score.positive_percent),
+        _rounded(score.h_score),
     )
 
 
@@ -108,5 +109,5 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "folder": str(outcome.folder) if outcome.folder else None,
         "state": outcome.state,
         "error": str(outcome.error) if outcome.error else None,
-        "summary": outcome.summary,
+        "summary": None if outcome.summary is None else outcome.summary.as_json(),
     }

@@ -240,7 +240,11 @@ def run_project(
                 folders, project, entries=entries, qupath=running, tell=note, progress=told
             )
     if as_json:
-        summaries = {str(outcome.folder): outcome.summary for outcome in outcomes}
+        summaries = {
+            str(outcome.folder): outcome.summary.as_json()
+            for outcome in outcomes
+            if outcome.summary is not None
+        }
         print_json(
             [
                 {**_as_json(done), "summary": summaries.get(str(done.folder))}

@@ -141,9 +141,9 @@ def _written(
     outcome: Outcome, result: Path, *, folder: Path, nuclei: dict[str, Any] | None
 ) -> Outcome:
     """Write the scores of a result and, where `nuclei` says how, its nuclei; a failure is told."""
+    from wsi_suite.analysis.summary import write_summary
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import WsiSuiteError
-    from wsi_suite.runs.outputs import write_json
     from wsi_suite.runs.rescore import write_rescored
     from wsi_suite.slides.store_layout import writing
 
@@ -152,7 +152,7 @@ def _written(
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "summary.json", outcome.summary)
+        write_summary(folder, outcome.summary)
         if nuclei is not None:
             write_rescored(result, folder, **nuclei)
     except WsiSuiteError as error:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from wsi_suite.config import MeasureSettings, ScoreSettings
-from wsi_suite.documents import parse_values
+from wsi_suite.documents import Part, parse_values
 from wsi_suite.errors import DataError
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.seen import SeenFields
@@ -18,18 +18,14 @@ if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-class ModelIdentity(_Part):
+class ModelIdentity(Part):
     """Name of a model, and a hash over its files."""
 
     name: str
     hash: str
 
 
-class ComputeRecord(_Part):
+class ComputeRecord(Part):
     """Kind of device, precision and windows per forward pass of the detector."""
 
     device: str
@@ -37,7 +33,7 @@ class ComputeRecord(_Part):
     batch: int
 
 
-class RegionRecord(_Part):
+class RegionRecord(Part):
     """A region of interest; its area as WKB, hexadecimal, in level-0 pixels."""
 
     name: str
@@ -60,7 +56,7 @@ def _with_origin(score: object) -> object:
     return ScoreSettings.from_result(score) if isinstance(score, Mapping) else score
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Slide, model and settings that a table of nuclei was made with; equal for like runs.
 
     Attributes
@@ -112,10 +108,6 @@ class Provenance(_Part):
     seen: SeenFields | None = None
     results_version: int = 1
     wsi_suite: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the provenance as plain values."""
-        return self.model_dump(mode="json", by_alias=True)
 
     def tissue(self) -> MultiPolygon | None:
         """Return the outline of the tissue, level-0 pixels; ``None`` where it was not kept."""

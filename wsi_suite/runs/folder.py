@@ -22,6 +22,7 @@ from filelock import BaseFileLock
 
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.analysis.slide_record import SLIDE_FILE
+from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.errors import BusyError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
@@ -34,7 +35,6 @@ STORE_NAME = "tiles.ome.zarr"
 RECORDS_NAME = "regions.partial"
 TABLE_NAME = "nuclei.parquet"
 NUCLEI_NAME = "nuclei.geojson"
-SUMMARY_NAME = "summary.json"
 OVERVIEW_NAME = "overview.png"
 
 _LOCK_NAMES = ("lock", "lock.held")
@@ -224,7 +224,7 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     run = read_run(folder)
     assert run is not None
     write_run(folder, run.model_copy(update={"state": State.DISCARDED}))
-    files = [folder / name for name in (TABLE_NAME, SUMMARY_NAME, OVERVIEW_NAME)]
+    files = [folder / name for name in (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME)]
     files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
     with writing(folder):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from wsi_suite.analysis.summary import Summary
 from wsi_suite.errors import WsiSuiteError
 from wsi_suite.runs.state import State
 
@@ -26,7 +27,7 @@ class Outcome:
     state
         ``DONE``, ``TILED`` or ``FAILED``.
     summary
-        What ``summary.json`` holds, where it was scored.
+        Its scores, as ``summary.json`` holds them, where it was scored.
     error
         Why it failed.
     """
@@ -34,7 +35,7 @@ class Outcome:
     slide: Path
     folder: Path | None
     state: State
-    summary: dict[str, Any] | None = None
+    summary: Summary | None = None
     error: WsiSuiteError | None = None
 
 

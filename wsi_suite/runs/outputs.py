@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.results import Results, summary_of
-from wsi_suite.files import whole_file
+from wsi_suite.analysis.summary import Summary, write_summary
 from wsi_suite.geometry import Box, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
-from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, SUMMARY_NAME, TABLE_NAME
+from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
@@ -29,7 +26,7 @@ OVERVIEW_PX = 2000
 
 def write_results(
     results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
-) -> dict[str, Any]:
+) -> Summary:
     """Write all results of a slide and return the summary.
 
     Parameters
@@ -54,23 +51,16 @@ def write_results(
         origin=origin_of(provenance),
     )
     summary = summary_of(results)
-    write_json(folder / SUMMARY_NAME, summary)
+    write_summary(folder, summary)
     _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
     return summary
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON for people and programs, whole or not at all; NaN is refused."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with whole_file(path) as written:
-        written.write_text(text + "\n", "utf-8")
 
 
 def _draw(
     results: Results,
     path: Path,
     grades: npt.NDArray[np.uint8],
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     slide: Path | None,
     store: TileStore | None,
@@ -121,28 +111,29 @@ def _read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDAr
     return pixels
 
 
-def _caption(summary: Mapping[str, Any], facts: SlideFacts) -> Caption:
-    headline = summary["headline"]
-    name, value = headline["class"], headline["value"]
-    percent = summary["scores"][name]["positive_percent"]
+def _caption(summary: Summary, facts: SlideFacts) -> Caption:
+    headline = summary.headline
+    name, value = headline.class_name, headline.value
+    percent = summary.scores[name].positive_percent
+    area = summary.scored_area_mm2
+    assert area is not None, "a run knows the area of its tissue"
     detail = name if percent is None else f"{name}, {percent:.1f} % positive"
-    area = summary["scored_area_mm2"]
     return Caption(
         title=facts.name,
         headline="No H-score" if value is None else f"H-score {value:.0f}",
-        detail=f"{name}: {headline['reason']}" if value is None else detail,
+        detail=f"{name}: {headline.reason}" if value is None else detail,
         facts=(
-            f"{area:.2f} mm² {'in regions' if summary['regions'] else 'of tissue'}",
-            f"marker: {summary['marker'] or 'not set'}",
+            f"{area:.2f} mm² {'in regions' if summary.regions else 'of tissue'}",
+            f"marker: {summary.marker or 'not set'}",
             _thresholds(summary),
-            f"model {summary['model']['name']}",
+            f"model {summary.model.name}",
             f"{facts.mpp[0]:.3g} µm per pixel, read at {facts.working_mpp[0]:.3g}",
         ),
-        warnings=tuple(summary["warnings"]),
+        warnings=summary.warnings,
     )
 
 
-def _thresholds(summary: Mapping[str, Any]) -> str:
-    values = " / ".join(f"{value:g}" for value in summary["thresholds_od"])
-    origin = {"default": "defaults, not calibrated", "user": "set by the user"}
-    return f"thresholds {values} ({origin[summary['thresholds_origin']]})"
+def _thresholds(summary: Summary) -> str:
+    values = " / ".join(f"{value:g}" for value in summary.thresholds_od)
+    by_user = summary.thresholds_origin == "user"
+    return f"thresholds {values} ({'set by the user' if by_user else 'defaults, not calibrated'})"

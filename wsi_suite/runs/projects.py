@@ -6,22 +6,23 @@ One image that fails never stops the others.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsi_suite.analysis.summary import SUMMARY_FILE, read_summary
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
 from wsi_suite.files import file_names, remove_leftovers
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
-from wsi_suite.runs.folder import SUMMARY_NAME, TABLE_NAME
+from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
+from wsi_suite.scoring.slide_scores import RegionScores
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store_layout import writing
 
@@ -300,32 +301,32 @@ def _read_result(folder: Path) -> _Result:
     if run is None or run.state is not State.DONE or not (folder / TABLE_NAME).is_file():
         raise InputError(f"{folder}: its run is not finished; give the same 'wsi-suite run' again")
     provenance = read_provenance(folder / TABLE_NAME)
-    try:
-        summary = json.loads((folder / SUMMARY_NAME).read_text("utf-8"))
-        regions = tuple(
-            {
-                "name": roi.name,
-                "class": roi.class_name,
-                "wkb": roi.wkb,
-                "measurements": _scores_of(region),
-            }
-            for roi, region in zip(provenance.rois or (), summary["regions"], strict=True)
-        )
-    except (OSError, ValueError, KeyError) as error:
+    summary, rois = read_summary(folder), provenance.rois or ()
+    if summary is None or len(summary.regions) != len(rois):
         raise InputError(
-            f"{folder / SUMMARY_NAME}: missing or damaged ({error}); run again with --overwrite"
-        ) from None
+            f"{folder / SUMMARY_FILE}: missing, or of other regions than {TABLE_NAME}; run again "
+            "with --overwrite"
+        )
+    regions = tuple(
+        {
+            "name": roi.name,
+            "class": roi.class_name,
+            "wkb": roi.wkb,
+            "measurements": _scores_of(region),
+        }
+        for roi, region in zip(rois, summary.regions, strict=True)
+    )
     slide = Path(run.slide_path)
     return _Result(folder, slide, run.fingerprint.slide, regions)
 
 
-def _scores_of(region: Mapping[str, Any]) -> dict[str, float]:
+def _scores_of(region: RegionScores) -> dict[str, float]:
     """Return a region's scores as measurements; QuPath's own columns keep their names."""
-    values = {"wsi-suite: area mm^2": region["area_mm2"]}
-    for name, score in region["scores"].items():
-        values[f"wsi-suite: {name}: nuclei"] = score["nuclei"]
-        values[f"wsi-suite: {name}: Positive %"] = score["positive_percent"]
-        values[f"wsi-suite: {name}: H-score"] = score["h_score"]
+    values: dict[str, float | None] = {"wsi-suite: area mm^2": region.area_mm2}
+    for name, score in region.scores.items():
+        values[f"wsi-suite: {name}: nuclei"] = score.nuclei
+        values[f"wsi-suite: {name}: Positive %"] = score.positive_percent
+        values[f"wsi-suite: {name}: H-score"] = score.h_score
     return {name: float(value) for name, value in values.items() if value is not None}
 
 

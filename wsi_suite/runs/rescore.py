@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_suite.analysis.results import compose_summary
+from wsi_suite.analysis.summary import compose_summary
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import DataError, RegionError
 from wsi_suite.files import file_names

@@ -6,13 +6,11 @@ a run that was stopped goes on where it was, and ends in the same bytes.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import BaseFileLock
 
@@ -23,6 +21,7 @@ from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provena
 from wsi_suite.analysis.request import plan_analysis
 from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.slide_record import read_facts, write_facts
+from wsi_suite.analysis.summary import SUMMARY_FILE, Summary, read_summary
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
 from wsi_suite.files import FREE_SHARE, remove_leftovers
@@ -31,7 +30,6 @@ from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import (
     RECORDS_NAME,
     STORE_NAME,
-    SUMMARY_NAME,
     TABLE_NAME,
     check_foreign,
     check_settings,
@@ -163,7 +161,7 @@ def record_block(run: SlideRun, job: SlideJob, block: Block, nuclei: Nuclei | No
         run.records.keep_nuclei(block, nuclei)
 
 
-def finish_run(run: SlideRun) -> dict[str, Any] | None:
+def finish_run(run: SlideRun) -> Summary | None:
     """Merge the records, write all results and return the summary (``None`` for ``tile``).
 
     Raises
@@ -176,7 +174,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
     if not run.done and run.job.slide is not None:
         _refuse_changed(run)
     store = _finished_store(run)
-    summary: dict[str, Any] | None = None
+    summary: Summary | None = None
     if run.detects:
         slide = run.request.slide if run.job.slide is not None else None
         summary = write_results(
@@ -192,7 +190,7 @@ def finish_run(run: SlideRun) -> dict[str, Any] | None:
             store=store,
         )
     elif run.request.stage != "tile":
-        summary = json.loads((run.folder / SUMMARY_NAME).read_text("utf-8"))
+        summary = read_summary(run.folder)
     if not run.done:
         write_run(run.folder, _describe(run, State.DONE if run.detects else State.TILED))
         # While the lock is held: afterwards the folder may be another process's.
@@ -284,7 +282,7 @@ def _plan(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> Sli
         scored=earlier is not None
         and earlier.state is State.DONE
         and (folder / TABLE_NAME).exists()
-        and (folder / SUMMARY_NAME).exists(),
+        and (folder / SUMMARY_FILE).exists(),
         stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
         started=time.time(),
     )

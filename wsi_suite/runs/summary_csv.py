@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
+from wsi_suite.analysis.summary import SUMMARY_FILE, Summary, read_summary
 from wsi_suite.errors import BusyError, DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import remove_leftovers, take_lock, whole_file
-from wsi_suite.runs.folder import SUMMARY_NAME
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
@@ -21,6 +18,9 @@ from wsi_suite.slides.store_layout import writing
 
 _DAY_S = 24 * 3600
 
+
+Row = dict[str, str | float | None]
+"""A line of the table, by its columns."""
 
 SUMMARY_COLUMNS = (
     "slide",
@@ -38,7 +38,7 @@ SUMMARY_COLUMNS = (
 )
 
 
-def write_summary_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_summary_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value.
 
     Raises
@@ -62,7 +62,7 @@ def write_summary_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise OutputError(f"{error}; this time its lines are in {beside.name}") from error
 
 
-def read_summary_csv(path: Path) -> list[dict[str, str]]:
+def read_summary_csv(path: Path) -> list[Row]:
     """Return the rows of a table of ours; none if it is missing, or was changed beyond reading."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -72,7 +72,7 @@ def read_summary_csv(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if row.keys() == set(SUMMARY_COLUMNS) and None not in row.values()]
 
 
-def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
     with whole_file(path) as written, written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
         writer.writeheader()
@@ -80,11 +80,11 @@ def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer.writerow({key: "" if value is None else value for key, value in row.items()})
 
 
-def summary_row(outcome: Outcome) -> dict[str, Any]:
+def summary_row(outcome: Outcome) -> Row:
     """Return the line of a slide in ``summary.csv``; keys as in ``SUMMARY_COLUMNS``."""
     summary = outcome.summary
     return {
-        "slide": summary["slide"] if summary else outcome.slide.name,
+        "slide": summary.slide if summary else outcome.slide.name,
         "folder": outcome.folder.name if outcome.folder else None,
         "state": outcome.state,
         "error": str(outcome.error) if outcome.error else None,
@@ -92,19 +92,18 @@ def summary_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _score_columns(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _score_columns(summary: Summary) -> Row:
     """Return the columns that a slide's summary fills."""
-    *_, pooled = summary["scores"].values()  # the classes, then all together
-    headline = summary["headline"]
+    headline, pooled = summary.headline, summary.pooled
     return {
-        "nuclei": pooled["nuclei"],
-        "headline": headline["name"],
-        "h_score": _rounded(headline["value"]),
-        "positive_percent": _rounded(summary["scores"][headline["class"]]["positive_percent"]),
-        "pooled_h_score": _rounded(pooled["h_score"]),
-        "scored_tissue_mm2": _rounded(summary["scored_tissue_mm2"], 4),
-        "density_per_mm2": _rounded(pooled["density_per_mm2"]),
-        "warnings": " ".join(summary["warnings"]),
+        "nuclei": pooled.nuclei,
+        "headline": headline.name,
+        "h_score": _rounded(headline.value),
+        "positive_percent": _rounded(summary.scores[headline.class_name].positive_percent),
+        "pooled_h_score": _rounded(pooled.h_score),
+        "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
+        "density_per_mm2": _rounded(pooled.density_per_mm2),
+        "warnings": " ".join(summary.warnings),
     }
 
 
@@ -114,9 +113,6 @@ def _rounded(value: float | None, digits: int = 1) -> float | None:
 
 TABLE_FILE = "summary.csv"
 """The table of a folder of results, a line a slide."""
-
-
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 _WAIT_S = 300.0  # for another process to write the table; thousands of folders take a while
@@ -138,7 +134,7 @@ def write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
         write_summary_csv(table, _rows(out, outcomes))
 
 
-def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[Row]:
     """Return a row for each slide that has results or a failure in a folder, sorted."""
     stored = {folder.resolve(): _stored_row(folder) for folder in out.iterdir() if folder.is_dir()}
     rows = []
@@ -156,20 +152,16 @@ def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         if row["state"] == State.FAILED
         and not (row["folder"] in folders if row["folder"] else row["slide"] in slides)
     ]
-    return sorted(rows, key=lambda row: (str(row["slide"]), row["folder"] or ""))
+    return sorted(rows, key=lambda row: (str(row["slide"]), str(row["folder"] or "")))
 
 
-def _stored_row(folder: Path) -> dict[str, Any] | None:
+def _stored_row(folder: Path) -> Row | None:
     """Return the line of the slide of a folder that a run or ``score`` left; else ``None``."""
-    file = folder / SUMMARY_NAME
     try:
         run = read_run(folder)
+        if run is None:
+            return _row_of_scores(folder)
     except OutputError:
-        return None
-    if run is None:  # of 'wsi-suite score', if it is of us at all
-        with suppress(*_DAMAGED):
-            summary = json.loads(file.read_text("utf-8"))
-            return summary_row(Outcome(Path(summary["slide"]), folder, State.DONE, summary))
         return None
     slide = Path(run.fingerprint.slide.name)
     error = None if run.error is None else WsiSuiteError(run.error)
@@ -177,7 +169,17 @@ def _stored_row(folder: Path) -> dict[str, Any] | None:
     if run.state is not State.DONE:
         return summary_row(stored)
     try:
-        return summary_row(replace(stored, summary=json.loads(file.read_text("utf-8"))))
-    except _DAMAGED:
-        damaged = WsiSuiteError(f"{file}: missing or damaged; remove it and run again")
+        summary = read_summary(folder)
+        if summary is None:
+            raise OutputError(f"{folder / SUMMARY_FILE}: missing; run again")
+        return summary_row(replace(stored, summary=summary))
+    except OutputError as damaged:
         return summary_row(replace(stored, error=damaged))
+
+
+def _row_of_scores(folder: Path) -> Row | None:
+    """Return the line of a folder that ``score`` left, if it is one."""
+    summary = read_summary(folder)
+    if summary is None:
+        return None
+    return summary_row(Outcome(Path(summary.slide), folder, State.DONE, summary))

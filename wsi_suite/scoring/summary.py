@@ -1,35 +1,9 @@
-"""The content of ``summary.json``.
-
-::
-
-    marker               ER, PR, Ki-67, other, or null
-    measurement          what the thresholds are held against, such as "Nucleus: DAB OD mean"
-    thresholds_od        where 1+, 2+ and 3+ begin
-    thresholds_origin    "default", or "user": somebody set them, maybe to the default values
-    tissue_area_mm2      area of the tissue, or null where it is not known
-    scored_area_mm2      area the scores stand for: the regions' union on the slide, else the tissue
-    scored_tissue_mm2    area of the tissue in that, by which densities divide; or null
-    glass_dab_od         DAB that empty glass seems to hold, or null
-    headline             {name: "Epithelium: H-score", class, value, reason}
-    h_scores             {"Epithelium: H-score": ..., "Epithelium + Stroma: H-score": ...}
-    scores               {"Epithelium": SCORE, "Stroma": SCORE, "Epithelium + Stroma": SCORE}
-    regions              [{name, class, area_mm2, tissue_area_mm2, h_scores, scores}, ...]; of a
-                         region that reaches beyond the slide the area on it
-    warnings             sentences that everybody who uses the figures should read
-
-    SCORE: nuclei, not_measurable, Negative, 1+, 2+, 3+, density_per_mm2, positive_percent,
-           h_score, allred {proportion, intensity, score}, reason
-
-A value that does not exist is null, never 0 and never NaN, and ``reason`` says why: scores do not
-exist without measurable nuclei. Where all nuclei are negative, scores are 0. Densities count all
-nuclei; scores leave out those that are not measurable. Nuclei count in tissue only, and densities
-divide by its area; where that is not known, by the whole area.
-"""
+"""Scores of a slide, and the warnings that go with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +12,17 @@ from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
-from wsi_suite.nuclei.table import INTENSITIES, Nuclei
+from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.scoring.slide_scores import (
+    Headline,
+    RegionScores,
+    ScoreFigures,
+    SlideScores,
+    named_h_scores,
+)
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -64,8 +45,8 @@ def summarise(
     glass_dab_od: float | None = None,
     tissue_warnings: Sequence[str] = (),
     seen: SeenFields | None = None,
-) -> dict[str, Any]:
-    """Score a slide and return the score part of ``summary.json``.
+) -> SlideScores:
+    """Return the scores of a slide.
 
     Parameters
     ----------
@@ -103,7 +84,8 @@ def summarise(
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
-    scored, regions = None, []
+    scored = None
+    regions: list[RegionScores] = []
     in_regions: list[tuple[str, Nuclei]] = []
     if rois is not None:
         rois = scored_rois(rois)
@@ -114,33 +96,34 @@ def summarise(
             in_any[rows] = True
             in_regions.append((roi.name, nuclei.take(rows)))
             scores = score_nuclei(nuclei, grades, rows=rows)
-            regions.append(
-                _describe_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp))
-            )
+            regions.append(_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp)))
         scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
-    return {
-        "marker": settings.marker,
-        "measurement": intensity_measurement(nuclei.measurements) if len(nuclei) else None,
-        "thresholds_od": list(settings.thresholds_od),
-        "thresholds_origin": settings.thresholds_origin,
-        "tissue_area_mm2": tissue_area_mm2,
-        "scored_area_mm2": scored_area_mm2,
-        "scored_tissue_mm2": scored_tissue_mm2,
-        "glass_dab_od": glass_dab_od,
-        "headline": {
-            "name": f"{headline}: H-score",
-            "class": headline,
-            "value": scores[headline].h_score,
-            "reason": scores[headline].why_no_score,
-        },
-        **_describe_scores(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
-        "regions": regions,
-        "warnings": _no_tissue(scored_tissue_mm2, regions)
-        + list(tissue_warnings)
-        + _unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp)
-        + _warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
-    }
+    return SlideScores(
+        marker=settings.marker,
+        measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
+        thresholds_od=settings.thresholds_od,
+        thresholds_origin=settings.thresholds_origin,
+        tissue_area_mm2=tissue_area_mm2,
+        scored_area_mm2=scored_area_mm2,
+        scored_tissue_mm2=scored_tissue_mm2,
+        glass_dab_od=glass_dab_od,
+        headline=Headline(
+            name=f"{headline}: H-score",
+            class_name=headline,
+            value=scores[headline].h_score,
+            reason=scores[headline].why_no_score,
+        ),
+        h_scores=named_h_scores(scores),
+        scores=_figures(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
+        regions=tuple(regions),
+        warnings=(
+            *_no_tissue(scored_tissue_mm2, regions),
+            *tissue_warnings,
+            *_unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
+            *_warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
+        ),
+    )
 
 
 def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:
@@ -176,52 +159,37 @@ def _areas_mm2(
     return float(area.area) * pixel_mm2, in_tissue
 
 
-def _describe_region(
+def _region(
     roi: Roi, scores: Mapping[str, Score], *, areas_mm2: tuple[float, float | None]
-) -> dict[str, Any]:
-    return {
-        "name": roi.name,
-        "class": roi.class_name,
-        "area_mm2": areas_mm2[0],
-        "tissue_area_mm2": areas_mm2[1],
-        **_describe_scores(scores, areas_mm2=areas_mm2),
-    }
+) -> RegionScores:
+    return RegionScores(
+        name=roi.name,
+        class_name=roi.class_name,
+        area_mm2=areas_mm2[0],
+        tissue_area_mm2=areas_mm2[1],
+        h_scores=named_h_scores(scores),
+        scores=_figures(scores, areas_mm2=areas_mm2),
+    )
 
 
-def _describe_scores(
+def _figures(
     scores: Mapping[str, Score], *, areas_mm2: tuple[float | None, float | None]
-) -> dict[str, Any]:
+) -> dict[str, ScoreFigures]:
+    """Return figures by class; densities divide by the tissue's area, else by the whole area."""
     whole_mm2, tissue_mm2 = areas_mm2
     area_mm2 = whole_mm2 if tissue_mm2 is None else tissue_mm2
-    return {
-        "h_scores": {f"{name}: H-score": score.h_score for name, score in scores.items()},
-        "scores": {
-            name: _describe_score(score, area_mm2=area_mm2) for name, score in scores.items()
-        },
-    }
+    return {name: ScoreFigures.of(score, area_mm2=area_mm2) for name, score in scores.items()}
 
 
-def _describe_score(score: Score, *, area_mm2: float | None) -> dict[str, Any]:
-    counts = (score.negative, score.one, score.two, score.three)
-    return {
-        "nuclei": score.nuclei,
-        "not_measurable": score.not_measurable,
-        **dict(zip(INTENSITIES, counts, strict=True)),
-        "density_per_mm2": score.nuclei / area_mm2 if area_mm2 else None,
-        "positive_percent": score.positive_percent,
-        "h_score": score.h_score,
-        "allred": score.allred._asdict() if score.allred else None,
-        "reason": score.why_no_score,
-    }
-
-
-def _no_tissue(tissue_mm2: float | None, regions: Sequence[Mapping[str, Any]]) -> list[str]:
+def _no_tissue(tissue_mm2: float | None, regions: Sequence[RegionScores]) -> list[str]:
     """Say where the search for tissue found little, as nuclei count in tissue only."""
-    known = [region for region in regions if region["tissue_area_mm2"] is not None]
-    empty = [one["name"] for one in known if one["tissue_area_mm2"] == 0]
-    partly = [
-        one["name"] for one in known if 0 < one["tissue_area_mm2"] < _PARTLY * one["area_mm2"]
+    known = [
+        (region.name, region.tissue_area_mm2, region.area_mm2)
+        for region in regions
+        if region.tissue_area_mm2 is not None
     ]
+    empty = [name for name, tissue, _ in known if tissue == 0]
+    partly = [name for name, tissue, area in known if 0 < tissue < _PARTLY * area]
     warnings = []
     if tissue_mm2 == 0 or empty:
         where = f" in {', '.join(empty)}" if empty else ""

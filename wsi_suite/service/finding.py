@@ -72,7 +72,7 @@ def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) 
         shape=shape,
         radius_px0=circle_radius_px0(provenance),
         origin=origin_of(provenance),
-        summary=summary_of(results),
+        summary=summary_of(results).as_json(),
         timings=timings,
     )
 

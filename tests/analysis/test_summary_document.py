@@ -1,0 +1,85 @@
+"""summary.json: what is in it, and which formats are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wsi_suite.analysis.summary import Summary, read_summary, write_summary
+from wsi_suite.config import ScoreSettings
+from wsi_suite.errors import OutputError
+from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.summary import summarise
+
+
+@pytest.fixture
+def summary() -> Summary:
+    nuclei = Nuclei(
+        x=np.arange(3) + 0.5,
+        y=np.full(3, 0.5),
+        confidence=np.ones(3, np.float32),
+        label=np.array([0, 1, 1], np.uint8),
+        classes=("Stroma", "Epithelium"),
+        measurements={"Nucleus: DAB OD mean": np.float32([0.1, 0.3, 0.5])},
+    )
+    scores = summarise(nuclei, ScoreSettings(), mpp=(0.5, 0.5), tissue_area_mm2=2.0)
+    return Summary(
+        slide="a.svs",
+        model=ModelIdentity(name="tiny", hash="ab12"),
+        compute=ComputeRecord(device="cpu", precision="fp32", batch=1),
+        **dict(scores),
+    )
+
+
+def content_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
+    return content
+
+
+def test_written_summaries_come_back(summary: Summary, tmp_path: Path) -> None:
+    assert read_summary(tmp_path) is None
+    write_summary(tmp_path, summary)
+    assert read_summary(tmp_path) == summary
+    assert list(content_of(tmp_path)) == [
+        "format", "slide", "model", "compute", "notes", "marker", "measurement", "thresholds_od",
+        "thresholds_origin", "tissue_area_mm2", "scored_area_mm2", "scored_tissue_mm2",
+        "glass_dab_od", "headline", "h_scores", "scores", "regions", "warnings",
+    ]  # fmt: skip
+    assert summary.pooled == summary.scores["Epithelium + Stroma"]
+
+
+def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path) -> None:
+    """They told no format, no notes, no origin of the thresholds and no tissue in regions."""
+    write_summary(tmp_path, summary)
+    earlier = content_of(tmp_path)
+    assert earlier.pop("format") == 1
+    for key in ("notes", "thresholds_origin", "scored_tissue_mm2"):
+        del earlier[key]
+    parts = {key: earlier[key] for key in ("h_scores", "scores")}
+    earlier["regions"] = [{"name": "A", "class": None, "area_mm2": 1.5, **parts}]
+    (tmp_path / "summary.json").write_text(json.dumps(earlier), "utf-8")
+    found = read_summary(tmp_path)
+    assert found is not None
+    assert found.scores == summary.scores
+    assert (found.notes, found.thresholds_origin, found.scored_tissue_mm2) == ((), None, None)
+    assert found.regions[0].tissue_area_mm2 is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"format": 2}', r"of format 2, which a later version .* remove it and run again"),
+        ("{", r"damaged \(.*\); remove it and run again"),
+        ('{"slide": "a.svs"}', r"damaged \(model: Field required\)"),
+    ],
+)
+def test_other_summaries_are_refused_in_one_line(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(OutputError, match=rf"summary\.json: {told}") as error:
+        read_summary(tmp_path)
+    assert "\n" not in str(error.value)

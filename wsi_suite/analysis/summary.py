@@ -1,0 +1,96 @@
+"""The document ``summary.json``: scores of a slide, and what they were made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wsi_suite.config import ScoreSettings
+from wsi_suite.documents import Document, read_document, write_document
+from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance
+from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.slide_scores import SlideScores
+from wsi_suite.scoring.summary import summarise
+
+SUMMARY_FILE = "summary.json"
+
+
+class _Origin(Document):
+    slide: str
+    model: ModelIdentity
+    compute: ComputeRecord
+    notes: tuple[str, ...] = ()
+
+
+class Summary(SlideScores, _Origin):  # in the document the fields of the last base stand first
+    """Scores of a slide, as :class:`~wsi_suite.scoring.slide_scores.SlideScores`, and their origin.
+
+    Attributes
+    ----------
+    slide
+        Name of the slide.
+    model, compute
+        Model, and how it was computed.
+    notes
+        How the slide was read.
+    """
+
+
+def compose_summary(
+    nuclei: Nuclei,
+    settings: ScoreSettings,
+    *,
+    provenance: Provenance,
+    rois: Sequence[Roi] | None,
+) -> Summary:
+    """Return the summary of a slide.
+
+    Parameters
+    ----------
+    nuclei
+        All nuclei of the slide.
+    settings
+        Thresholds, headline class and marker, complete.
+    provenance
+        Of the table.
+    rois
+        Regions of interest to score, or ``None`` for all tissue.
+    """
+    scores = summarise(
+        nuclei,
+        settings,
+        mpp=provenance.mpp,
+        tissue_area_mm2=provenance.tissue_area_mm2,
+        tissue=provenance.tissue(),
+        size_px0=provenance.size_px0,
+        rois=rois,
+        glass_dab_od=provenance.glass_dab_od,
+        tissue_warnings=provenance.tissue_warnings,
+        seen=provenance.seen,
+    )
+    return Summary(
+        slide=provenance.slide,
+        model=provenance.model,
+        compute=provenance.compute,
+        notes=provenance.notes,
+        **dict(scores),
+    )
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Write ``summary.json``, whole or not at all."""
+    write_document(folder / SUMMARY_FILE, summary)
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Read ``summary.json``; ``None`` where there is none.
+
+    Raises
+    ------
+    OutputError
+        The file is damaged, or of a later format.
+    """
+    return read_document(
+        Summary, folder / SUMMARY_FILE, fault="damaged", remedy="remove it and run again"
+    )

@@ -1,0 +1,158 @@
+"""Scores of a slide and of its regions, as ``summary.json`` holds them.
+
+A value that does not exist is null, never 0 and never NaN, and ``reason`` says why: scores do not
+exist without measurable nuclei. Where all nuclei are negative, scores are 0. Densities count all
+nuclei; scores leave out those that are not measurable. Nuclei count in tissue only, and densities
+divide by its area; where that is not known, by the whole area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from wsi_suite.documents import Part
+from wsi_suite.scoring.hscore import Score
+
+
+class AllredFigures(Part):
+    """Allred score; see :class:`~wsi_suite.scoring.hscore.Allred`."""
+
+    proportion: int
+    intensity: int
+    score: int
+
+
+class ScoreFigures(Part):
+    """Counts and scores of a class, or of all classes together.
+
+    Attributes
+    ----------
+    nuclei, not_measurable
+        All nuclei, and those without a measurement.
+    negative, one, two, three
+        Nuclei that are Negative, 1+, 2+, 3+.
+    reason
+        Why there is no score, or ``None``.
+    """
+
+    nuclei: int
+    not_measurable: int
+    negative: int = Field(alias="Negative")
+    one: int = Field(alias="1+")
+    two: int = Field(alias="2+")
+    three: int = Field(alias="3+")
+    density_per_mm2: float | None
+    positive_percent: float | None
+    h_score: float | None
+    allred: AllredFigures | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, score: Score, *, area_mm2: float | None) -> ScoreFigures:
+        """Return the figures of a score; `area_mm2` is what its density divides by."""
+        return cls(
+            nuclei=score.nuclei,
+            not_measurable=score.not_measurable,
+            negative=score.negative,
+            one=score.one,
+            two=score.two,
+            three=score.three,
+            density_per_mm2=score.nuclei / area_mm2 if area_mm2 else None,
+            positive_percent=score.positive_percent,
+            h_score=score.h_score,
+            allred=AllredFigures(**score.allred._asdict()) if score.allred else None,
+            reason=score.why_no_score,
+        )
+
+
+class RegionScores(Part):
+    """Scores of a region of interest; of one that reaches beyond the slide, of the part on it.
+
+    Attributes
+    ----------
+    name, class_name
+        As its author called it, and its class in QuPath.
+    area_mm2, tissue_area_mm2
+        Its area, and that of the tissue in it where the tissue is known.
+    h_scores, scores
+        As in :class:`SlideScores`.
+    """
+
+    name: str
+    class_name: str | None = Field(alias="class")
+    area_mm2: float
+    tissue_area_mm2: float | None = None
+    h_scores: dict[str, float | None]
+    scores: dict[str, ScoreFigures]
+
+
+class Headline(Part):
+    """The H-score that stands first: its name, its class, and its value or why there is none."""
+
+    name: str
+    class_name: str = Field(alias="class")
+    value: float | None
+    reason: str | None
+
+
+class SlideScores(Part):
+    """Scores of a slide.
+
+    Attributes
+    ----------
+    marker
+        ER, PR, Ki-67, other, or ``None``.
+    measurement
+        What the thresholds are held against, such as "Nucleus: DAB OD mean"; ``None`` without
+        nuclei.
+    thresholds_od
+        Where 1+, 2+ and 3+ begin.
+    thresholds_origin
+        "user" if somebody set them, maybe to the default values; ``None`` in results that did not
+        keep it.
+    tissue_area_mm2
+        Area of the tissue, where it is known.
+    scored_area_mm2
+        Area that the scores stand for: the regions' union on the slide, else the tissue.
+    scored_tissue_mm2
+        Area of the tissue in that, by which densities divide; ``None`` where it is not known.
+    glass_dab_od
+        DAB that empty glass seems to hold; ``None`` where there is no glass.
+    headline
+        The H-score that stands first.
+    h_scores
+        H-scores by their names, such as "Epithelium: H-score" and "Epithelium + Stroma: H-score".
+    scores
+        Figures of each class, and last of all classes together.
+    regions
+        Regions of interest, if some were given.
+    warnings
+        Sentences that everybody who uses the figures should read.
+    """
+
+    marker: str | None
+    measurement: str | None
+    thresholds_od: tuple[float, float, float]
+    thresholds_origin: Literal["default", "user"] | None = None
+    tissue_area_mm2: float | None
+    scored_area_mm2: float | None
+    scored_tissue_mm2: float | None = None
+    glass_dab_od: float | None
+    headline: Headline
+    h_scores: dict[str, float | None]
+    scores: dict[str, ScoreFigures]
+    regions: tuple[RegionScores, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def pooled(self) -> ScoreFigures:
+        """Figures of all classes together."""
+        return list(self.scores.values())[-1]
+
+
+def named_h_scores(scores: Mapping[str, Score]) -> dict[str, float | None]:
+    """Return H-scores by the names that QuPath gives them."""
+    return {f"{name}: H-score": score.h_score for name, score in scores.items()}
