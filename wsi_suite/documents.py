@@ -94,13 +94,9 @@ def parse_document(
     try:
         values = _values(content)
         number = values.get("format", 1)
-        if isinstance(number, int) and number > known:
-            raise error(
-                f"{source}: of format {number}, which a later version of wsi-suite writes (this "
-                f"one: {known}); use that version, or {remedy}"
-            )
     except ValueError as damage:
         raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
+    refuse_later_format(number, known=known, source=source, remedy=remedy, error=error)
     numbered = {**values, "format": number}
     document = parse_values(kind, numbered, source=source, fault=fault, remedy=remedy, error=error)
     return document.model_copy(update={"format": known})
@@ -120,6 +116,22 @@ def parse_values(
         return kind.model_validate(dict(values))
     except ValidationError as damage:
         raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
+
+
+def refuse_later_format(
+    number: object,
+    *,
+    known: int,
+    source: Path,
+    remedy: str,
+    error: type[WsiSuiteError] = OutputError,
+) -> None:
+    """Raise an error if a file tells a later format than the one that is known here."""
+    if isinstance(number, int) and number > known:
+        raise error(
+            f"{source}: of format {number}, which a later version of wsi-suite writes (this one: "
+            f"{known}); use that version, or {remedy}"
+        )
 
 
 def write_document(path: Path, document: Document, *, indent: int = 2) -> None:

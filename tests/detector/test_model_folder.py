@@ -20,7 +20,9 @@ from wsi_suite.errors import ModelError
 def saved(tmp_path, make_network):
     network = make_network()
     labels = LabelSpec(columns="yx", classes={1: "Lymphozyt", 5: "Drüse"})
-    spec = ModelSpec(name="tiny", labels=labels, network=network.spec, provenance={"runs": ["1"]})
+    spec = ModelSpec(
+        name="tiny", labels=labels, network=network.spec, provenance={"runs": {"train": ["1"]}}
+    )
     return save_model(tmp_path / "ein Modell für Tests", spec, network), network
 
 
@@ -100,7 +102,8 @@ def test_a_missing_file_is_named(saved, name):
             "name: x\nmin_konfidence: 0.3\n",
             "unknown setting 'min_konfidence' .did you mean 'min_confidence'",
         ),
-        ("name: x\nformat: 3\n", "format = 3"),
+        ("name: x\nformat: 3\nparts: 4\n", "of format 3, which a later version"),
+        ("name: x\nformat: 2\nprovenance: {runs: [a]}\n", "provenance.runs"),
         ("name: x\nlabels: {classes: {}}\n", "labels.classes"),
     ],
 )

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from wsi_suite.training.evaluation import (
     Counts,
+    EvaluationFigures,
     Labelled,
     average_precision,
     best_threshold,
     evaluate_detections,
-    evaluation_as_dict,
     match_points,
 )
 
@@ -59,7 +59,7 @@ def test_a_class_without_nuclei_is_left_out_of_the_mean():
 
 
 def test_figures_that_do_not_exist_are_null_in_json():
-    values = evaluation_as_dict(evaluate([nuclei()], [nuclei()]))
+    values = EvaluationFigures.of(evaluate([nuclei()], [nuclei()])).as_json()
     assert json.loads(json.dumps(values, allow_nan=False)) == {
         "ap": {"Stroma": None, "Epithelium": None},
         "map": None,

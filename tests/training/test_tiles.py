@@ -8,7 +8,7 @@ import torch
 
 from wsi_suite.detector.detector import Compute, Detector
 from wsi_suite.detector.model_folder import ModelSpec, save_model
-from wsi_suite.training.evaluation import evaluation_as_dict
+from wsi_suite.training.evaluation import EvaluationFigures
 from wsi_suite.training.tiles import as_in_instanseg, detect_tiles, evaluate_model, pad_white
 
 
@@ -75,11 +75,11 @@ def test_a_model_is_evaluated_at_its_own_threshold(tmp_path, make_network, tiles
     network = make_network(upsample=2)
     spec = ModelSpec(name="tiny", network=network.spec, min_confidence=0.42)
     model = save_model(tmp_path / "tiny", spec, network)
-    values = evaluation_as_dict(
+    figures = EvaluationFigures.of(
         evaluate_model(Detector(model, Compute("cpu", "fp32", batch=1)), tiles, match_um=5)
     )
-    assert set(values["ap"]) == {"Stroma", "Epithelium"}
-    assert (values["tiles"], values["nuclei"]) == (3, 24)
-    assert (values["min_confidence"], values["match_um"]) == (0.42, 5)
-    assert 0 <= values["map"] <= 1
-    assert 0 <= values["f1"] <= values["f1_agnostic"] <= 1
+    assert set(figures.ap) == {"Stroma", "Epithelium"}
+    assert (figures.tiles, figures.nuclei) == (3, 24)
+    assert (figures.min_confidence, figures.match_um) == (0.42, 5)
+    assert 0 <= figures.map <= 1
+    assert 0 <= figures.f1 <= figures.f1_agnostic <= 1

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsi_suite.cli.options import Debug, Device, Json
+
+if TYPE_CHECKING:
+    from wsi_suite.training.evaluation import EvaluationFigures
 
 Data = Annotated[
     Path,
@@ -158,7 +161,8 @@ def train(
             str(out), data=data, mpp=mpp, runs=settings.split.test_runs, device=device
         )
     if as_json:
-        print_json({"model": str(model.path), "hash": model.hash, "evaluation": figures})
+        measured = None if figures is None else figures.as_json()
+        print_json({"model": str(model.path), "hash": model.hash, "evaluation": measured})
     elif figures:
         _show_figures(figures)
 
@@ -200,7 +204,7 @@ def evaluate(
         device=device,
     )
     if as_json:
-        print_json(figures)
+        print_json(figures.as_json())
     else:
         _show_figures(figures)
 
@@ -285,12 +289,12 @@ def _evaluate(
     device: str | None,
     match_um: float = MATCH_UM,
     stretched: bool = False,
-) -> dict[str, Any]:
+) -> EvaluationFigures:
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.detector.model_folder import trained_runs
-    from wsi_suite.training.evaluation import evaluation_as_dict
+    from wsi_suite.training.evaluation import EvaluationFigures
     from wsi_suite.training.labelled import load_tiles, tiles_of_runs
     from wsi_suite.training.tiles import as_in_instanseg, evaluate_model
 
@@ -305,24 +309,24 @@ def _evaluate(
     with working(f"detecting in {len(tiles)} tiles"):
         change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
         result = evaluate_model(detector, tiles, match_um=match_um, change=change)
-    return evaluation_as_dict(result)
+    return EvaluationFigures.of(result)
 
 
-def _show_figures(figures: dict[str, Any]) -> None:
+def _show_figures(figures: EvaluationFigures) -> None:
     from wsi_suite.cli.terminal import show_table, stdout
 
     classes = [
-        (name, _three(ap), _three(figures["precision"][name]), _three(figures["recall"][name]))
-        for name, ap in figures["ap"].items()
+        (name, _three(ap), _three(figures.precision[name]), _three(figures.recall[name]))
+        for name, ap in figures.ap.items()
     ]
     show_table(("class", "AP", "precision", "recall"), classes)
     stdout.print(
-        f"mAP {_three(figures['map'])}   F1 {_three(figures['f1'])}   "
-        f"F1 without classes {_three(figures['f1_agnostic'])}"
+        f"mAP {_three(figures.map)}   F1 {_three(figures.f1)}   "
+        f"F1 without classes {_three(figures.f1_agnostic)}"
     )
     stdout.print(
-        f"{figures['nuclei']:,} nuclei in {figures['tiles']} tiles; matches within "
-        f"{figures['match_um']} um, confidence from {figures['min_confidence']}",
+        f"{figures.nuclei:,} nuclei in {figures.tiles} tiles; matches within "
+        f"{figures.match_um} um, confidence from {figures.min_confidence}",
         style="dim",
     )
 

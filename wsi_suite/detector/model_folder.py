@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wsi_suite.config import Section, parse_settings, read_values
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.network import NetworkSpec, NucleusNet
 from wsi_suite.detector.stretch import RgbLevels
+from wsi_suite.documents import Part, refuse_later_format
 from wsi_suite.errors import ConfigError, ModelError, did_you_mean
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.resources import models_folder
 
 SPEC_FILE, WEIGHTS_FILE = "model.yaml", "weights.safetensors"
+_FORMAT = 2
 
 LARGE_RADIUS_UM = 8.0
 """Radius of the largest nuclei, um."""
@@ -32,7 +34,9 @@ class ModelSpec(Section):
 
     earlier_names = {"min_score": "min_confidence"}  # noqa: RUF012
 
-    format: int = Field(2, ge=2, le=2, description="version of this file's layout")
+    format: int = Field(
+        _FORMAT, ge=_FORMAT, le=_FORMAT, description="version of this file's layout"
+    )
     name: str
     read_mpp: float = Field(0.5, gt=0, description="resolution of the pixels it is given, um")
     labels: LabelSpec = LabelSpec()
@@ -66,9 +70,15 @@ class ModelSpec(Section):
             return values
         network = {"stages": 4, "upsample": 2, "sizes": False} | values.get("network", {})
         return values | {
-            "format": 2,
+            "format": _FORMAT,
             "network": network | {"stem_pool": True, "class_map": False},
         }
+
+    @field_validator("provenance")
+    @classmethod
+    def _check_history(cls, values: dict[str, Any]) -> dict[str, Any]:
+        trained_runs(values)
+        return values
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,11 +86,29 @@ class ModelSpec(Section):
         return self.labels.names
 
 
+class _Runs(Part):
+    """Runs that a model has learned from; YAML takes one named 386 for a number."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    train: tuple[str, ...] = ()
+
+
+class _History(Part):
+    """What the provenance of a model tells of its runs, and of the model it started from."""
+
+    runs: _Runs = _Runs()
+    start_from: _History | None = None
+
+
 def trained_runs(provenance: Mapping[str, Any]) -> set[str]:
     """Return the runs that a model, or the one it started from, has learned from."""
-    runs = set(provenance.get("runs", {}).get("train", []))
-    origin = provenance.get("start_from")
-    return runs | trained_runs(origin) if origin else runs
+    runs: set[str] = set()
+    history: _History | None = _History.model_validate(provenance)
+    while history is not None:
+        runs.update(history.runs.train)
+        history = history.start_from
+    return runs
 
 
 @dataclass(frozen=True)
@@ -122,7 +150,15 @@ def find_model(name: str | Path) -> ModelFolder:
 def read_spec(path: Path) -> ModelSpec:
     """Read a ``model.yaml``."""
     try:
-        return parse_settings(ModelSpec, read_values(path), source=path)
+        values = read_values(path)
+        refuse_later_format(
+            values.get("format"),
+            known=_FORMAT,
+            source=path,
+            remedy="take another model",
+            error=ModelError,
+        )
+        return parse_settings(ModelSpec, values, source=path)
     except ConfigError as error:
         raise ModelError(str(error)) from None
 

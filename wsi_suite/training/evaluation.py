@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+
+from wsi_suite.documents import Part
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -118,6 +119,48 @@ class Evaluation:
         return sum(self.counts.values(), Counts(0, 0, 0)).f1
 
 
+class EvaluationFigures(Part):
+    """Figures of an :class:`Evaluation` as they are reported; ``None`` for one that has no value.
+
+    Attributes
+    ----------
+    ap, precision, recall
+        Per class.
+    map
+        Mean of the average precisions of the classes that have nuclei.
+    f1, f1_agnostic
+        Micro F1 over the classes, and F1 without classes.
+    """
+
+    ap: dict[str, float | None]
+    map: float | None
+    f1: float | None
+    f1_agnostic: float | None
+    precision: dict[str, float | None]
+    recall: dict[str, float | None]
+    min_confidence: float
+    match_um: float
+    tiles: int
+    nuclei: int
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> EvaluationFigures:
+        """Return the figures of an evaluation."""
+        counts = evaluation.counts
+        return cls(
+            ap={name: _number(value) for name, value in evaluation.ap.items()},
+            map=_number(evaluation.map),
+            f1=_number(evaluation.f1),
+            f1_agnostic=_number(evaluation.agnostic.f1),
+            precision={name: _number(part.precision) for name, part in counts.items()},
+            recall={name: _number(part.recall) for name, part in counts.items()},
+            min_confidence=evaluation.min_confidence,
+            match_um=evaluation.match_um,
+            tiles=evaluation.tiles,
+            nuclei=evaluation.nuclei,
+        )
+
+
 def evaluate_detections(
     truth: Sequence[Labelled],
     found: Sequence[Labelled],
@@ -159,23 +202,6 @@ def evaluate_detections(
         tiles=len(truth),
         nuclei=nuclei,
     )
-
-
-def evaluation_as_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the figures as they are written to JSON; one that does not exist is ``None``."""
-    counts = evaluation.counts
-    return {
-        "ap": {name: _number(value) for name, value in evaluation.ap.items()},
-        "map": _number(evaluation.map),
-        "f1": _number(evaluation.f1),
-        "f1_agnostic": _number(evaluation.agnostic.f1),
-        "precision": {name: _number(part.precision) for name, part in counts.items()},
-        "recall": {name: _number(part.recall) for name, part in counts.items()},
-        "min_confidence": evaluation.min_confidence,
-        "match_um": evaluation.match_um,
-        "tiles": evaluation.tiles,
-        "nuclei": evaluation.nuclei,
-    }
 
 
 def best_threshold(
