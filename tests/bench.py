@@ -12,7 +12,8 @@ from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings, load_settings
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import find_model
-from wsi_suite.runs.batch import Outcome, run_batch
+from wsi_suite.runs.batch import run_batch
+from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.request import Request, Stage
 from wsi_suite.runs.slide_run import (
     SlideRun,

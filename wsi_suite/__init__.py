@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from wsi_suite.qupath.geojson import write_geojson
     from wsi_suite.qupath.labels import Labels, read_labels
     from wsi_suite.qupath.rois import read_rois
-    from wsi_suite.runs.batch import Outcome, run_batch, run_slide
+    from wsi_suite.runs.batch import run_batch, run_slide
+    from wsi_suite.runs.outcome import Outcome
     from wsi_suite.scoring.hscore import h_score
     from wsi_suite.scoring.summary import summarise
     from wsi_suite.slides.slide import Slide, open_slide
@@ -88,7 +89,8 @@ _HOMES = {
     "qupath.geojson": ("write_geojson",),
     "qupath.labels": ("Labels", "read_labels"),
     "qupath.rois": ("read_rois",),
-    "runs.batch": ("Outcome", "run_batch", "run_slide"),
+    "runs.batch": ("run_batch", "run_slide"),
+    "runs.outcome": ("Outcome",),
     "scoring.hscore": ("h_score",),
     "scoring.summary": ("summarise",),
     "slides.slide": ("Slide", "open_slide"),

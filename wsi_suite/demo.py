@@ -13,9 +13,10 @@ from wsi_suite.detector.model_folder import find_model
 from wsi_suite.errors import ConfigError
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.progress import Progress, no_progress
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.runs.batch import run_batch
-from wsi_suite.runs.outcome import Outcome, Progress
+from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.synthetic import Truth, make_slide, read_truth, write_truth
 from wsi_suite.training.evaluation import Labelled, count_matches, match_all
 
@@ -112,7 +113,12 @@ def make_example(folder: Path, *, side_px: int, overwrite: bool = False) -> Path
 
 
 def run_example(
-    slide: Path, *, settings: Settings, overwrite: bool = False, progress: Progress | None = None
+    slide: Path,
+    *,
+    settings: Settings,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    tell: Tell = log_errors,
 ) -> Comparison:
     """Run the example as a user would and compare with its truth.
 
@@ -134,6 +140,7 @@ def run_example(
         settings=settings,
         overwrite=overwrite,
         progress=progress,
+        tell=tell,
     )
     if outcome.error is not None:
         raise outcome.error

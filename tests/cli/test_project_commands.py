@@ -10,6 +10,7 @@ import pytest
 from command_line import SAME_RESULTS, Cli
 
 from wsi_suite.errors import InputError, WsiSuiteError
+from wsi_suite.progress import Step
 from wsi_suite.qupath import running
 from wsi_suite.runs import project_images, projects
 from wsi_suite.runs.project_images import ProjectBatch
@@ -27,7 +28,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
 
     def push(folders: list[Path], project: Path, **options: Any) -> list[Transfer]:
-        options["progress"]("B12", 0)
+        options["progress"](Step("B12", 0, 1))
         asked.append({"folders": folders, "project": project, **options})
         return [
             Transfer("B12.svs", folder, "B12", COUNTS, Path("data.qpdata.before-push"), ("moved",))

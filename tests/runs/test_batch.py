@@ -36,9 +36,11 @@ from wsi_suite.errors import (
     WorkerError,
     WsiSuiteError,
 )
+from wsi_suite.progress import Step
 from wsi_suite.runs import cluster, scheduling
-from wsi_suite.runs.batch import Outcome, run_slide
+from wsi_suite.runs.batch import run_slide
 from wsi_suite.runs.folder import lock_folder, unlock_folder
+from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.summary_csv import summary_row
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(300)]
@@ -215,7 +217,7 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
         return process(job, region, **named)
 
     monkeypatch.setattr(cluster, "process_block", process_block)
-    (outcome,) = bench.run(tmp_path, progress=heard)
+    (outcome,) = bench.run(tmp_path, progress=heard.step, tell=heard.tell)
     assert "a bug" in str(outcome.error)
     assert tried
     unlock_folder(folder, lock_folder(folder))
@@ -233,7 +235,9 @@ def test_regions_are_recorded_while_the_next_slide_is_surveyed(
 
     monkeypatch.setattr(scheduling, "prepare_run", slow)
     slides = [several["good"], several["last"]]
-    outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides, progress=heard)
+    outcomes = bench.run(
+        tmp_path / "out", "tiles.keep=false", slides=slides, progress=heard.step, tell=heard.tell
+    )
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
 
 
@@ -256,7 +260,9 @@ def test_full_disk_ends_the_batch_and_names_file_and_slide(
     monkeypatch.setattr(scheduling, "prepare_run", late)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        first, second = bench.run(out, "tiles.keep=false", slides=slides, progress=heard)
+        first, second = bench.run(
+            out, "tiles.keep=false", slides=slides, progress=heard.step, tell=heard.tell
+        )
     assert type(first.error) is type(second.error) is DiskError
     message = f"good.tif: {out / 'good' / 'regions.partial' / '0000-000'}"
     assert str(first.error).startswith(message)
@@ -322,7 +328,7 @@ def test_outcomes_are_kept_if_the_table_cannot_be_replaced(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", replaced)
-    (outcome,) = bench.run(tmp_path, "tiles.keep=false", progress=heard)
+    (outcome,) = bench.run(tmp_path, "tiles.keep=false", progress=heard.step, tell=heard.tell)
     assert outcome.state == "done"
     (complaint,) = heard.complaints
     assert "summary.csv: cannot be written (Permission denied); close the program" in complaint
@@ -378,34 +384,31 @@ class Heard:
     """Keeps what it hears."""
 
     def __init__(self) -> None:
-        self.pixels: dict[str, list[int]] = {}
+        self.steps: dict[str, Step] = {}
         self.ended: list[Outcome] = []
         self.complaints: list[str] = []
         self.over = Event()
 
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        self.pixels[key] = [pixels, done]
+    def step(self, step: Step) -> None:
+        self.steps[step.name] = step
 
-    def advance(self, key: str, pixels: int) -> None:
-        self.pixels[key][1] += pixels
-
-    def finish(self, outcome: Outcome) -> None:
-        self.ended.append(outcome)
+    def tell(self, news: Outcome | WsiSuiteError) -> None:
+        if isinstance(news, WsiSuiteError):
+            self.complaints.append(str(news))
+            return
+        self.ended.append(news)
         self.over.set()
-
-    def complain(self, error: WsiSuiteError) -> None:
-        self.complaints.append(str(error))
 
 
 def test_progress_reaches_the_end(bench: Bench, tmp_path: Path) -> None:
     heard = Heard()
-    outcomes = bench.run(tmp_path, "tiles.keep=false", progress=heard)
+    outcomes = bench.run(tmp_path, "tiles.keep=false", progress=heard.step, tell=heard.tell)
     for _ in range(100):  # the last reports travel on their own
-        pixels, done = heard.pixels[str(bench.slide)]
-        if pixels == done:
+        step = heard.steps[str(bench.slide)]
+        if step.done == step.total:
             break
         time.sleep(0.02)
-    assert pixels == done > 0
+    assert step.done == step.total > 0
     assert heard.ended == outcomes
 
 

@@ -117,7 +117,9 @@ def test_missing_slides_are_added_and_never_twice(
     project.hold("called otherwise", link)
     heard: list[tuple[str, float]] = []
     done = push_results(
-        [tmp_path / "out"], project.folder, progress=lambda name, part: heard.append((name, part))
+        [tmp_path / "out"],
+        project.folder,
+        progress=lambda step: heard.append((step.name, step.fraction)),
     )
     assert [each.image for each in done] == ["called otherwise", "two.tif"]
     assert [each.name for each in done] == ["one.tif", "two.tif"]

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from wsi_suite.errors import SlideError
+from wsi_suite.progress import Progress, Step
 from wsi_suite.service import jobs as jobs_module
-from wsi_suite.service.analyst import Order, Tell
+from wsi_suite.service.analyst import Order
 from wsi_suite.service.finding import Finding
 from wsi_suite.service.jobs import JobQueue, Limits, QueueFullError
 
-Work = Callable[[Tell], int]
+Work = Callable[[Progress], int]
 """Returns how many nuclei it found."""
 
 
@@ -28,11 +29,11 @@ class Hands:
     def __init__(self) -> None:
         self.at_work = self.most_at_work = self.rests = 0
 
-    def work(self, order: Any, tell: Tell) -> Finding:
+    def work(self, order: Any, progress: Progress) -> Finding:
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
-            count = order.work(tell)
+            count = order.work(progress)
         finally:
             self.at_work -= 1
         return SimpleNamespace(  # type: ignore[return-value]
@@ -43,7 +44,7 @@ class Hands:
         self.rests += 1
 
 
-def order(work: Work = lambda _tell: 7) -> Order:
+def order(work: Work = lambda _progress: 7) -> Order:
     return SimpleNamespace(work=work, analysis=SimpleNamespace(slide=Path("/secret/B12.svs")))  # type: ignore[return-value]
 
 
@@ -73,11 +74,11 @@ def held(queue: JobQueue) -> Iterator[str]:
     """Keep the queue at work on a job while the block runs."""
     began, released = Event(), Event()
 
-    def hold(tell: Tell) -> int:
-        tell(0.25, "finding nuclei")
+    def hold(progress: Progress) -> int:
+        progress(Step("slide", 1, 4, "finding nuclei"))
         began.set()
         assert released.wait(10)
-        tell(0.5, "finding nuclei")
+        progress(Step("slide", 2, 4, "finding nuclei"))
         return 7
 
     job = queue.submit(order(hold))
@@ -180,7 +181,7 @@ def test_a_finished_job_is_forgotten_when_deleted() -> None:
     ],
 )
 def test_a_failure_is_one_line_and_the_service_goes_on(error: Exception, told: str) -> None:
-    def fail(_tell: Tell) -> int:
+    def fail(_progress: Progress) -> int:
         raise error
 
     with queue_of() as queue:

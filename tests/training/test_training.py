@@ -38,8 +38,8 @@ class StoppedError(Exception):
 
 
 def stop_after(epoch):
-    def progress(done, _epochs, _figures):
-        if done == epoch:
+    def progress(step):
+        if step.done == epoch:
             raise StoppedError
 
     return progress
@@ -67,7 +67,7 @@ def trained(tmp_path_factory, data):
         SETTINGS,
         data=data,
         out=tmp_path_factory.mktemp("models") / "tiny",
-        progress=lambda *now: told.append(now),
+        progress=told.append,
     )
     return model, told
 
@@ -145,8 +145,11 @@ class TestTraining:
 
     def test_progress_is_told_after_every_epoch(self, trained):
         _, told = trained
-        assert [(epoch, epochs) for epoch, epochs, _ in told] == [(1, 2), (2, 2)]
-        for _, _, figures in told:
+        assert [(step.name, step.done, step.total) for step in told] == [
+            ("tiny", 1, 2),
+            ("tiny", 2, 2),
+        ]
+        for figures in (step.figures for step in told):
             assert figures["train/loss"] == pytest.approx(
                 sum(figures[f"train/{part}"] for part in ("heat", "kind", "offset", "size"))
             )
@@ -158,9 +161,7 @@ class TestTraining:
         for name in before:
             (model.path / name).unlink()
         told = []
-        again = train_model(
-            SETTINGS, data=data, out=model.path, progress=lambda *now: told.append(now)
-        )
+        again = train_model(SETTINGS, data=data, out=model.path, progress=told.append)
         assert again == model
         assert told == []
         assert {name: (model.path / name).read_bytes() for name in before} == before
@@ -173,8 +174,8 @@ class TestTraining:
         assert not (out / "model.yaml").exists()
         out = out.rename(tmp_path / "moved")
         told = []
-        again = train_model(SETTINGS, data=data, out=out, progress=lambda *now: told.append(now))
-        assert [epoch for epoch, *_ in told] == [2]
+        again = train_model(SETTINGS, data=data, out=out, progress=told.append)
+        assert [step.done for step in told] == [2]
         assert again.hash == model.hash
 
     def test_other_settings_on_the_same_folder_are_refused(self, trained, data):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,23 +58,17 @@ def crossvalidate(
     given again. Needs the extra 'train': pip install 'wsi-suite\[train]'.
     """
     from wsi_suite.cli.progress import epoch_progress
-    from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.cli.terminal import print_json
     from wsi_suite.config import parse_settings, read_values
 
     check_training_extra()
-    from wsi_suite.training.crossvalidation import Fold, cross_validate
+    from wsi_suite.training.crossvalidation import cross_validate
     from wsi_suite.training.settings import TrainSettings
 
     settings = parse_settings(
         TrainSettings, read_values(config, overrides=set_ or []), source=config
     )
-    with ExitStack() as bars:
-        progress = bars.enter_context(epoch_progress())
-
-        def start_fold(fold: Fold) -> Callable[[int, int, dict[str, float]], None]:
-            say(f"fold {fold.name}")
-            return progress
-
+    with epoch_progress() as progress:
         report = cross_validate(
             settings,
             data=data,
@@ -85,7 +78,7 @@ def crossvalidate(
             h_and_e=h_and_e,
             mpp=mpp,
             device=device or "auto",
-            progress=start_fold,
+            progress=progress,
         )
     if as_json:
         print_json(report.model_dump(mode="json"))

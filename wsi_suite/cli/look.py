@@ -61,8 +61,10 @@ def demo(
         from wsi_suite.demo import make_example, run_example
 
         slide = make_example(out, side_px=side, overwrite=overwrite)
-    with slide_progress() as progress:
-        result = run_example(slide, settings=settings, overwrite=overwrite, progress=progress)
+    with slide_progress() as shown:
+        result = run_example(
+            slide, settings=settings, overwrite=overwrite, progress=shown.step, tell=shown.tell
+        )
     _show_comparison(result)
     _show_outputs(result, slide)
 

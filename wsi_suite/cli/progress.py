@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.progress import Progress, Step
     from wsi_suite.runs.outcome import Outcome
 
 _NAME_LENGTH = 26
@@ -98,13 +99,13 @@ def working(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
+def epoch_progress() -> Iterator[Progress]:
     """Show how far a training is, with its latest figures; leave at once on Ctrl-C."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    def plain(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
-        say(f"epoch {epoch}/{epochs}  {_figures(metrics)}")
+    def plain(step: Step) -> None:
+        say(f"{step.name}: epoch {step.done:g}/{step.total:g}  {_figures(step.figures)}")
 
     if not stderr.is_terminal:
         with _leaving_at_once():
@@ -121,60 +122,74 @@ def epoch_progress() -> Iterator[Callable[[int, int, dict[str, float]], None]]:
     with _leaving_at_once(first=progress.stop), progress:
         task = progress.add_task("starting", total=None)
 
-        def bar(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
-            progress.update(task, completed=epoch, total=epochs, description=_figures(metrics))
+        def bar(step: Step) -> None:
+            progress.update(
+                task,
+                completed=step.done,
+                total=step.total,
+                description=f"{_shortened(step.name)}  {_figures(step.figures)}",
+            )
 
         yield bar
 
 
-class _Complaints:
-    """Shows errors of the batch at once and keeps them for the exit code."""
+class _Shown:
+    """What both ways of showing a batch have in common.
+
+    Attributes
+    ----------
+    complaints
+        Errors of the batch as a whole, for the exit code.
+    """
 
     def __init__(self) -> None:
         self.complaints: list[WsiSuiteError] = []
+        self._first: dict[str, Step] = {}  # the first step of each slide
+        self._lock = Lock()
 
-    def complain(self, error: WsiSuiteError) -> None:
-        """Say it."""
-        self.complaints.append(error)
-        show_error(error)
+    def step(self, step: Step) -> None:
+        """Show the progress of a slide."""
+        with self._lock:
+            if self._first.setdefault(step.name, step) is step:
+                self._begin(step)
+            self._advance(step)
+
+    def tell(self, news: Outcome | WsiSuiteError) -> None:
+        """Say how a slide ended, or what failed."""
+        if isinstance(news, Exception):
+            self.complaints.append(news)
+            show_error(news)
+            return
+        with self._lock:
+            first = self._first.get(str(news.slide))
+            self._end(str(news.slide))
+        _tell_end(news, already=first is not None and 0 < first.done == first.total)
+
+    def _begin(self, step: Step) -> None:
+        if 0 < step.done < step.total:
+            say(f"{_file_name(step.name)}: going on at {_percent(step)}")
+
+    def _advance(self, step: Step) -> None:
+        raise NotImplementedError
+
+    def _end(self, name: str) -> None:
+        pass
 
 
-class _Lines(_Complaints):
+class _Lines(_Shown):
     """Plain lines, for log files."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._slides: dict[str, tuple[int, int]] = {}  # pixels in all, pixels done
-        self._already: set[str] = set()
         self._told = time.monotonic()
-        self._lock = Lock()
 
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Say where an earlier start is gone on from."""
-        _tell_resumed(key, pixels=pixels, done=done)
-        with self._lock:
-            self._slides[key] = pixels, done
-            if 0 < done == pixels:
-                self._already.add(key)
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Say how far a slide is, if nothing was said for a while."""
-        with self._lock:
-            if key not in self._slides:
-                return
-            in_all, done = self._slides[key]
-            self._slides[key] = in_all, done + pixels
-            if time.monotonic() - self._told < _SECONDS_BETWEEN_LINES:
-                return
+    def _advance(self, step: Step) -> None:
+        if time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = time.monotonic()
-        say(f"{_file_name(key)}: {_percent(done + pixels, in_all)}")
-
-    def finish(self, outcome: Outcome) -> None:
-        """Say how a slide ended."""
-        _tell_end(outcome, already=str(outcome.slide) in self._already)
+            say(f"{_file_name(step.name)}: {_percent(step)}")
 
 
-class _Bars(_Complaints):
+class _Bars(_Shown):
     """A bar per slide that is under way."""
 
     def __init__(self) -> None:
@@ -190,8 +205,6 @@ class _Bars(_Complaints):
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._already: set[str] = set()
-        self._lock = Lock()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -204,48 +217,33 @@ class _Bars(_Complaints):
         """Take everything away and give the terminal back as it was."""
         self._progress.stop()
 
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Show a progress bar that includes the work of an earlier start."""
-        _tell_resumed(key, pixels=pixels, done=done)
-        with self._lock:
-            if 0 < done == pixels:
-                self._already.add(key)
-            self._progress.update(self._waiting, visible=False)
-            self._tasks[key] = self._progress.add_task(
-                _shortened(_file_name(key)),
-                total=max(1, pixels),
-                completed=done,
-                state=_percent(done, max(1, pixels)),
-            )
+    def _begin(self, step: Step) -> None:
+        super()._begin(step)
+        self._progress.update(self._waiting, visible=False)
+        self._tasks[step.name] = self._progress.add_task(
+            _shortened(_file_name(step.name)),
+            total=max(1, step.total),
+            completed=int(step.done),
+            state=_percent(step),
+        )
 
-    def advance(self, key: str, pixels: int) -> None:
-        """Move a bar."""
-        with self._lock:
-            if key not in self._tasks:
-                return
-            number = self._tasks[key]
-            self._progress.update(number, advance=pixels)
-            task = next(task for task in self._progress.tasks if task.id == number)
-            state = _percent(int(task.completed), int(task.total or 1))
-            if task.finished:
-                state += "  writing"
-            elif task.speed:
-                state += f"  {task.speed / 1e6:.1f} Mpx/s"
-            self._progress.update(number, state=state)
+    def _advance(self, step: Step) -> None:
+        number = self._tasks.get(step.name)
+        if number is None:
+            return
+        self._progress.update(number, completed=step.done)
+        task = next(task for task in self._progress.tasks if task.id == number)
+        state = _percent(step)
+        if task.finished:
+            state += "  writing"
+        elif task.speed:
+            state += f"  {task.speed / 1e6:.1f} Mpx/s"
+        self._progress.update(number, state=state)
 
-    def finish(self, outcome: Outcome) -> None:
-        """Take a bar away and say how the slide ended."""
-        key = str(outcome.slide)
-        with self._lock:
-            if key in self._tasks:
-                self._progress.remove_task(self._tasks.pop(key))
-            self._progress.update(self._waiting, visible=not self._tasks)
-        _tell_end(outcome, already=key in self._already)
-
-
-def _tell_resumed(key: str, *, pixels: int, done: int) -> None:
-    if 0 < done < pixels:
-        say(f"{_file_name(key)}: going on at {_percent(done, pixels)}")
+    def _end(self, name: str) -> None:
+        if name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(name))
+        self._progress.update(self._waiting, visible=not self._tasks)
 
 
 def _tell_end(outcome: Outcome, *, already: bool) -> None:
@@ -260,11 +258,11 @@ def _tell_end(outcome: Outcome, *, already: bool) -> None:
     )
 
 
-def _percent(done: int, pixels: int) -> str:
-    return f"{100 * done / pixels:.0f} %"
+def _percent(step: Step) -> str:
+    return f"{100 * step.fraction:.0f} %"
 
 
-def _figures(metrics: dict[str, float]) -> str:
+def _figures(metrics: Mapping[str, float]) -> str:
     shown = {"train/loss": "loss", "validation/map": "mAP", "validation/f1": "F1"}
     return "  ".join(
         f"{short} {metrics[name]:.3f}" for name, short in shown.items() if name in metrics

@@ -15,8 +15,9 @@ from wsi_suite.cli.options import Debug, Json, Overwrite, Shape
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
+    from wsi_suite.progress import Progress
     from wsi_suite.runs.outcome import Outcome
-    from wsi_suite.runs.projects import Progress, Transfer
+    from wsi_suite.runs.projects import Transfer
 
 _KEPT = ("changed", "deleted", "added")
 
@@ -214,7 +215,7 @@ def run_project(
             raise InputError(f"{project}: the project has no images; add slides to it in QuPath")
         for batch in batches:
             mpp = settings.mpp or batch.mpp
-            with slide_progress() as progress:
+            with slide_progress() as shown:
                 from wsi_suite.runs.batch import run_batch
 
                 outcomes += run_batch(
@@ -223,7 +224,8 @@ def run_project(
                     settings=settings.model_copy(update={"mpp": mpp}),
                     rois=batch.rois,
                     overwrite=overwrite,
-                    progress=progress,
+                    progress=shown.step,
+                    tell=shown.tell,
                 )
     failed += [
         Transfer(outcome.slide.name, outcome.folder, error=outcome.error)
@@ -295,10 +297,10 @@ def _progress() -> Iterator[Progress]:
     starting = "starting QuPath's Java"
     if stderr.is_terminal:
         with stderr.status(starting) as status:
-            yield lambda name, fraction: status.update(f"{name}  {100 * fraction:.0f} %")
+            yield lambda step: status.update(f"{step.name}  {100 * step.fraction:.0f} %")
         return
     say(starting)
-    yield lambda name, fraction: say(name) if fraction == 0 else None
+    yield lambda step: say(step.name) if step.done == 0 else None
 
 
 def _show_pushes(transfers: Sequence[Transfer], *, as_json: bool) -> None:

@@ -264,10 +264,10 @@ def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None: 
 
     out: Path = arguments["out"]
     check_out(out)
-    with slide_progress() as progress:
+    with slide_progress() as shown:
         from wsi_suite.runs.batch import run_batch  # takes seconds, so that something should move
 
-        outcomes = run_batch(slides, progress=progress, **arguments)
-    written = arguments["stage"] != "tile" and not progress.complaints
+        outcomes = run_batch(slides, progress=shown.step, tell=shown.tell, **arguments)
+    written = arguments["stage"] != "tile" and not shown.complaints
     table = out / "summary.csv" if written else None
-    show_outcomes(outcomes, as_json=as_json, table=table, beside=progress.complaints)
+    show_outcomes(outcomes, as_json=as_json, table=table, beside=shown.complaints)

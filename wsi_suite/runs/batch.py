@@ -11,15 +11,14 @@ from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings
 from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
+from wsi_suite.progress import Meter, Progress, no_progress
 from wsi_suite.runs.cluster import open_cluster
-from wsi_suite.runs.outcome import NoProgress, Outcome, Progress
+from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.sources import check_roi_source
 from wsi_suite.slides.store_layout import writing
-
-__all__ = ["NoProgress", "Outcome", "Progress", "run_batch", "run_slide"]
 
 _LONG_PATH = 120  # characters; what a run adds must stay below the 260 of Windows
 
@@ -31,7 +30,7 @@ def run_slide(
     settings: Settings | None = None,
     rois: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Outcome:
     """Run one slide; the parameters are those of :func:`run_batch`.
 
@@ -61,7 +60,8 @@ def run_batch(
     stage: Stage = "run",
     rois: Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
+    tell: Tell = log_errors,
 ) -> list[Outcome]:
     """Run one or many slides and write ``summary.csv``.
 
@@ -83,7 +83,9 @@ def run_batch(
     overwrite
         Throw away what an earlier run left.
     progress
-        Hears of what happens.
+        Receives working pixels done and in all, by slide.
+    tell
+        Receives outcomes as slides end, and errors of the batch as a whole.
 
     Returns
     -------
@@ -103,11 +105,11 @@ def run_batch(
     settings = complete_settings(settings, model)
     several = len(slides) > 1
     check_roi_source(rois, several=several)
-    progress = progress or NoProgress()
+    meter = Meter(progress)
     device = "cpu" if stage == "tile" else settings.run.device
     with (
         ExitStack() as locks,  # let go last: until then workers may write
-        open_cluster(settings.run, device=device, progress=progress.advance) as cluster,
+        open_cluster(settings.run, device=device, progress=meter.advance) as cluster,
     ):
         compute = None
         if stage != "tile":
@@ -122,22 +124,22 @@ def run_batch(
             overwrite=overwrite,
         )
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
-            batch = Batch(cluster, finisher, locks, progress)
+            batch = Batch(cluster, finisher, locks, meter, tell)
             schedule(batch, ask_for_slides(slides, batch=asked, out=out, rois=rois))
     outcomes = [batch.outcomes[slide] for slide in slides]
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
-        _write_table(out, outcomes, progress)
+        _write_table(out, outcomes, tell=tell)
     return outcomes
 
 
-def _write_table(out: Path, outcomes: Sequence[Outcome], progress: Progress) -> None:
+def _write_table(out: Path, outcomes: Sequence[Outcome], *, tell: Tell) -> None:
     """Write ``summary.csv``; a failure is told, and the outcomes of the night are kept."""
     try:
         write_table(out, outcomes)
     except WsiSuiteError as error:
         told = any(isinstance(outcome.error, DiskError) for outcome in outcomes)
         if not (told and isinstance(error, DiskError)):
-            progress.complain(error)
+            tell(error)
 
 
 def _make_folder(out: Path) -> Path:

@@ -1,11 +1,11 @@
-"""Outcome of one slide of a batch, and the progress of the batch."""
+"""Outcome of one slide of a batch."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.errors import WsiSuiteError
@@ -39,34 +39,12 @@ class Outcome:
     error: WsiSuiteError | None = None
 
 
-class Progress(Protocol):
-    """Progress of a batch; called from any thread, with a key per slide."""
-
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Receive a slide that is planned: working pixels in all, and those done before."""
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Receive working pixels that are done."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """Receive the outcome of a slide."""
-
-    def complain(self, error: WsiSuiteError) -> None:
-        """Receive an error of the batch as a whole, such as of its table."""
+Tell = Callable[[Outcome | WsiSuiteError], None]
+"""Callback of a batch. It receives the outcome of each slide as it ends, and errors of the batch as
+a whole, such as of its table."""
 
 
-class NoProgress:
-    """Progress that is not shown; errors of the batch are logged."""
-
-    def begin(self, key: str, *, pixels: int, done: int) -> None:
-        """Do nothing."""
-
-    def advance(self, key: str, pixels: int) -> None:
-        """Do nothing."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """Do nothing."""
-
-    def complain(self, error: WsiSuiteError) -> None:
-        """Log it."""
-        log.warning("%s", error)
+def log_errors(news: Outcome | WsiSuiteError) -> None:
+    """Log an error of a batch as a whole; outcomes are returned at the end anyway."""
+    if isinstance(news, WsiSuiteError):
+        log.warning("%s", news)

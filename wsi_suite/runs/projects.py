@@ -17,6 +17,7 @@ from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
 from wsi_suite.files import file_names, remove_leftovers
 from wsi_suite.nuclei.parquet import read_provenance
+from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.qupath.project import Project, ProjectImage
 from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
 from wsi_suite.runs.folder import TABLE_NAME
@@ -27,9 +28,6 @@ from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store_layout import writing
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[str, float], None]
-"""Hears of the image at hand, and which fraction of it is done."""
 
 PULLED_NAMES = ("annotations.geojson", "nuclei.geojson", "nuclei.csv")
 
@@ -93,7 +91,7 @@ def push_results(
     entries: Collection[str] = (),
     qupath: Collection[int] | None = None,
     tell: Callable[[str], None] = log.warning,
-    progress: Progress = lambda name, fraction: None,
+    progress: Progress = no_progress,
 ) -> list[Transfer]:
     """Put results into a QuPath project.
 
@@ -125,7 +123,7 @@ def push_results(
     tell
         Hears what the user should know at once: who is waited for, what is left out.
     progress
-        Hears what is done.
+        Receives the share of each image that is done.
 
     Raises
     ------
@@ -138,7 +136,7 @@ def push_results(
     with Project(project, create=create, qupath=qupath, tell=tell) as opened:
         check_entries(entries, opened.images())
         for folder in found:
-            progress(folder.name, 0)
+            progress(Step(folder.name, 0, 1))
             try:
                 images = opened.images()  # as they are now: the project may have been opened anew
                 result = _read_result(folder)
@@ -155,7 +153,7 @@ def push_results(
                     image_type=image_type,
                     shape=shape,
                     discard_corrections=discard_corrections,
-                    progress=functools.partial(progress, folder.name),
+                    progress=functools.partial(_part, progress, folder.name),
                 )
             except WsiSuiteError as error:
                 transfers.append(Transfer(folder.name, folder, error=error))
@@ -181,7 +179,7 @@ def pull_project(
     overwrite: bool = False,
     entries: Collection[str] = (),
     tell: Callable[[str], None] = log.warning,
-    progress: Progress = lambda name, fraction: None,
+    progress: Progress = no_progress,
 ) -> list[Transfer]:
     """Write the annotations of a project, and our nuclei with the state of each.
 
@@ -202,7 +200,7 @@ def pull_project(
     tell
         Hears what the user should know at once.
     progress
-        Hears what is done.
+        Receives the share of each image that is done.
 
     Raises
     ------
@@ -217,7 +215,7 @@ def pull_project(
         for image, name in zip(images, file_names(one.name for one in images), strict=True):
             if image.id not in entries if entries else not has_data(image.data.parent):
                 continue
-            progress(image.name, 0)
+            progress(Step(image.name, 0, 1))
             folder = out / name
             made = missing_folders(folder)
             try:
@@ -240,6 +238,10 @@ def pull_project(
                 )
             )
     return transfers
+
+
+def _part(progress: Progress, name: str, fraction: float) -> None:
+    progress(Step(name, fraction, 1))
 
 
 def check_entries(entries: Collection[str], images: Sequence[ProjectImage]) -> None:

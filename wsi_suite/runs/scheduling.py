@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from wsi_suite.analysis.blocks import pixels_to_do
 from wsi_suite.errors import DiskError, OutputConflictError, OutputError, WorkerError, WsiSuiteError
 from wsi_suite.files import is_disk_full, output_error
+from wsi_suite.progress import Meter
 from wsi_suite.runs.cluster import Cluster, probe_workers
-from wsi_suite.runs.outcome import Outcome, Progress
+from wsi_suite.runs.outcome import Outcome, Tell
 from wsi_suite.runs.request import Refused, Request
 from wsi_suite.runs.slide_run import (
     SlideRun,
@@ -58,8 +59,10 @@ class Batch:
         A thread that writes the results of slides while others are being done.
     locks
         Unlocks the folders at the end, whatever happens.
-    progress
-        Is told what happens.
+    meter
+        Working pixels done and in all, by slide.
+    tell
+        Receives outcomes as slides end.
     outcomes
         How slides ended, by their file.
     disk_full
@@ -69,7 +72,8 @@ class Batch:
     cluster: Cluster
     finisher: ThreadPoolExecutor
     locks: ExitStack
-    progress: Progress
+    meter: Meter
+    tell: Tell
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
     disk_full: bool = False
 
@@ -77,7 +81,7 @@ class Batch:
         """Note how a slide ended, and tell it unless it was told already."""
         self.outcomes[outcome.slide] = outcome
         if not told:
-            self.progress.finish(outcome)
+            self.tell(outcome)
 
 
 @dataclass(eq=False)
@@ -234,7 +238,7 @@ def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
     all_pixels = sum(map(pixels_to_do, slide.run.grid.blocks))
     left = sum(pixels_to_do(block) for _, block in slide.pending)
     key = str(slide.run.request.slide)
-    batch.progress.begin(key, pixels=all_pixels, done=all_pixels - left)
+    batch.meter.begin(key, total=all_pixels, done=all_pixels - left)
     if not slide.pending:
         batch.finisher.submit(_finish, batch, slide)
     for job, block in slide.pending:

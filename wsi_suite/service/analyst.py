@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from wsi_suite.config import Settings, parse_settings
 from wsi_suite.errors import InputError, PixelSizeError, RegionError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.progress import Meter, Progress, Step
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.service.finding import Finding, finding_of
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
     from wsi_suite.detector.model_folder import ModelFolder
     from wsi_suite.qupath.objects import Shape
-
-Tell = Callable[[float, str], None]
-"""Hears the share of the work that is done and what is being done; what it raises ends the work."""
 
 _BLOCKS_AT_ONCE = 2  # while one block ends, the next is being read
 _SLIDES_KEPT = 4
@@ -110,7 +107,7 @@ class Analyst:
         )
         return Order(analysis, request.image, request.shape)
 
-    def work(self, order: Order, tell: Tell) -> Finding:
+    def work(self, order: Order, progress: Progress) -> Finding:
         """Compute the result of an order.
 
         Raises
@@ -119,14 +116,15 @@ class Analyst:
             The slide cannot be read, or is not the one that QuPath shows.
         """
         clock, analysis = _Clock(), order.analysis
-        tell(0, "opening the slide")
+        name = str(analysis.slide)
+        progress(Step(name, 0, 1, "opening the slide"))
         with clock.measured("open_s"):
             slide = _open(analysis)
             check_picture(order.image, slide)
             check_rois_inside(
                 analysis.rois or (), width=slide.width, height=slide.height, path=slide.path.name
             )
-        tell(0, "looking for tissue")
+        progress(Step(name, 0, 1, "looking for tissue"))
         with clock.measured("tissue_s"):
             overview = self._look(slide, analysis.settings.tissue)
         facts = facts_of(
@@ -138,8 +136,8 @@ class Analyst:
         )
         grid, job = plan_analysis(analysis, facts)
         with clock.measured("nuclei_s"):
-            tables = _do_blocks(replace(job, run=_key(analysis)), grid, tell)
-        tell(1, "scoring")
+            tables = _do_blocks(replace(job, run=_key(analysis)), grid, progress=progress)
+        progress(Step(name, 1, 1, "scoring"))
         with clock.measured("score_s"):
             nuclei = merge_nuclei(tables, analysis, facts=facts, shape=order.shape)
             provenance = provenance_of(analysis, facts)
@@ -158,23 +156,6 @@ class Analyst:
             hint = did_you_mean(name, self.models) or f"; there is: {', '.join(self.models)}"
             raise InputError(f"model '{name}' is not known to this service{hint}")
         return self.models[name]
-
-
-class _Progress:
-    """Sums the pixels that are done and raises if the job was cancelled; thread-safe."""
-
-    def __init__(self, pixels: int, tell: Tell) -> None:
-        self._pixels, self._tell = max(1, pixels), tell
-        self._done = 0
-        self._lock = Lock()
-
-    def report(self, pixels: int) -> None:
-        with self._lock:
-            self._done += pixels
-        self.proceed()
-
-    def proceed(self) -> None:
-        self._tell(self._done / self._pixels, "finding nuclei")
 
 
 class _Clock:
@@ -238,10 +219,17 @@ def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
     return parse_settings(Settings, values)
 
 
-def _do_blocks(job: SlideJob, grid: TileGrid, tell: Tell) -> list[Nuclei]:
-    """Return the nuclei of each block; where one fails, or `tell` raises, the others end, too."""
-    progress = _Progress(sum(map(pixels_to_do, grid.blocks)), tell)
-    do = partial(process_block, job, report=progress.report, proceed=progress.proceed)
+def _do_blocks(job: SlideJob, grid: TileGrid, *, progress: Progress) -> list[Nuclei]:
+    """Return the nuclei of each block; if one fails or `progress` raises, the others end, too."""
+    name = str(job.slide)
+    meter = Meter(progress, message="finding nuclei")
+    meter.begin(name, total=sum(map(pixels_to_do, grid.blocks)))
+    do = partial(
+        process_block,
+        job,
+        report=partial(meter.advance, name),
+        proceed=partial(meter.advance, name, 0),
+    )
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE, "wsi-block") as pool:
         futures = [pool.submit(do, block) for block in grid.blocks if block.tiles]
         try:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Condition, Thread
 from typing import Protocol
 
 from wsi_suite.errors import WsiSuiteError
-from wsi_suite.service.analyst import Order, Tell
+from wsi_suite.progress import Progress, Step
+from wsi_suite.service.analyst import Order
 from wsi_suite.service.finding import Finding
 from wsi_suite.service.messages import Job, State
 
@@ -51,8 +51,8 @@ class Limits:
 class Worker(Protocol):
     """Interface of the object that computes jobs."""
 
-    def work(self, order: Order, tell: Tell) -> Finding:
-        """Compute a job; :data:`Tell` raises if it was cancelled."""
+    def work(self, order: Order, progress: Progress) -> Finding:
+        """Compute a job; `progress` raises if it was cancelled."""
 
     def rest(self) -> None:
         """Free memory after some time without a job."""
@@ -223,14 +223,14 @@ class JobQueue:
                     rested = True
         return None
 
-    def _teller(self, entry: _Entry) -> Callable[[float, str], None]:
-        def tell(progress: float, message: str) -> None:
+    def _teller(self, entry: _Entry) -> Progress:
+        def tell(step: Step) -> None:
             with self._changed:
                 if entry.state != "running":
                     raise _CancelledError
                 # Threads tell in any order.
-                entry.progress = min(1.0, max(entry.progress, progress))
-                entry.message = message
+                entry.progress = max(entry.progress, step.fraction)
+                entry.message = step.message
 
         return tell
 

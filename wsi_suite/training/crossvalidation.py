@@ -12,7 +12,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +22,8 @@ from pydantic import BaseModel, ConfigDict
 from wsi_suite.detector.detector import load_detector
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
+from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.evaluation import Evaluation
-from wsi_suite.training.fitting import Progress
 from wsi_suite.training.labelled import LabelledTile, load_tiles
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.shifts import SHIFTS
@@ -164,7 +165,7 @@ def cross_validate(
     h_and_e: Path | None = None,
     mpp: float | None = None,
     device: str = "auto",
-    progress: Callable[[Fold], Progress] | None = None,
+    progress: Progress = no_progress,
 ) -> CrossValidation:
     """Train and test a model for each fold, and write ``crossvalidation.json``.
 
@@ -182,7 +183,7 @@ def cross_validate(
     folds, seeds
         As in :func:`plan_folds`.
     progress
-        Returns the callback of a fold's training.
+        Receives the steps of each training, under the name of its fold.
 
     Raises
     ------
@@ -200,7 +201,7 @@ def cross_validate(
             h_and_e=h_and_e,
             mpp=mpp,
             device=device,
-            progress=None if progress is None else progress(fold),
+            progress=partial(_of_fold, progress, fold),
         )
         held_out = [tile for tile in tiles if tile.run in fold.test_runs]
         detector = load_detector(model.path, device=device)
@@ -217,6 +218,10 @@ def cross_validate(
         report = CrossValidation(folds=tuple(results))
         _write(report, out / REPORT_FILE)
     return report
+
+
+def _of_fold(progress: Progress, fold: Fold, step: Step) -> None:
+    progress(replace(step, name=fold.name))
 
 
 def settings_of(fold: Fold, settings: TrainSettings) -> TrainSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,16 +20,13 @@ from torch.optim.swa_utils import AveragedModel
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import NucleusNet
+from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.crops import TrainingTiles, training_loader
 from wsi_suite.training.evaluation import evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
 from wsi_suite.training.settings import TrainSettings
 from wsi_suite.training.targets import detection_loss
 from wsi_suite.training.tiles import detect_tiles
-
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Told after every epoch: epochs done, all epochs, the latest of ``train/loss`` and its parts and
-of ``validation/map`` and ``validation/f1``."""
 
 LIGHTNING_LOGGERS = "lightning.pytorch", "lightning.fabric"
 
@@ -51,7 +48,7 @@ def fit_network(
     work: Path,
     compute: Compute,
     start: NucleusNet | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> NucleusNet:
     """Fit a network to tiles and return it with the running mean of its weights.
 
@@ -69,11 +66,13 @@ def fit_network(
     start
         A network of the same parts whose weights are the start; else they are random.
     progress
-        Told after every epoch.
+        Receives epochs done and in all after each, with the latest ``train/loss`` and its parts,
+        ``validation/map`` and ``validation/f1``.
     """
-    callbacks: list[Callback] = [_ValidationLooks(settings, validation)]
-    if progress is not None:
-        callbacks.append(_EpochReport(progress))
+    callbacks: list[Callback] = [
+        _ValidationLooks(settings, validation),
+        _EpochReport(settings.name, progress),
+    ]
     last = work / "last.ckpt"
     with _quiet_lightning():
         L.seed_everything(settings.optimiser.seed, verbose=False)
@@ -177,16 +176,17 @@ class _ValidationLooks(Callback):
 
 
 class _EpochReport(Callback):
-    """Tell a plain function how far a training is."""
+    """Report the progress of a training."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name, self._progress = name, progress
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Report the epoch."""
         assert trainer.max_epochs is not None
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._progress(trainer.current_epoch + 1, trainer.max_epochs, figures)
+        done = trainer.current_epoch + 1
+        self._progress(Step(self._name, done, trainer.max_epochs, figures=figures))
 
 
 def _make_trainer(

@@ -32,9 +32,10 @@ from wsi_suite.detector.network import NucleusNet
 from wsi_suite.detector.stretch import usual_levels
 from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
 from wsi_suite.files import whole_file
+from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
-from wsi_suite.training.fitting import Progress, fit_network
+from wsi_suite.training.fitting import fit_network
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
@@ -83,7 +84,7 @@ def train_model(
     h_and_e: Path | None = None,
     mpp: float | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> ModelFolder:
     """Train, choose the threshold, measure the halo and write the model folder `out`.
 
@@ -105,7 +106,7 @@ def train_model(
     device
         As in :func:`~wsi_suite.detector.detector.choose_compute`.
     progress
-        Told after every epoch.
+        As in :func:`~wsi_suite.training.fitting.fit_network`.
 
     Raises
     ------
