@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from wsi_suite.errors import OutputError, WsiSuiteError
+from wsi_suite.errors import LaterFormatError, OutputError, WsiSuiteError
 from wsi_suite.files import whole_file
 
 RUN_FILE = "run.json"
@@ -83,12 +83,14 @@ def parse_document(
     remedy
         What the user can do about it.
     error
-        Class of the error.
+        Class of the error of a document that cannot be read.
 
     Raises
     ------
+    LaterFormatError
+        The document is of a later format.
     WsiSuiteError
-        Of class `error`: the document is damaged, another one, or of a later format.
+        Of class `error`: the document is damaged, or another one.
     """
     known: int = kind.model_fields["format"].default
     try:
@@ -96,7 +98,7 @@ def parse_document(
         number = values.get("format", 1)
     except ValueError as damage:
         raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
-    refuse_later_format(number, known=known, source=source, remedy=remedy, error=error)
+    refuse_later_format(number, known=known, source=source, remedy=remedy)
     numbered = {**values, "format": number}
     document = parse_values(kind, numbered, source=source, fault=fault, remedy=remedy, error=error)
     return document.model_copy(update={"format": known})
@@ -118,17 +120,10 @@ def parse_values(
         raise error(f"{source}: {fault} ({_reason(damage)}); {remedy}") from None
 
 
-def refuse_later_format(
-    number: object,
-    *,
-    known: int,
-    source: Path,
-    remedy: str,
-    error: type[WsiSuiteError] = OutputError,
-) -> None:
-    """Raise an error if a file tells a later format than the one that is known here."""
+def refuse_later_format(number: object, *, known: int, source: Path, remedy: str) -> None:
+    """Raise LaterFormatError if a file tells a later format than the one that is known here."""
     if isinstance(number, int) and number > known:
-        raise error(
+        raise LaterFormatError(
             f"{source}: of format {number}, which a later version of wsi-suite writes (this one: "
             f"{known}); use that version, or {remedy}"
         )

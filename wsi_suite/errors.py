@@ -5,6 +5,7 @@
     WsiSuiteError              exit code 1: something failed while working
     ├── OutputError            an output folder, a disk, a store
     │   ├── DiskError          the disk is full or read-only, for all outputs alike
+    │   ├── LaterFormatError   it was written by a later version of the suite
     │   └── OutputConflictError  exit code 2: an output is there already, from something else
     │       └── BusyError      another process is at work in it
     ├── WorkerError            a Dask worker or the scheduler
@@ -38,6 +39,10 @@ class OutputError(WsiSuiteError):
 
 class DiskError(OutputError):
     """The disk of the outputs is full or read-only: no other output can be written either."""
+
+
+class LaterFormatError(OutputError):
+    """An output is of a later format than this version of the suite reads."""
 
 
 class OutputConflictError(OutputError):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
-from wsi_suite.errors import DataError, OutputError
+from wsi_suite.errors import DataError, LaterFormatError, OutputError
 from wsi_suite.nuclei.parquet import read_grades, read_nuclei, read_provenance, write_nuclei
 from wsi_suite.nuclei.provenance import parse_provenance
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
@@ -154,7 +154,9 @@ def test_files_of_later_versions_are_refused(tmp_path: Path) -> None:
     table = pa.table({"place": [1.0]}).replace_schema_metadata({b"wsi_suite": b'{"format": 3}'})
     pq.write_table(table, path)
     for read in (read_nuclei, read_grades, read_provenance):
-        with pytest.raises(DataError, match=r"nuclei\.parquet: of format 3, which a later version"):
+        with pytest.raises(
+            LaterFormatError, match=r"nuclei\.parquet: of format 3, which a later version"
+        ):
             read(path)
 
 

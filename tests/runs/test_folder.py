@@ -150,6 +150,12 @@ def test_foreign_folder_is_stepped_around(tmp_path: Path, content: str | None) -
     assert chosen(tmp_path, ("a.svs", "first")) == ["a-first0"]
 
 
+def test_folder_of_a_later_version_is_not_stepped_around(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "run.json").write_text('{"format": 99}')
+    assert chosen(tmp_path, ("a.svs", "first")) == ["a"]
+
+
 def test_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert chosen(tmp_path, ("a.svs", "first")) == ["a"]

@@ -17,7 +17,7 @@ from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.network import NetworkSpec, NucleusNet
 from wsi_suite.detector.stretch import RgbLevels
 from wsi_suite.documents import Part, refuse_later_format
-from wsi_suite.errors import ConfigError, ModelError, did_you_mean
+from wsi_suite.errors import ConfigError, LaterFormatError, ModelError, did_you_mean
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.resources import models_folder
@@ -151,15 +151,10 @@ def read_spec(path: Path) -> ModelSpec:
     """Read a ``model.yaml``."""
     try:
         values = read_values(path)
-        refuse_later_format(
-            values.get("format"),
-            known=_FORMAT,
-            source=path,
-            remedy="take another model",
-            error=ModelError,
-        )
+        number = values.get("format")
+        refuse_later_format(number, known=_FORMAT, source=path, remedy="take another model")
         return parse_settings(ModelSpec, values, source=path)
-    except ConfigError as error:
+    except (ConfigError, LaterFormatError) as error:
         raise ModelError(str(error)) from None
 
 

@@ -117,7 +117,9 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
     Raises
     ------
     DataError
-        The file is missing or unreadable, no table of nuclei, or of a later format.
+        The file is missing or unreadable, or no table of nuclei.
+    LaterFormatError
+        A later version of the suite wrote it.
     """
     table, description = _read_table(Path(path), outline=outline)
     classes = description.classes
@@ -141,7 +143,9 @@ def read_provenance(path: Path | str) -> Provenance:
     Raises
     ------
     DataError
-        The file is missing or unreadable, no table of a run, or of a later format.
+        The file is missing or unreadable, or no table of a run.
+    LaterFormatError
+        A later version of the suite wrote it.
     """
     _, description = _read_schema(Path(path))
     return parse_provenance(description.model_extra or {}, source=Path(path))

@@ -23,7 +23,7 @@ from filelock import BaseFileLock
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.analysis.summary import SUMMARY_FILE
-from wsi_suite.errors import BusyError, OutputConflictError, OutputError
+from wsi_suite.errors import BusyError, LaterFormatError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
@@ -69,7 +69,11 @@ def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) 
         plain, hashed = out / name, out / with_hash[path]
         others = there[key] - plain.exists()  # as 'a' beside 'A'
         alone = slides_of[key] == 1 and not others and key not in taken
-        owns_plain = _owner(plain) == identity.content or (alone and _is_free(plain))
+        owns_plain = (
+            _owner(plain) == identity.content
+            or (alone and _is_free(plain))
+            or _is_of_later_version(plain)  # and is refused by name, later on
+        )
         usable = name == stems[path] and _OUR_NAMES.fullmatch(key) is None
         takes_plain = usable and owns_plain and _owner(hashed) != identity.content
         folders[path] = plain if takes_plain else hashed
@@ -280,6 +284,17 @@ def _owner(folder: Path) -> tuple[int, str] | None:
     except OutputError:
         return None
     return None if run is None else run.fingerprint.slide.content
+
+
+def _is_of_later_version(folder: Path) -> bool:
+    """Return whether a later version of the suite wrote a folder, so that its owner is unknown."""
+    try:
+        read_run(folder)
+    except LaterFormatError:
+        return True
+    except OutputError:
+        pass
+    return False
 
 
 def _is_free(folder: Path) -> bool:
