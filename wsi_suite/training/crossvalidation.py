@@ -7,7 +7,6 @@ stain, focus, compression and resolution.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -15,13 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from wsi_suite.detector.detector import load_detector
+from wsi_suite.documents import Document, Part, write_document
 from wsi_suite.errors import DataError
-from wsi_suite.files import whole_file
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.evaluation import Evaluation
 from wsi_suite.training.labelled import LabelledTile, load_tiles
@@ -56,10 +52,8 @@ class Fold:
         return f"{runs[:80]}-seed{self.seed}"
 
 
-class Figures(BaseModel):
+class Figures(Part):
     """Figures of one model on one set of tiles; ``None`` where there are no nuclei to measure."""
-
-    model_config = ConfigDict(frozen=True)
 
     map: float | None
     ap: dict[str, float | None]
@@ -81,10 +75,8 @@ class Figures(BaseModel):
         )
 
 
-class FoldResult(BaseModel):
+class FoldResult(Part):
     """Figures of one fold, on its tiles as they are and under each shift."""
-
-    model_config = ConfigDict(frozen=True)
 
     test_runs: tuple[str, ...]
     seed: int
@@ -92,12 +84,9 @@ class FoldResult(BaseModel):
     figures: dict[str, Figures]
 
 
-class CrossValidation(BaseModel):
+class CrossValidation(Document):
     """Content of ``crossvalidation.json``."""
 
-    model_config = ConfigDict(frozen=True)
-
-    format: Literal[1] = 1
     folds: tuple[FoldResult, ...]
 
     def spread(self, shift: str, figure: Callable[[Figures], float | None]) -> Spread:
@@ -216,7 +205,7 @@ def cross_validate(
             )
         )
         report = CrossValidation(folds=tuple(results))
-        _write(report, out / REPORT_FILE)
+        write_document(out / REPORT_FILE, report)
     return report
 
 
@@ -230,12 +219,6 @@ def settings_of(fold: Fold, settings: TrainSettings) -> TrainSettings:
     split = SplitSettings(test_runs=fold.test_runs, validation_runs=tuple(validation))
     optimiser = settings.optimiser.model_copy(update={"seed": fold.seed})
     return settings.model_copy(update={"split": split, "optimiser": optimiser})
-
-
-def _write(report: CrossValidation, path: Path) -> None:
-    with whole_file(path) as partial:
-        text = json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def _known(value: float) -> float | None:
