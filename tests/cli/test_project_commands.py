@@ -12,7 +12,7 @@ from command_line import SAME_RESULTS, Cli
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.progress import Step
 from wsi_suite.qupath import running
-from wsi_suite.runs import project_images, projects
+from wsi_suite.runs import project_run, projects
 from wsi_suite.runs.project_images import ProjectBatch
 from wsi_suite.runs.projects import Transfer
 
@@ -35,7 +35,8 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             for folder in folders
         ]
 
-    monkeypatch.setattr(projects, "push_results", push)
+    for module in (projects, project_run):
+        monkeypatch.setattr(module, "push_results", push)
     monkeypatch.setattr(running, "running_qupath", list)
     return asked
 
@@ -98,7 +99,7 @@ def test_a_project_without_anything_in_it_is_told(
     answer = wsi("pull", "--project", "study", "--out", "o")
     assert (answer.code, answer.out) == (0, "")
     assert "study: no image has objects yet" in answer.err
-    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([], []))
+    monkeypatch.setattr(project_run, "project_batches", lambda *_, **__: ([], []))
     answer = wsi("run", "--project", "study")
     assert answer.code == 2
     assert "study: the project has no images" in answer.errors[0]
@@ -109,7 +110,7 @@ def test_no_table_is_shown_if_no_image_could_be_run(
 ) -> None:
     monkeypatch.setattr(running, "running_qupath", list)
     lost = Transfer("gone", None, "gone", error=InputError("gone: is missing"))
-    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([], [lost]))
+    monkeypatch.setattr(project_run, "project_batches", lambda *_, **__: ([], [lost]))
     answer = wsi("run", "--project", "study")
     assert (answer.code, answer.out) == (2, "")
     assert "Results" not in answer.err
@@ -135,7 +136,7 @@ def one_slide(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project of one slide, and an image whose file is gone."""
     lost = Transfer("gone", None, "gone", error=InputError("gone: is missing"))
     batch = ProjectBatch((slide,), None, 0.25)
-    monkeypatch.setattr(project_images, "project_batches", lambda *_, **__: ([batch], [lost]))
+    monkeypatch.setattr(project_run, "project_batches", lambda *_, **__: ([batch], [lost]))
 
 
 @pytest.mark.usefixtures("one_slide")

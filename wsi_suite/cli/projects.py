@@ -14,9 +14,8 @@ import typer
 from wsi_suite.cli.options import Debug, Json, Overwrite, Shape
 
 if TYPE_CHECKING:
-    from wsi_suite.config import Settings
     from wsi_suite.progress import Progress
-    from wsi_suite.runs.outcome import Outcome
+    from wsi_suite.runs.outcome import Tell
     from wsi_suite.runs.projects import Transfer
 
 _KEPT = ("changed", "deleted", "added")
@@ -182,84 +181,47 @@ def pull(
     _leave(transfers)
 
 
-def run_project(
-    project: Path,
-    *,
-    out: Path | None,
-    settings: Settings,
-    in_class: str | None,
-    entries: Sequence[str],
-    overwrite: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Run on the images of a project and push the results."""
-    import tempfile
-
+def run_on_project(project: Path, *, force: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - run_project's
+    """Run on the images of a project, print the outcomes and exit with the right code."""
     from wsi_suite.cli.outcomes import show_scores
-    from wsi_suite.cli.progress import slide_progress
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.errors import InputError
-    from wsi_suite.runs.project_images import default_out, project_batches
-    from wsi_suite.runs.projects import Transfer, push_results
+    from wsi_suite.runs.project_run import Display, run_project
+    from wsi_suite.runs.projects import Transfer
 
     running = _check_qupath(force=force)
-    out = out or default_out(project)
-    outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as folder:
-        with _progress():
-            batches, failed = project_batches(
-                project, in_class=in_class, folder=Path(folder), entries=entries
-            )
-        if not (batches or failed):
-            raise InputError(f"{project}: the project has no images; add slides to it in QuPath")
-        for batch in batches:
-            mpp = settings.mpp or batch.mpp
-            with slide_progress() as shown:
-                from wsi_suite.runs.batch import run_batch
-
-                outcomes += run_batch(
-                    batch.slides,
-                    out=out,
-                    settings=settings.model_copy(update={"mpp": mpp}),
-                    rois=batch.rois,
-                    overwrite=overwrite,
-                    progress=shown.step,
-                    tell=shown.tell,
-                )
-    failed += [
+    done = run_project(
+        project, qupath=running, tell=note, display=Display(_progress, _slides), **asked
+    )
+    failed = [
         Transfer(outcome.slide.name, outcome.folder, error=outcome.error)
-        for outcome in outcomes
+        for outcome in done.outcomes
         if outcome.error is not None
     ]
-    folders = [
-        outcome.folder for outcome in outcomes if outcome.summary is not None and outcome.folder
-    ]
-    pushed: list[Transfer] = []
-    if folders:
-        with _progress() as told:
-            pushed = push_results(
-                folders, project, entries=entries, qupath=running, tell=note, progress=told
-            )
+    ended = [*done.pushed, *done.unread, *failed]
     if as_json:
         summaries = {
             str(outcome.folder): outcome.summary.as_json()
-            for outcome in outcomes
+            for outcome in done.outcomes
             if outcome.summary is not None
         }
         print_json(
-            [
-                {**_as_json(done), "summary": summaries.get(str(done.folder))}
-                for done in (*pushed, *failed)
-            ]
+            [{**_as_json(each), "summary": summaries.get(str(each.folder))} for each in ended]
         )
     else:
-        scored = [outcome for outcome in outcomes if outcome.summary is not None]
+        scored = [outcome for outcome in done.outcomes if outcome.summary is not None]
         if scored:
             show_scores(scored)
-            say(f"Results: {out}")
-        _show_pushes(pushed, as_json=False)
-    _leave([*pushed, *failed], shown=[done for done in failed if done.folder is not None])
+            say(f"Results: {done.out}")
+        _show_pushes(done.pushed, as_json=False)
+    _leave(ended, shown=failed)
+
+
+@contextmanager
+def _slides() -> Iterator[tuple[Progress, Tell]]:
+    from wsi_suite.cli.progress import slide_progress
+
+    with slide_progress() as shown:
+        yield shown.step, shown.tell
 
 
 def _check_qupath(*, force: bool) -> list[int] | None:

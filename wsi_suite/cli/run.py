@@ -124,7 +124,7 @@ def run(
     With --project, the images of a QuPath project are run instead of SLIDE, and the nuclei are put
     into it at the end, as 'wsi-suite push' does.
     """
-    from wsi_suite.cli.projects import run_project
+    from wsi_suite.cli.projects import run_on_project
     from wsi_suite.cli.terminal import note
     from wsi_suite.errors import ConfigError, InputError
     from wsi_suite.slides.sources import expand_slides
@@ -142,7 +142,7 @@ def run(
     if project is not None:
         if slides or roi:
             raise ConfigError("--project: takes the project's images; leave out SLIDE and --roi")
-        run_project(
+        run_on_project(
             project,
             out=out,
             settings=settings,

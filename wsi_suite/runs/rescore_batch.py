@@ -1,0 +1,128 @@
+"""New scores of many results: the work of ``wsi-suite score``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wsi_suite.analysis.summary import write_summary
+from wsi_suite.config import ScoreSettings
+from wsi_suite.errors import ConfigError, WsiSuiteError
+from wsi_suite.qupath.objects import Shape
+from wsi_suite.runs.outcome import Outcome, Tell, log_errors
+from wsi_suite.runs.rescore import rescore, write_rescored
+from wsi_suite.runs.state import State
+from wsi_suite.runs.summary_csv import write_table
+from wsi_suite.slides.store_layout import writing
+
+
+def rescore_batch(
+    results: Sequence[Path],
+    settings: ScoreSettings,
+    *,
+    rois: Path | None = None,
+    out: Path | None = None,
+    geojson: Shape | None = None,
+    by_region: bool = False,
+    tell: Tell = log_errors,
+) -> list[Outcome]:
+    """Score results again and, if `out` is given, write the scores and ``summary.csv`` there.
+
+    Parameters
+    ----------
+    results
+        Results folders, or their ``nuclei.parquet``.
+    settings, rois
+        As for :func:`~wsi_suite.runs.rescore.rescore`.
+    out
+        Gets a folder for each result; nothing is written without it.
+    geojson
+        Write the nuclei in this shape too.
+    by_region
+        One file of nuclei per region.
+    tell
+        Receives the outcome of each result, and errors of the batch as a whole.
+
+    Returns
+    -------
+    list of Outcome
+        One per result, in their order; a result that cannot be scored has an error.
+
+    Raises
+    ------
+    ConfigError
+        Scores would take the place of others in `out`.
+    """
+    several = len(results) > 1
+    outcomes = [_rescored(result, settings, rois=rois, several=several) for result in results]
+    if out is not None:
+        _refuse_same_folders(out, results, outcomes)
+        for number, result in enumerate(results):
+            outcome = outcomes[number]
+            if outcome.summary is None:
+                continue
+            folder = _folder_of(outcome, out)
+            try:
+                with writing(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                write_summary(folder, outcome.summary)
+                if geojson is not None:
+                    write_rescored(
+                        result,
+                        folder,
+                        settings=settings,
+                        shape=geojson,
+                        by_region=by_region,
+                        rois=rois,
+                        several=several,
+                    )
+            except WsiSuiteError as error:
+                outcomes[number] = replace(outcome, state=State.FAILED, error=error)
+    for outcome in outcomes:
+        tell(outcome)
+    if out is not None:
+        _write_table(out, outcomes, tell=tell)
+    return outcomes
+
+
+def _rescored(
+    result: Path, settings: ScoreSettings, *, rois: Path | None, several: bool
+) -> Outcome:
+    try:
+        return rescore(result, settings, rois=rois, several=several)
+    except WsiSuiteError as error:
+        return Outcome(result, None, state=State.FAILED, error=error)
+
+
+def _refuse_same_folders(out: Path, results: Sequence[Path], outcomes: Sequence[Outcome]) -> None:
+    """Refuse an output folder in which scores would take the place of others."""
+    taken: dict[Path, Path] = {}
+    for result, outcome in zip(results, outcomes, strict=True):
+        if outcome.summary is None:
+            continue
+        folder = _folder_of(outcome, out).resolve()
+        if outcome.folder is not None and outcome.folder.resolve() == folder:
+            raise ConfigError(f"--out {out}: {result} itself is there; give another folder")
+        if taken.setdefault(folder, result) != result:
+            raise ConfigError(
+                f"--out {out}: {result} and {taken[folder]} would both go to {folder.name}; score "
+                "them one by one, each to a folder of its own"
+            )
+
+
+def _write_table(out: Path, outcomes: Sequence[Outcome], *, tell: Tell) -> None:
+    scored = [
+        replace(outcome, folder=_folder_of(outcome, out)) if outcome.summary else outcome
+        for outcome in outcomes
+    ]
+    try:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_table(out, scored)
+    except WsiSuiteError as error:
+        tell(error)
+
+
+def _folder_of(outcome: Outcome, out: Path) -> Path:
+    return out / (outcome.folder or outcome.slide).name
