@@ -12,9 +12,9 @@ from command_line import SAME_RESULTS, Cli
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.progress import Step
 from wsi_suite.qupath import running
-from wsi_suite.runs import project_run, projects
+from wsi_suite.runs import project_pull, project_push, project_run
 from wsi_suite.runs.project_images import ProjectBatch
-from wsi_suite.runs.projects import Transfer
+from wsi_suite.runs.transfers import Transfer
 
 COUNTS = {
     **{"placed": 1234567, "removed": 4, "changed": 3, "deleted": 2, "added": 1},
@@ -35,7 +35,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             for folder in folders
         ]
 
-    for module in (projects, project_run):
+    for module in (project_push, project_run):
         monkeypatch.setattr(module, "push_results", push)
     monkeypatch.setattr(running, "running_qupath", list)
     return asked
@@ -82,12 +82,12 @@ def test_failures_have_exit_codes(wsi: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     bad = Transfer("B12", Path("r"), error=InputError("B12: no"))
     good = Transfer("B13", Path("s"), "B13", COUNTS)
     for transfers, code in (([bad], 2), ([good, bad], 1)):
-        monkeypatch.setattr(projects, "push_results", lambda *_, _all=transfers, **__: _all)
+        monkeypatch.setattr(project_push, "push_results", lambda *_, _all=transfers, **__: _all)
         answer = wsi("push", "r", "--project", "study")
         assert answer.code == code
         assert answer.errors == ["error: B12: no"]
     died = Transfer("B12", Path("r"), error=WsiSuiteError("Java died"))
-    monkeypatch.setattr(projects, "pull_project", lambda *_, **__: [died])
+    monkeypatch.setattr(project_pull, "pull_project", lambda *_, **__: [died])
     assert wsi("pull", "--project", "study", "--out", "o").code == 1
 
 
@@ -95,7 +95,7 @@ def test_a_project_without_anything_in_it_is_told(
     wsi: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "running_qupath", list)
-    monkeypatch.setattr(projects, "pull_project", lambda *_, **__: [])
+    monkeypatch.setattr(project_pull, "pull_project", lambda *_, **__: [])
     answer = wsi("pull", "--project", "study", "--out", "o")
     assert (answer.code, answer.out) == (0, "")
     assert "study: no image has objects yet" in answer.err

@@ -13,9 +13,10 @@ import pytest
 
 from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath import project as project_module
-from wsi_suite.qupath import project_process, running
+from wsi_suite.qupath import project_opening, project_process, project_session, running
 from wsi_suite.qupath.project import Project, check_project, project_file
-from wsi_suite.qupath.project_objects import _write_by_java, check_frame
+from wsi_suite.qupath.project_objects import check_frame
+from wsi_suite.qupath.project_saving import write_by_java
 
 FRAME = {
     "server": "OpenslideImageServer",
@@ -214,10 +215,10 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     def load(*_: object, **__: object) -> None:
         raise InputError("Cannot invoke java.util.Map.size()")
 
-    monkeypatch.setattr(project_process, "_start_java", lambda: "0.6.0")
-    monkeypatch.setattr(project_process, "_write_empty_project", write)
-    monkeypatch.setattr(project_process._Session, "load", load)
-    session = project_process._Session(io.StringIO())
+    monkeypatch.setattr(project_opening, "_start_java", lambda: "0.6.0")
+    monkeypatch.setattr(project_opening, "_write_empty_project", write)
+    monkeypatch.setattr(project_session.Session, "load", load)
+    session = project_session.Session(io.StringIO())
     opening = {"path": str(file), "create": True, "readonly": False, "qupath": None}
     answer = project_process._answer(session, {"do": "open", **opening})
     assert answer["kind"] == "OutputError"
@@ -231,8 +232,8 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
 def test_a_project_that_went_while_it_was_waited_for_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(project_process, "_start_java", lambda: "0.6.0")
-    session = project_process._Session(io.StringIO())
+    monkeypatch.setattr(project_opening, "_start_java", lambda: "0.6.0")
+    session = project_session.Session(io.StringIO())
     file = tmp_path / "study" / "project.qpproj"
     opening = {"path": str(file), "create": False, "readonly": False, "qupath": None}
     answer = project_process._answer(session, {"do": "open", **opening})
@@ -277,7 +278,7 @@ def test_what_java_cannot_write_is_told_by_its_path(
 
     contents = {tmp_path / "nuclei.geojson": (write, []), tmp_path / "nuclei.csv": (fail, [])}
     with pytest.raises(kind, match=rf"nuclei\.csv: cannot be written \(.*{told}"):
-        _write_by_java(contents, LIBRARY)
+        write_by_java(contents, LIBRARY)
     assert [file.read_text() for file in tmp_path.iterdir()] == ["of an earlier pull"]
 
 
@@ -288,5 +289,5 @@ def test_short_memory_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
         raise short("Java heap space")
 
     with pytest.raises(short):
-        _write_by_java({tmp_path / "nuclei.csv": (write, [])}, LIBRARY)
+        write_by_java({tmp_path / "nuclei.csv": (write, [])}, LIBRARY)
     assert list(tmp_path.iterdir()) == []

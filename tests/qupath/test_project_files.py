@@ -14,12 +14,12 @@ from wsi_suite.qupath.project_files import (
     data_files,
     ends_whole,
     has_data,
-    kept_if_cut_off,
     remove_folders,
     remove_new_project,
     replacing,
     restore_project,
 )
+from wsi_suite.qupath.project_rescue import kept_if_cut_off
 
 WHOLE = b"\xac\xed\x00\x05" + b"objects" * 100 + b"\x74\x00\x03EOF"
 PROJECT = '{"version": "0.6.0", "images": []}'

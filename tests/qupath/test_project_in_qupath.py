@@ -20,7 +20,9 @@ from wsi_suite.geometry import Roi
 from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.project import Project
 from wsi_suite.runs.project_images import project_batches
-from wsi_suite.runs.projects import Transfer, pull_project, push_results
+from wsi_suite.runs.project_pull import pull_project
+from wsi_suite.runs.project_push import push_results
+from wsi_suite.runs.transfers import Transfer
 from wsi_suite.synthetic import Truth, make_slide
 
 pytestmark = [pytest.mark.qupath, pytest.mark.slow]

@@ -16,7 +16,7 @@ from wsi_suite.cli.options import Debug, Json, Overwrite, Shape
 if TYPE_CHECKING:
     from wsi_suite.progress import Progress
     from wsi_suite.runs.outcome import Tell
-    from wsi_suite.runs.projects import Transfer
+    from wsi_suite.runs.transfers import Transfer
 
 _KEPT = ("changed", "deleted", "added")
 
@@ -120,7 +120,7 @@ def push(
     Before an image is changed, its objects are kept beside them as data.qpdata.before-push.
     """
     from wsi_suite.cli.terminal import note
-    from wsi_suite.runs.projects import push_results
+    from wsi_suite.runs.project_push import push_results
 
     running = _check_qupath(force=force)
     with _progress() as progress:
@@ -156,7 +156,7 @@ def pull(
     now, and whether it is untouched, corrected, deleted or added. The project is not changed.
     """
     from wsi_suite.cli.terminal import note, print_json, say, show_table
-    from wsi_suite.runs.projects import pull_project
+    from wsi_suite.runs.project_pull import pull_project
 
     with _progress() as progress:
         transfers = pull_project(
@@ -186,7 +186,7 @@ def run_on_project(project: Path, *, force: bool, as_json: bool, **asked: Any) -
     from wsi_suite.cli.outcomes import show_scores
     from wsi_suite.cli.terminal import note, print_json, say
     from wsi_suite.runs.project_run import Display, run_project
-    from wsi_suite.runs.projects import Transfer
+    from wsi_suite.runs.transfers import Transfer
 
     running = _check_qupath(force=force)
     done = run_project(

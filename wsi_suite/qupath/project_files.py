@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
 from wsi_suite.errors import InputError, OutputError
-from wsi_suite.files import remove_leftovers, temporary_path, whole_file
+from wsi_suite.files import remove_leftovers, whole_file
 
 PROJECT_FILE = "project.qpproj"
 DATA_NAME = "data.qpdata"
@@ -30,7 +29,6 @@ LOCK_NAME = ".wsi-suite.lock"
 HOLDER_NAME = ".wsi-suite.lock.holder"
 MAKE_ROOM = "make room on this disk or see to the rights, and give the same command again"
 
-_WRITTEN_IN_PLACE = ("classifiers/classes.json", "data/metadata.json")
 
 _MAGIC = b"\xac\xed\x00\x05"  # Java's serialised objects
 _LAST_OBJECT = b"\x74\x00\x03EOF"  # the text with which QuPath ends its files
@@ -96,10 +94,10 @@ def is_whole_project(file: Path) -> bool:
     InputError
         It cannot be read at all.
     """
-    return "version" in (_json_object(file) or {})
+    return "version" in (json_object(file) or {})
 
 
-def _json_object(file: Path) -> dict[str, Any] | None:
+def json_object(file: Path) -> dict[str, Any] | None:
     """Return the JSON object in a file; ``None`` if the file is missing or holds no whole one."""
     try:
         content = json.loads(file.read_text("utf-8"))
@@ -139,70 +137,6 @@ def restore_project(file: Path) -> str | None:
     with replacing(file, called=file.name) as partial:
         shutil.copy2(copy, partial)
     return f"{file} was {how}, as after a crash, and was put back from {copy.name}"
-
-
-@contextmanager
-def kept_if_cut_off(file: Path, *, called: str) -> Iterator[None]:
-    """Put a project's small files back as they were if the block fails or a full disk cuts one off.
-
-    QuPath writes some of them in place and tells no error, and then opens the project no more. The
-    copies are made before, while there may be room, and take the files' places without any. Hold
-    the project's lock.
-
-    Parameters
-    ----------
-    file
-        The project file.
-    called
-        What the block writes, for the user.
-
-    Raises
-    ------
-    OutputError
-        There is no room for the copies, or a file was cut off.
-    """
-    places = [file.parent / name for name in (file.name, *_WRITTEN_IN_PLACE)]
-    copies = {place: temporary_path(place) for place in places if place.exists()}
-    try:
-        for place, copy in copies.items():
-            try:
-                shutil.copy2(place, copy)
-            except OSError as error:
-                raise cannot_write(
-                    place, called=called, why=error.strerror or str(error)
-                ) from error
-        try:
-            yield
-            for place in places:
-                if _was_cut_off(place, copies.get(place)):
-                    raise cannot_write(place, called=called, why="the disk cut it off")
-        except BaseException:
-            _put_back(file, places, copies)
-            raise
-    finally:
-        for copy in copies.values():
-            with suppress(OSError):
-                copy.unlink(missing_ok=True)
-
-
-def _was_cut_off(place: Path, copy: Path | None) -> bool:
-    """Return whether a file was written meanwhile, and not to its end."""
-    if not place.exists() or (copy is not None and cmp(place, copy, shallow=False)):
-        return False
-    return _json_object(place) is None
-
-
-def _put_back(file: Path, places: Sequence[Path], copies: Mapping[Path, Path]) -> None:
-    for place in places:
-        with suppress(OSError):
-            if place in copies:
-                copies[place].replace(place)
-            elif _json_object(place) is None:
-                place.unlink(missing_ok=True)
-    unfinished = file.with_name(f"{file.name}.tmp")
-    with suppress(OSError):
-        if not is_whole_project(unfinished):
-            unfinished.unlink(missing_ok=True)
 
 
 def _refuse_damaged(file: Path) -> None:

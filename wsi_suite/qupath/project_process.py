@@ -19,33 +19,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from wsi_suite.errors import ConfigError, InputError, OutputError, WsiSuiteError
+from wsi_suite.errors import InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath.java import in_words, open_server
-from wsi_suite.qupath.program import GET_QUPATH, find_qupath
 from wsi_suite.qupath.project_files import (
-    MAKE_ROOM,
     cannot_write,
-    check_project,
-    kept_if_cut_off,
-    remove_folders,
-    remove_new_project,
-    restore_project,
-    stamp,
 )
-from wsi_suite.qupath.project_lock import ProjectLock
-from wsi_suite.qupath.running import running_qupath
+from wsi_suite.qupath.project_opening import open_project
+from wsi_suite.qupath.project_rescue import kept_if_cut_off
+from wsi_suite.qupath.project_session import Session
 
 if TYPE_CHECKING:
     from paquo.images import QuPathProjectImageEntry
-    from paquo.projects import QuPathProject
 
 _UNCHANGED = ("uri", "pyramidize")  # ways to show a file as it is; all others move or change pixels
 
@@ -55,7 +46,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)  # Java writes to file descriptors, so that sys.stdout alone would not do
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    session = _Session(answers)
+    session = Session(answers)
     try:
         for line in sys.stdin:
             question = json.loads(line)
@@ -66,94 +57,7 @@ def main() -> None:
             session.lock.release()
 
 
-class _Session:
-    """An open project and the channel on which answers go."""
-
-    project: QuPathProject
-
-    def __init__(self, answers: TextIO) -> None:
-        self._answers = answers
-        self.question = 0
-        self.about = ""  # the image that is asked for, to begin an unforeseen error with
-        self.lock: ProjectLock | None = None
-        self.qupath: list[int] | None = None  # processes that may run meanwhile; None: any
-        self._opened: tuple[int, int] | None = None
-
-    def say(self, message: Mapping[str, Any]) -> None:
-        """Send a line."""
-        numbered = {"id": self.question, **message}
-        self._answers.write(json.dumps(numbered, ensure_ascii=False) + "\n")
-        self._answers.flush()
-
-    def progress(self, fraction: float) -> None:
-        """Tell how far a request is."""
-        self.say({"progress": round(fraction, 3)})
-
-    def tell(self, text: str) -> None:
-        """Tell the user something; the same text is shown once."""
-        self.say({"tell": text})
-
-    def load(self, path: str, *, readonly: bool) -> None:
-        """Read the project from the disk."""
-        from paquo.projects import QuPathProject
-
-        self._opened = stamp(Path(path))
-        try:
-            self.project = QuPathProject(path, mode="r" if readonly else "r+")
-        except Exception as error:
-            raise InputError(
-                f"{path}: QuPath cannot open it as a project ({in_words(error)}); the file that "
-                "QuPath kept beside it ends in .backup"
-            ) from error
-
-    @property
-    def file(self) -> Path:
-        """The project file."""
-        return Path(str(self.project.java_object.getPath().toString()))
-
-    def refresh(self) -> None:
-        """Read the project anew if another program, such as QuPath, has changed it."""
-        if stamp(self.file) != self._opened:
-            self.load(str(self.file), readonly=False)
-
-    def written(self) -> None:
-        """Remember the project's file as it is now, because it was written here."""
-        self._opened = stamp(self.file)
-
-    def check_qupath(self) -> None:
-        """Refuse to write if a QuPath was started that the user was not asked about.
-
-        Raises
-        ------
-        InputError
-            Naming its process.
-        """
-        if self.qupath is None:
-            return
-        found = [str(process) for process in running_qupath() if process not in self.qupath]
-        if found:
-            raise InputError(
-                f"QuPath was started meanwhile (process {', '.join(found)}), and the program that "
-                "saves last wins: nothing was written; close the project there and give the same "
-                "command again, or give --force"
-            )
-
-    def entry(self, image: str) -> QuPathProjectImageEntry:
-        """Return an image of the project by its id.
-
-        Raises
-        ------
-        InputError
-            The project has none.
-        """
-        found = [entry for entry in self.project.images if entry.entry_id == image]
-        if not found:
-            raise InputError(f"no image with the id {image} is in the project any more")
-        self.about = f"{found[0].image_name}: "
-        return found[0]
-
-
-def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a request; an error becomes one line."""
     session.about = ""
     try:
@@ -167,105 +71,7 @@ def _answer(session: _Session, request: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{session.about}{in_words(error)}", "kind": "WsiSuiteError"}
 
 
-def _open(
-    session: _Session, *, path: str, create: bool, readonly: bool, qupath: list[int] | None
-) -> dict[str, Any]:
-    """Start Java and open or make a project; return QuPath's version and the folders made."""
-    version = _start_java()
-    file, made = Path(path), None
-    session.qupath = qupath
-    if not readonly:
-        session.lock = ProjectLock(
-            file.parent, tell=lambda holder: session.tell(f"{file.parent}: waiting for {holder}")
-        )
-        try:
-            check_project(file, create=create, writes=True)
-            told = restore_project(file)
-        except WsiSuiteError:
-            _unlock(session)
-            raise
-        if told is not None:
-            session.tell(told)
-        if not file.exists():
-            _make_project(session, file)
-            made = [str(folder) for folder in session.lock.made]
-    if made is None:
-        session.load(path, readonly=readonly)
-    if not readonly:
-        from wsi_suite.qupath.groovy_library import prepare_library
-
-        prepare_library()
-    return {"version": version, "made": made}
-
-
-def _make_project(session: _Session, file: Path) -> None:
-    """Make an empty project and read it back, or leave nothing.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written, or a full disk has cut it off in silence.
-    """
-    why = "what was written cannot be read back: the disk is probably full"
-    try:
-        try:
-            _write_empty_project(file)
-        except Exception as error:
-            why = in_words(error)
-            raise
-        session.load(str(file), readonly=False)
-    except Exception as error:
-        remove_new_project(file)
-        _unlock(session)
-        raise OutputError(
-            f"{file}: the new project cannot be written ({why}); {MAKE_ROOM}"
-        ) from error
-
-
-def _unlock(session: _Session) -> None:
-    """Give the lock of a project back that is not to be, with the folders made for it."""
-    lock, session.lock = session.lock, None
-    assert lock is not None
-    lock.release()  # its files would keep the folders
-    remove_folders(lock.made)
-
-
-def _write_empty_project(file: Path) -> None:
-    """Have QuPath write an empty project; paquo would refuse the folder for the lock in it."""
-    from paquo.java import BufferedImage, File, Projects
-
-    Projects.createProject(File(str(file)), BufferedImage).syncChanges()
-
-
-def _start_java() -> str:
-    try:
-        find_qupath()
-    except ConfigError as error:
-        raise ConfigError(f"QuPath was {error}; {GET_QUPATH}") from None
-    _choose_collector()
-    try:
-        from paquo.java import qupath_version
-    except Exception as error:  # of JPype and of the JVM, many kinds
-        while error.__context__ is not None:  # the first one tells most
-            error = error.__context__  # type: ignore[assignment]
-        raise ConfigError(
-            f"QuPath's Java does not start ({in_words(error)}); install QuPath anew, of the same "
-            f"architecture as Python, or {GET_QUPATH}"
-        ) from error
-    return str(qupath_version)
-
-
-def _choose_collector() -> None:
-    """Let Java collect its garbage in the way that suits a million objects, unless one is set."""
-    from paquo._config import settings
-
-    given = settings.java_opts
-    options = shlex.split(given) if isinstance(given, str) else list(given)
-    if not any(option.startswith("-XX:+Use") for option in options):
-        settings.java_opts = [*options, "-XX:+UseParallelGC"]
-
-
-def _images(session: _Session) -> list[dict[str, Any]]:
+def _images(session: Session) -> list[dict[str, Any]]:
     """Return the images of the project, without opening them."""
     return [_image(entry) for entry in session.project.images]
 
@@ -284,7 +90,7 @@ def _image(entry: QuPathProjectImageEntry) -> dict[str, Any]:
     }
 
 
-def _add(session: _Session, *, slide: str) -> dict[str, Any]:
+def _add(session: Session, *, slide: str) -> dict[str, Any]:
     """Add a slide to the project; of a file of several images the largest."""
     session.check_qupath()
     session.refresh()
@@ -312,7 +118,7 @@ def _is_of_disk(error: Exception) -> bool:
     return any(word in f"{error} {error.__cause__} {error.__context__}" for word in words)
 
 
-def _forget_added(session: _Session, before: set[str]) -> None:
+def _forget_added(session: Session, before: set[str]) -> None:
     """Remove the images, and their files, that a failed addition left."""
     for entry in list(session.project.images):
         if entry.entry_id not in before:
@@ -322,7 +128,7 @@ def _forget_added(session: _Session, before: set[str]) -> None:
         session.load(str(session.file), readonly=False)
 
 
-def _frame(session: _Session, *, image: str) -> dict[str, Any]:
+def _frame(session: Session, *, image: str) -> dict[str, Any]:
     """Open an image and return its frame: size, pixel size and server."""
     import jpype
     from paquo.java import GsonTools
@@ -356,7 +162,7 @@ def _mpp(metadata: Any) -> list[float] | None:  # noqa: ANN401
     ]
 
 
-def _push(session: _Session, *, image: str, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+def _push(session: Session, *, image: str, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
     from wsi_suite.qupath.project_objects import push_table
 
     frame = _frame(session, image=image)
@@ -371,7 +177,7 @@ def _push(session: _Session, *, image: str, **asked: Any) -> dict[str, Any]:  # 
     return answer
 
 
-def _list_classes(session: _Session, classes: tuple[str, ...], *, notes: list[str]) -> None:
+def _list_classes(session: Session, classes: tuple[str, ...], *, notes: list[str]) -> None:
     """Offer in QuPath the classes that corrections need; a failure is a note."""
     import jpype
 
@@ -388,20 +194,20 @@ def _list_classes(session: _Session, classes: tuple[str, ...], *, notes: list[st
         )
 
 
-def _pull(session: _Session, *, image: str, folder: str) -> dict[str, Any]:
+def _pull(session: Session, *, image: str, folder: str) -> dict[str, Any]:
     from wsi_suite.qupath.project_objects import pull_objects
 
     return pull_objects(session.entry(image), folder=Path(folder))
 
 
-def _annotations(session: _Session, *, image: str, file: str, class_name: str) -> int:
+def _annotations(session: Session, *, image: str, file: str, class_name: str) -> int:
     from wsi_suite.qupath.project_objects import write_annotations
 
     return write_annotations(session.entry(image), file=Path(file), class_name=class_name)
 
 
 _ACTIONS: dict[str, Callable[..., Any]] = {
-    "open": _open,
+    "open": open_project,
     "images": _images,
     "add": _add,
     "frame": _frame,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.qupath.project import Project, ProjectImage, project_file
-from wsi_suite.runs.projects import Transfer, check_entries, several_images
+from wsi_suite.runs.transfers import Transfer, check_entries, several_images
 from wsi_suite.slides.identity import slide_stem
 
 

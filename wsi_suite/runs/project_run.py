@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,10 @@ from wsi_suite.progress import Progress, no_progress
 from wsi_suite.runs.batch import run_batch
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.project_images import default_out, project_batches
-from wsi_suite.runs.projects import Transfer, log, push_results
+from wsi_suite.runs.project_push import push_results
+from wsi_suite.runs.transfers import Transfer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def run_project(
     overwrite
         Throw away what an earlier run left.
     qupath, tell
-        As in :func:`~wsi_suite.runs.projects.push_results`.
+        As in :func:`~wsi_suite.runs.project_push.push_results`.
     display
         Shows the progress.
 

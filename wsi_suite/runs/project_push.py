@@ -1,4 +1,4 @@
-"""Push of results into QuPath projects, and pull of the corrected nuclei.
+"""Push of results into QuPath projects.
 
 One image that fails never stops the others.
 """
@@ -7,67 +7,25 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wsi_suite.analysis.summary import SUMMARY_FILE, read_summary
 from wsi_suite.documents import RUN_FILE
-from wsi_suite.errors import InputError, OutputConflictError, SlideError, WsiSuiteError
-from wsi_suite.files import file_names, remove_leftovers
+from wsi_suite.errors import InputError, SlideError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.qupath.project import Project, ProjectImage
-from wsi_suite.qupath.project_files import has_data, missing_folders, remove_folders
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
+from wsi_suite.runs.transfers import Transfer, check_entries, listed, several_images
 from wsi_suite.scoring.slide_scores import RegionScores
 from wsi_suite.slides.identity import SlideIdentity
-from wsi_suite.slides.store_layout import writing
 
 log = logging.getLogger(__name__)
-
-PULLED_NAMES = ("annotations.geojson", "nuclei.geojson", "nuclei.csv")
-
-_HOUR_S = 3600
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How a push or a pull of one image ended.
-
-    Attributes
-    ----------
-    name
-        The slide or image.
-    folder
-        The folder it came from, or went to.
-    image
-        What the project calls it, where it was found or added.
-    counts
-        Of a push: ``placed``, ``removed``, ``changed``, ``deleted``, ``added`` (the last three were
-        kept), ``suppressed``, ``regions``. Of a pull: ``untouched``, ``corrected``, ``deleted``,
-        ``added``, ``annotations``.
-    backup
-        The image's objects as they were before the push.
-    notes
-        What the user should know.
-    error
-        Why it failed.
-    entry
-        The id of the image in the project.
-    """
-
-    name: str
-    folder: Path | None
-    image: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    backup: Path | None = None
-    notes: tuple[str, ...] = ()
-    error: WsiSuiteError | None = None
-    entry: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,92 +130,8 @@ def push_results(
     return transfers
 
 
-def pull_project(
-    project: Path,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    entries: Collection[str] = (),
-    tell: Callable[[str], None] = log.warning,
-    progress: Progress = no_progress,
-) -> list[Transfer]:
-    """Write the annotations of a project, and our nuclei with the state of each.
-
-    Each image that has objects gets a folder with ``annotations.geojson``, ``nuclei.geojson`` and
-    ``nuclei.csv``; the state of a nucleus is untouched, corrected, deleted or added. The same
-    project gives the same bytes.
-
-    Parameters
-    ----------
-    project
-        A project file or its folder; it is not changed.
-    out
-        Gets the folders.
-    overwrite
-        Replace what an earlier pull left.
-    entries
-        Ids of the images to pull; without any all that have objects.
-    tell
-        Hears what the user should know at once.
-    progress
-        Receives the share of each image that is done.
-
-    Raises
-    ------
-    InputError
-        The project cannot be used at all.
-    """
-    transfers = []
-    with Project(project, readonly=True, tell=tell) as opened:
-        images = opened.images()
-        check_entries(entries, images)
-        # Names follow from all images, so that they stay when others get objects.
-        for image, name in zip(images, file_names(one.name for one in images), strict=True):
-            if image.id not in entries if entries else not has_data(image.data.parent):
-                continue
-            progress(Step(image.name, 0, 1))
-            folder = out / name
-            made = missing_folders(folder)
-            try:
-                _claim(folder, overwrite=overwrite)
-                counts = opened.pull(image, folder=folder)
-            except BaseException as error:
-                if made:  # nobody else writes there
-                    remove_leftovers(folder)
-                remove_folders(made)
-                if not isinstance(error, WsiSuiteError):
-                    raise
-                transfers.append(
-                    Transfer(image.name, folder, image=image.name, entry=image.id, error=error)
-                )
-                continue
-            notes = tuple(counts.pop("notes", ()))
-            transfers.append(
-                Transfer(
-                    image.name, folder, image=image.name, entry=image.id, counts=counts, notes=notes
-                )
-            )
-    return transfers
-
-
 def _part(progress: Progress, name: str, fraction: float) -> None:
     progress(Step(name, fraction, 1))
-
-
-def check_entries(entries: Collection[str], images: Sequence[ProjectImage]) -> None:
-    """Refuse ids that no image of the project has."""
-    unknown = sorted(set(entries) - {image.id for image in images})
-    if unknown:
-        raise InputError(
-            f"--entry {unknown[0]}: no image of the project has this id; there are "
-            f"{_listed(images)}"
-        )
-
-
-def _listed(images: Sequence[ProjectImage]) -> str:
-    """Return ids and names of images, for the user."""
-    more = f" and {len(images) - 20} more" if len(images) > 20 else ""
-    return ", ".join(f"{image.id} ('{image.name}')" for image in images[:20]) + more
 
 
 def _results_folders(
@@ -385,7 +259,7 @@ def _only(
     if not chosen:
         raise InputError(
             f"{name}: none of the images that --entry names is of this slide; those of it are "
-            f"{_listed(images)}"
+            f"{listed(images)}"
         )
     if len(chosen) == 1:
         return chosen[0]
@@ -399,15 +273,6 @@ def _only(
     if len(fitting) == 1 or len(named) == 1:
         return (named or fitting)[0]
     raise several_images(name, fitting or chosen)
-
-
-def several_images(name: str, images: Sequence[ProjectImage]) -> InputError:
-    """Return the error of a slide whose images in a project cannot be told apart."""
-    names = ", ".join(f"'{image.name}'" for image in images)
-    return InputError(
-        f"{name}: is in the project more than once ({names}); give --entry with the id of the one "
-        f"that is meant: {_listed(images)}"
-    )
 
 
 def _is_at(image: ProjectImage, path: Path) -> bool:
@@ -428,13 +293,3 @@ def _content_of(path: Path) -> tuple[int, str] | None:
 
 def _lost(image: ProjectImage, name: str) -> bool:
     return _is_called(image, name) and image.path is not None and not image.path.exists()
-
-
-def _claim(folder: Path, *, overwrite: bool) -> None:
-    if any((folder / name).exists() for name in PULLED_NAMES) and not overwrite:
-        raise OutputConflictError(
-            f"{folder}: holds an earlier pull; give --overwrite or another --out"
-        )
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder, older_than_s=_HOUR_S)  # another pull may be writing there

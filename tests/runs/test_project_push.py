@@ -15,9 +15,10 @@ from shapely.geometry import MultiPolygon, box
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
 from wsi_suite.qupath.project import Frame, ProjectImage
-from wsi_suite.runs import project_images, projects
+from wsi_suite.runs import project_images, project_pull, project_push
 from wsi_suite.runs.project_images import default_out, project_batches
-from wsi_suite.runs.projects import pull_project, push_results
+from wsi_suite.runs.project_pull import pull_project
+from wsi_suite.runs.project_push import push_results
 from wsi_suite.synthetic import Truth, make_slide
 
 COUNTS = {"placed": 5, "removed": 0, "changed": 0, "deleted": 0, "added": 0, "suppressed": 0}
@@ -84,7 +85,7 @@ class StandIn:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     (tmp_path / "study").mkdir()
     stand_in = StandIn(tmp_path / "study")
-    for module in (projects, project_images):
+    for module in (project_push, project_pull, project_images):
         monkeypatch.setattr(module, "Project", stand_in)
     return stand_in
 
