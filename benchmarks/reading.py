@@ -129,7 +129,7 @@ def compare(path: Path) -> Table:
         title=f"Mpx per CPU-second, {REGION_PX} px regions, tiles of {tile}",
     )  # fmt: skip
     limit = 0.0
-    again = readers(path)  # opened anew: nothing cached from the first measurement
+    again = readers(path)  # opened again: nothing cached from the first measurement
     for name, read in readers(path).items():
         on_grid, off_grid = measure(read, grid), measure(again[name], off)
         limit = limit or on_grid

@@ -1,7 +1,7 @@
 /*
  * Read nuclei that wsi-suite wrote as GeoJSON. A library of the scripts in this folder.
  *
- * QuPath's own reader makes a tree of the whole text and checks every outline anew, which takes many
+ * QuPath's own reader makes a tree of the whole text and checks every outline again, which takes many
  * times as long, and before 0.6 it leaves out the marks by which our nuclei are known. This one reads
  * a stream, but only what wsi-suite writes.
  */

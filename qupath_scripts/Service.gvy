@@ -328,7 +328,7 @@ class Service {
         } catch (IOException problem) {
             throw new IllegalStateException("The wsi-suite service at ${address} does not answer " +
                 "(${problem.getMessage() ?: problem.getClass().getSimpleName()}): run this script " +
-                "again, which starts it anew.", problem)
+                "again, which starts it again.", problem)
         }
     }
 }

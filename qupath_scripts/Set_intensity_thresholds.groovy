@@ -1,7 +1,7 @@
 /*
  * Set the thresholds of 1+, 2+ and 3+ and see classes and scores change. For QuPath 0.4 - 0.7.
  *
- * Nuclei in the selected annotations, or all of the image, are classified anew from the optical
+ * Nuclei in the selected annotations, or all of the image, are classified again from the optical
  * density that is stored with them ("Nucleus: DAB OD mean", else "Disc: DAB OD mean"), each
  * compartment with thresholds of its own. Nuclei that could not be measured stay without an
  * intensity. Closing the window with Cancel puts everything back.

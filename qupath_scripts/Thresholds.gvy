@@ -168,7 +168,7 @@ class Thresholds {
         tallies
     }
 
-    /** Return thresholds with one set anew; the others give way, so that they keep rising. */
+    /** Return thresholds with one set again; the others give way, so that they keep rising. */
     static List<Double> moved(List<Double> thresholds, int index, double value, double largest) {
         def moved = new ArrayList<Double>(thresholds)
         moved[index] = Math.max(index * GAP, Math.min(largest - (2 - index) * GAP, value))

@@ -58,7 +58,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "BLOCK_PX", 256)
     monkeypatch.setattr(survey, "TILE_PX", 128)
     monkeypatch.setattr(survey, "CHUNK_PX", 64)
-    # Nor is the model loaded anew for each run.
+    # Nor is the model loaded again for each run.
     close_all = cluster.close_all
     monkeypatch.setattr(
         cluster, "close_all", lambda *, abandon: abandon and close_all(abandon=True)

@@ -275,7 +275,7 @@ def test_unlocking_leaves_what_another_process_began(tmp_path: Path) -> None:
 
 
 def test_no_two_hold_a_folder_while_others_come_and_go(tmp_path: Path) -> None:
-    """Each removes the folder of its lock at its end, which the next one makes anew."""
+    """Each removes the folder of its lock at its end, which the next one makes again."""
     holders: list[int] = []
     most: list[int] = []
 

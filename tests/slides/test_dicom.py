@@ -39,7 +39,7 @@ def test_a_slide_is_opened_by_each_of_its_files_and_by_its_folder(tmp_path: Path
 
 
 def rewrite(path: Path, places: list[tuple[int, int]] | None, organization: str) -> None:
-    """Organize the tiles of a file anew: keep the first ones, at columns and rows of tiles."""
+    """Organize the tiles of a file again: keep the first ones, at columns and rows of tiles."""
     data = pydicom.dcmread(path)
     data.DimensionOrganizationType = organization
     if places is not None:

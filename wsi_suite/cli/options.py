@@ -139,7 +139,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Throw away what an earlier run left and start anew.",
+        help="Throw away what an earlier run left and start again.",
         rich_help_panel=_RUNNING,
     ),
 ]

@@ -223,7 +223,7 @@ def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
         if not torch.isfinite(value).all():
             raise ModelError(
                 f"{path}: {name} holds what is no number, or one beyond half precision (65504); "
-                "train the model anew, at a lower rate of learning"
+                "train the model again, at a lower rate of learning"
             )
 
 

@@ -103,7 +103,7 @@ class Project:
     qupath
         Processes of QuPath that may be running while the project is written; ``None``: any.
     tell
-        Hears, once, what the user should know: who holds the lock, what was put back.
+        Receives, once, what the user should know: who holds the lock, what was put back.
     patience
         How long the process may be silent.
 

@@ -32,7 +32,7 @@ class ProjectLock:
     folder
         Of the project; it is made if it is missing.
     tell
-        Hears who holds the lock, each second that it is waited for.
+        Receives who holds the lock, each second that it is waited for.
 
     Attributes
     ----------

@@ -53,7 +53,7 @@ def push_table(
     discard_corrections
         Keep nothing that somebody corrected.
     progress
-        Hears which fraction is done.
+        Receives which fraction is done.
     may_write
         Raises if the image must not be written now; asked right before it is.
 
@@ -178,7 +178,7 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
     if [frame["width"], frame["height"]] != list(size):
         raise InputError(
             f"{image}: {frame['width']} x {frame['height']} px in the project ({how}), but "
-            f"{size[0]} x {size[1]} px in {table}; add the slide anew, through OpenSlide and "
+            f"{size[0]} x {size[1]} px in {table}; add the slide again, through OpenSlide and "
             "without --no-crop, or another series of it"
         )
 

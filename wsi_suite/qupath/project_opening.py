@@ -105,7 +105,7 @@ def _start_java() -> str:
         while error.__context__ is not None:  # the first one tells most
             error = error.__context__  # type: ignore[assignment]
         raise ConfigError(
-            f"QuPath's Java does not start ({in_words(error)}); install QuPath anew, of the same "
+            f"QuPath's Java does not start ({in_words(error)}); install QuPath again, of the same "
             f"architecture as Python, or {GET_QUPATH}"
         ) from error
     return str(qupath_version)

@@ -66,7 +66,7 @@ class Session:
         return Path(str(self.project.java_object.getPath().toString()))
 
     def refresh(self) -> None:
-        """Read the project anew if another program, such as QuPath, has changed it."""
+        """Read the project again if another program, such as QuPath, has changed it."""
         if stamp(self.file) != self._opened:
             self.load(str(self.file), readonly=False)
 

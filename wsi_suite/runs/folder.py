@@ -109,7 +109,7 @@ def check_settings(
     fingerprint
         Of this run.
     has_tiles
-        Whether the tiles are given, as for ``detect``, so that this run cannot make them anew.
+        Whether the tiles are given, as for ``detect``, so that this run cannot make them again.
 
     Raises
     ------
@@ -158,10 +158,10 @@ def check_versions(
     for key, part in (("tiles_version", "tissue and tiles"), ("results_version", "nuclei")):
         begun = key == "tiles_version" or "detect" in before
         if key in now and begun and before.get(key) != now[key]:
-            remedy = "give --overwrite to begin anew, or another --out"
+            remedy = "give --overwrite to begin again, or another --out"
             if has_tiles:
                 command = "tile" if key == "tiles_version" else "detect"
-                remedy = f"begin anew with 'wsi-suite {command} --overwrite'"
+                remedy = f"begin again with 'wsi-suite {command} --overwrite'"
             raise OutputConflictError(
                 f"{folder}: was begun by wsi-suite {made_by}, which computes {part} otherwise than "
                 f"this version ({version('wsi-suite')}), and the two are not mixed; "

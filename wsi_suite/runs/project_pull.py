@@ -50,7 +50,7 @@ def pull_project(
     entries
         Ids of the images to pull; without any all that have objects.
     tell
-        Hears what the user should know at once.
+        Receives what the user should know at once.
     progress
         Receives the share of each image that is done.
 

@@ -79,7 +79,7 @@ def push_results(
         Processes of QuPath that may run meanwhile; ``None``: any. Another one that is found before
         an image is written is an error of this image.
     tell
-        Hears what the user should know at once: who is waited for, what is left out.
+        Receives what the user should know at once: who is waited for, what is left out.
     progress
         Receives the share of each image that is done.
 
@@ -96,7 +96,7 @@ def push_results(
         for folder in found:
             progress(Step(folder.name, 0, 1))
             try:
-                images = opened.images()  # as they are now: the project may have been opened anew
+                images = opened.images()  # as they are now: the project may have been opened again
                 result = _read_result(folder)
                 first = pushed.setdefault(result.identity.content, folder)
                 if first != folder:

@@ -58,14 +58,14 @@ class Records:
         Raises
         ------
         OutputError
-            A crash of the machine has damaged the record; it is removed, so that it is made anew.
+            A crash of the machine has damaged the record; it is removed, so that it is made again.
         """
         path = self._path(block, _NUCLEI)
         try:
             return read_nuclei(path)[0]
         except DataError as error:
             path.unlink(missing_ok=True)
-            raise OutputError(f"{error}; run again to make it anew") from None
+            raise OutputError(f"{error}; run again to make it again") from None
 
     def remove(self) -> None:
         """Remove all records, as far as the system allows; other files stay."""

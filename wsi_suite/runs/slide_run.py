@@ -67,7 +67,7 @@ class SlideRun:
     job
         What workers need to know of it.
     earlier
-        What an earlier start of this run left in ``run.json``; ``None``: it begins anew.
+        What an earlier start of this run left in ``run.json``; ``None``: it begins again.
     scored
         Whether an earlier start left its results.
     stores
@@ -238,7 +238,7 @@ def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
 
 
 def _facts(request: Request, earlier: RunRecord | None) -> SlideFacts:
-    """Return the facts of a slide, read from the folder or surveyed anew."""
+    """Return the facts of a slide, read from the folder or surveyed again."""
     facts = read_facts(request.folder) if earlier is not None else None
     if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
         raise InputError(

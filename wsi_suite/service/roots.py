@@ -58,7 +58,7 @@ class Roots:
                 return
             if len(self._folders) >= MAX_FOLDERS:
                 raise InputError(
-                    f"{MAX_FOLDERS} folders are allowed already; start the service anew"
+                    f"{MAX_FOLDERS} folders are allowed already; start the service again"
                 )
             self._folders.append(resolved)
 

@@ -133,7 +133,7 @@ def refuse_without_positions(path: Path) -> None:
         if organization is not None:
             raise SlideError(
                 f"{file}: its tiles are {organization}, but no place is stated for each; expected"
-                " PerFrameFunctionalGroupsSequence, export the slide anew"
+                " PerFrameFunctionalGroupsSequence, export the slide again"
             )
 
 
@@ -177,7 +177,7 @@ def slide_file(path: Path) -> Path:
         )
     instance = read_instance(path)
     if instance is None:
-        raise SlideError(f"{path}: not a DICOM file that can be read; copy it anew")
+        raise SlideError(f"{path}: not a DICOM file that can be read; copy it again")
     series = series_of(path)
     if series is None:
         from pydicom.uid import UID

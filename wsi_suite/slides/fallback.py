@@ -78,7 +78,7 @@ def open_image(path: Path) -> ImageReader | None:
         except (OSError, SyntaxError, ValueError) as error:
             raise SlideError(
                 f"{path}: cannot be decoded ({error}); the file is damaged or truncated, copy it"
-                " anew"
+                " again"
             ) from None
     rgb = flatten(pixels) if pixels.shape[2] == 4 else pixels
     return image_reader(rgb, name="pillow", vendor=kind, notes=notes)

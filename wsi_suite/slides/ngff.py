@@ -183,7 +183,7 @@ def _open_group(path: Path) -> zarr.Group:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SlideError(
             f"{path}: not an OME-Zarr image ({reason}); give the folder of an image, or copy it"
-            " anew"
+            " again"
         ) from None
 
 

@@ -88,7 +88,7 @@ def read_pyramid(path: Path, group: zarr.Group) -> Pyramid:
         [one for one in stated if isinstance(one, Mapping)] if isinstance(stated, list) else []
     )
     if not entries:
-        raise SlideError(f"{path}: its 'multiscales' hold no image; copy the folder anew")
+        raise SlideError(f"{path}: its 'multiscales' hold no image; copy the folder again")
     pyramids = [_pyramid(path, group, entry) for entry in entries]
     return max(pyramids, key=lambda pyramid: pyramid.pixels)
 
@@ -130,7 +130,7 @@ def _stored_levels(
         if isinstance(array, str) and not levels:
             raise SlideError(
                 f"{path}: its largest level '{name}' cannot be read ({array}); copy the folder"
-                " anew, or store it with a common codec such as zstd"
+                " again, or store it with a common codec such as zstd"
             )
         if isinstance(array, str) or (levels and array.ndim != levels[0].array.ndim):
             reason = array if isinstance(array, str) else "it has other axes"
@@ -139,7 +139,7 @@ def _stored_levels(
         transform = stated.get("coordinateTransformations")
         levels.append(StoredLevel(name, array, transform_of(transform, dimensions=array.ndim)))
     if not levels:
-        raise SlideError(f"{path}: its 'multiscales' list no levels; copy the folder anew")
+        raise SlideError(f"{path}: its 'multiscales' list no levels; copy the folder again")
     return levels, notes
 
 

@@ -79,7 +79,7 @@ class OmeZarrReader:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SlideError(
                 f"{self._path}: cannot be read at level {level}, x {inside.x}, y {inside.y}"
-                f" ({reason}); the file is damaged there, copy the folder anew"
+                f" ({reason}); the file is damaged there, copy the folder again"
             ) from None
         kept = [axis for axis in axes if axis in places]
         pixels = stored.transpose([kept.index(axis) for axis in "yxc"])[..., list(self._order)]
@@ -124,7 +124,7 @@ def _refuse_unless_rgb8(path: Path, pyramid: Pyramid) -> None:
     if has_no_chunks(array):
         raise SlideError(
             f"{path}: the chunks of its largest level were never written, or lie elsewhere than its"
-            " metadata say (dimension_separator); write or copy it anew"
+            " metadata say (dimension_separator); write or copy it again"
         )
 
 
@@ -143,6 +143,6 @@ def _block(path: Path, level: Level) -> tuple[int, int]:
     if inside > _CHUNK_MAX_PX:
         raise SlideError(
             f"{path}: stored in chunks of {width} x {height} px, too large for memory; store it"
-            " anew in chunks of 1024 x 1024"
+            " again in chunks of 1024 x 1024"
         )
     return width, height

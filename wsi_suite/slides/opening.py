@@ -57,7 +57,7 @@ def open_reader(path: Path) -> Reader:
         raise SlideError(f"{path}: a zipped folder; unzip it and give the OME-Zarr folder in it")
     raise SlideError(
         f"{path}: not a slide; expected a format of OpenSlide's, a TIFF, DICOM, OME-Zarr, PNG or"
-        " JPEG (a damaged header looks the same: copy the file anew)"
+        " JPEG (a damaged header looks the same: copy the file again)"
     )
 
 
@@ -86,7 +86,7 @@ def _refuse_unreadable(path: Path) -> None:
     except OSError as error:
         raise SlideError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
     if empty:
-        raise SlideError(f"{path}: the file is empty; copy it anew")
+        raise SlideError(f"{path}: the file is empty; copy it again")
     if path.suffix.lower() == ".mrxs" and not file.with_suffix("").is_dir():
         raise SlideError(
             f"{path}: its folder '{path.stem}' is missing beside it; copy the folder too"

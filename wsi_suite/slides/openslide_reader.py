@@ -104,7 +104,7 @@ class OpenSlideReader:
                 fresh.close()
                 raise SlideError(
                     f"{self._path}: cannot be read at level {level}, x {box.x}, y {box.y}"
-                    f" ({error}); the file is damaged or truncated, copy it anew"
+                    f" ({error}); the file is damaged or truncated, copy it again"
                 ) from None
             self._handle = fresh  # the old one closes itself when no thread uses it any more
         return self._opaque(np.asarray(image))

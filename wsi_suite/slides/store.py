@@ -154,7 +154,7 @@ class TileStore:
             if codec is not None:
                 raise OutputError(
                     f"{path}: its codec '{codec}' is none that this suite writes; make the tiles"
-                    " anew with 'wsi-suite tile'"
+                    " again with 'wsi-suite tile'"
                 )
         return cls(path, folder, layout, levels, writer)
 

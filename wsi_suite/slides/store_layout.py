@@ -118,7 +118,7 @@ def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, fl
         group.create_group("OME")
         xml = ome_xml(name, width=layout.width, height=layout.height, mpp=mpp)
         (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8")
-    # Last: without them a folder is not a store, and is begun anew.
+    # Last: without them a folder is not a store, and is begun again.
     group.attrs.put(layout.attributes(name, mpp=mpp))
 
 
@@ -144,7 +144,7 @@ def layout_of(attributes: Mapping[str, Any], *, folder: Path) -> Layout:
         attributes[_OWN_KEY],
         source=folder,
         fault="its tiles are damaged",
-        remedy="make them anew with 'wsi-suite tile'",
+        remedy="make them again with 'wsi-suite tile'",
     )
     return Layout(own.width, own.height, own.chunk_px, own.block_px, own.version)
 

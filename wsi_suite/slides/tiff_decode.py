@@ -76,7 +76,7 @@ def _why_misshapen(page: tifffile.TiffPage) -> str | None:
     sides = [page.imagewidth, page.imagelength]
     sides += [page.tilewidth, page.tilelength] if page.is_tiled else [page.rowsperstrip]
     if not all(isinstance(side, int) and side > 0 for side in sides):
-        return f"sizes of {', '.join(map(str, sides))} px; the file is damaged, copy it anew"
+        return f"sizes of {', '.join(map(str, sides))} px; the file is damaged, copy it again"
     if page.planarconfig not in tuple(PLANARCONFIG):
         return f"planar configuration {page.planarconfig}; expected 1 or 2, convert it first"
     width, height = segment_size(page)
@@ -89,7 +89,7 @@ def _why_misshapen(page: tifffile.TiffPage) -> str | None:
     expected *= segments_per_tile(page)
     found = min(len(page.dataoffsets), len(page.databytecounts))
     if found < expected:
-        return f"{found} of {expected} tiles or strips listed; the file is damaged, copy it anew"
+        return f"{found} of {expected} tiles or strips listed; the file is damaged, copy it again"
     return None
 
 

@@ -187,7 +187,7 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SlideError(
             f"{path}: not a TIFF that can be read ({reason}); the file is damaged or truncated,"
-            " copy it anew"
+            " copy it again"
         ) from None
 
 
@@ -201,7 +201,7 @@ def _refuse_unwritten(page: tifffile.TiffPage, path: Path) -> None:
     if missing == len(counts) or (missing and not page.is_tiled):
         kind = "tiles" if page.is_tiled else "strips"
         raise SlideError(
-            f"{path}: {missing} of {len(counts)} {kind} were never written; write or copy it anew"
+            f"{path}: {missing} of {len(counts)} {kind} were never written; write or copy it again"
         )
 
 
@@ -210,7 +210,7 @@ def _refuse_truncated(page: tifffile.TiffPage, path: Path) -> None:
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
     end = max((offset + count for offset, count in spans if count), default=0)
     if end > size:
-        raise SlideError(f"{path}: truncated, {size:,} of at least {end:,} bytes; copy it anew")
+        raise SlideError(f"{path}: truncated, {size:,} of at least {end:,} bytes; copy it again")
 
 
 def _page(page: tifffile.TiffPage) -> TiffPage:

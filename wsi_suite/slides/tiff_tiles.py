@@ -87,7 +87,7 @@ class TiffTilesReader:
             raise SlideError(
                 f"{self._path}: {kind} {index} of the level of {page.width} x {page.height} px"
                 f" cannot be decoded as {page.compression} ({error}); the file is damaged or"
-                " unusual, copy it anew or convert it"
+                " unusual, copy it again or convert it"
             ) from None
         if tile.shape == (height, width, 3):
             return tile

@@ -78,7 +78,7 @@ def locate(
 ) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.float64]]:
     """Return ``(N, 2)`` columns and rows of the points' pixels, and the places within these.
 
-    The places are rounded, lest the origin of the array shows in their last bit.
+    The places are rounded: their last bit would depend on the origin of the array.
     """
     cells = np.clip(np.floor(points_px).astype(int), 0, [shape[1] - 1, shape[0] - 1])
     return cells, np.round(points_px - cells, 6)

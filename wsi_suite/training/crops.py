@@ -98,7 +98,7 @@ def _with_radii(tile: TilePixels, stains: StainVectors) -> TilePixels:
 class EpochSampler(Sampler[tuple[int, int, int]]):
     """Random tiles, a function of seed and epoch alone, so that a resume goes on.
 
-    A run is drawn by the square root of its number of tiles, lest the largest rule.
+    A run is drawn by the square root of its number of tiles, so that the largest does not dominate.
     """
 
     def __init__(self, tiles: TrainingTiles, settings: TrainSettings) -> None:
