@@ -172,6 +172,11 @@ def test_a_slide_is_looked_at_once_and_anew_when_it_was_replaced(
     assert len(looks) == 3
 
 
+def test_requests_of_earlier_scripts_are_read(service: Running, bench: Bench) -> None:
+    assert service.job(service.submit(bench.slide, min_score=None))["nuclei"] > 0
+    assert service.job(service.submit(bench.slide, min_score=1.0))["nuclei"] == 0
+
+
 def test_a_pixel_size_set_by_hand_counts_as_mpp(service: Running, bench: Bench) -> None:
     shown = {"server_class": "OpenslideImageServer", "width": 600, "height": 560}
     plain = service.job(service.submit(bench.slide, image={**shown, "mpp": [0.5, 0.5]}))

@@ -258,9 +258,9 @@ def export(
     r"""Write a model for another program.
 
     instanseg: a folder that QuPath's InstanSeg extension runs by itself (QuPath 0.6 and later).
-    torchscript: one file, from pixels to nuclei. onnx: one file, from pixels to maps of scores;
-    needs the extra 'export': pip install 'wsi-suite\[export]'. What is written has been run, and
-    answers as the detector does.
+    torchscript: one file, from pixels to nuclei. onnx: one file, from pixels to maps of
+    confidence; needs the extra 'export': pip install 'wsi-suite\[export]'. What is written has
+    been run, and answers as the detector does.
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, say

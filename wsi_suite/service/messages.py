@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 PATH_LENGTH = 4096
 MAX_ROIS = 1000
@@ -105,7 +105,14 @@ class JobRequest(Message):
     image: Image | None = None
     rois: FeatureCollection | None = None
     model: Name | None = Field(None, description="one that GET /v1/models names")
-    min_confidence: float | None = Field(None, ge=0, le=1, description="keep nuclei from here")
+    # Scripts that were installed in QuPath earlier send the second name.
+    min_confidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("min_confidence", "min_score"),
+        description="keep nuclei from here",
+    )
     thresholds_od: Triple | None = Field(None, description="rising: where 1+, 2+ and 3+ begin")
     marker: Literal["ER", "PR", "Ki-67", "other"] | None = None
     stains: Stains | None = None
