@@ -204,7 +204,7 @@ def test_damaged_record_is_done_again(bench: Bench, whole: Path, tmp_path: Path)
     next((folder / "regions.partial").glob("*.parquet")).write_bytes(b"")
     run = prepare_run(bench.request(folder))
     do_blocks(run)
-    with pytest.raises(OutputError, match="run again to make it again"):
+    with pytest.raises(OutputError, match="give the same command again"):
         finish_run(run)
     fail_run(run, "damaged")
     release_run(run)

@@ -14,6 +14,7 @@ from wsi_suite.cli.options import Debug, Device, Json
 
 if TYPE_CHECKING:
     from wsi_suite.training.evaluation import EvaluationFigures
+    from wsi_suite.training.tiles import PixelChange
 
 Data = Annotated[
     Path,
@@ -86,6 +87,19 @@ Stretched = Annotated[
         "--stretched",
         help="Stretch each tile's contrast first, as QuPath's InstanSeg extension does.",
     ),
+]
+Normalise = Annotated[
+    str | None,
+    typer.Option(
+        "--normalise",
+        help="Give tiles the stain of --normalise-to first, by TIAToolbox: macenko, reinhard or "
+        "vahadane.",
+        metavar="METHOD",
+    ),
+]
+NormaliseTo = Annotated[
+    Path | None,
+    typer.Option("--normalise-to", help="Picture with the wanted stain.", metavar="PICTURE"),
 ]
 ExportedModel = Annotated[
     str,
@@ -183,6 +197,8 @@ def evaluate(
     runs: Runs = None,
     match_um: MatchUm = MATCH_UM,
     stretched: Stretched = False,
+    normalise: Normalise = None,
+    normalise_to: NormaliseTo = None,
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -193,7 +209,12 @@ def evaluate(
     first. Precision, recall and F1 are those at the model's own threshold.
     """
     from wsi_suite.cli.terminal import print_json
+    from wsi_suite.errors import ConfigError
 
+    if (normalise is None) != (normalise_to is None):
+        raise ConfigError("--normalise and --normalise-to: give both, or none")
+    if normalise is not None and stretched:
+        raise ConfigError("--stretched: shows tiles in another way than --normalise; give one")
     figures = _evaluate(
         model,
         data=data,
@@ -201,6 +222,8 @@ def evaluate(
         runs=runs or (),
         match_um=match_um,
         stretched=stretched,
+        normalise=normalise,
+        normalise_to=normalise_to,
         device=device,
     )
     if as_json:
@@ -289,13 +312,16 @@ def _evaluate(
     device: str | None,
     match_um: float = MATCH_UM,
     stretched: bool = False,
+    normalise: str | None = None,
+    normalise_to: Path | None = None,
 ) -> EvaluationFigures:
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.detector.model_folder import trained_runs
     from wsi_suite.training.evaluation import EvaluationFigures
-    from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+    from wsi_suite.training.labelled import load_tiles, read_rgb, tiles_of_runs
+    from wsi_suite.training.normalisation import stain_normaliser
     from wsi_suite.training.tiles import as_in_instanseg, evaluate_model
 
     detector = load_detector(model, device=device or "auto")
@@ -306,8 +332,12 @@ def _evaluate(
     seen = sorted(trained_on & {tile.run for tile in tiles})
     if seen:
         note(f"the model was trained on some of these runs: {', '.join(seen)}")
+    change: PixelChange | None = None
+    if stretched:
+        change = partial(as_in_instanseg, spec=detector.spec)
+    if normalise is not None and normalise_to is not None:
+        change = stain_normaliser(normalise, read_rgb(normalise_to))
     with working(f"detecting in {len(tiles)} tiles"):
-        change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
         result = evaluate_model(detector, tiles, match_um=match_um, change=change)
     return EvaluationFigures.of(result)
 

@@ -65,7 +65,9 @@ class Records:
             return read_nuclei(path)[0]
         except DataError as error:
             path.unlink(missing_ok=True)
-            raise OutputError(f"{error}; run again to make it again") from None
+            raise OutputError(
+                f"{error}; give the same command again, which computes that part again"
+            ) from None
 
     def remove(self) -> None:
         """Remove all records, as far as the system allows; other files stay."""
