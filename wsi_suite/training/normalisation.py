@@ -18,7 +18,7 @@ from wsi_suite.errors import ConfigError, DataError, did_you_mean
 Rgb = npt.NDArray[np.uint8]
 
 METHODS = ("macenko", "reinhard", "vahadane")
-"""Methods of TIAToolbox: Macenko 2009, Reinhard 2001, Vahadane 2016. Its Ruifrok is left out: it has
+"""Methods of TIAToolbox: Macenko 2009, Reinhard 2001, Vahadane 2016. Not its Ruifrok, which has
 fixed vectors of hematoxylin and eosin."""
 
 
