@@ -22,8 +22,9 @@ import psutil
 from rich.console import Console
 
 import wsi_suite
+from wsi_suite.measurements import OUTLINE_RAYS
 from wsi_suite.nuclei.parquet import write_nuclei
-from wsi_suite.nuclei.table import OUTLINE_RAYS, Nuclei
+from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.geojson import Shape, write_geojson
 from wsi_suite.qupath.objects import origin_of
 from wsi_suite.qupath.project import Project

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsi_suite.measurements import DISC_DAB, NUCLEUS_DAB
 from wsi_suite.scoring.intensity import intensity_grades
 
 # ---- Thresholds ----------------------------------------------------------------------------------
@@ -30,13 +31,16 @@ DETECTIONS = """
     [groups: groups.collect { [it.name, it.counts([0.2d, 0.4d, 0.6d]) as List, it.notMeasurable] },
      classes: nuclei*.pathClass*.toString()]
 """
-DAB = "Nucleus: DAB OD mean"
+
+
+def test_measurements_have_the_names_that_the_suite_gives_them(groovy):
+    assert groovy("Thresholds.MEASUREMENTS") == [NUCLEUS_DAB, DISC_DAB]
 
 
 def test_nuclei_are_classified_by_compartment(groovy):
     told = groovy(
         DETECTIONS,
-        name=DAB,
+        name=NUCLEUS_DAB,
         ours=True,
         values=[0.1, 0.2, 0.6, 0.5, None, 0.39],
         classes=["Stroma", "Stroma: 3+", "Epithelium: 1+", "Epithelium", "Stroma: 2+", "Ignore*"],
@@ -49,7 +53,7 @@ def test_nuclei_are_classified_by_compartment(groovy):
 
 def test_objects_without_the_measurement_are_left_alone(groovy):
     given = {"values": [None, 0.3], "classes": ["Tumor: 2+", "Tumor"], "ours": False}
-    told = groovy(DETECTIONS, name="Disc: DAB OD mean", **given)
+    told = groovy(DETECTIONS, name=DISC_DAB, **given)
     assert told["classes"] == ["Tumor: 2+", "Tumor: 1+"]
     assert told["groups"] == [["Tumor", [0, 1, 0, 0], 0]]
 

@@ -11,12 +11,12 @@ import pytest
 
 from wsi_suite.config import MeasureSettings
 from wsi_suite.geometry import Points
+from wsi_suite.measurements import OUTLINE_RAYS
 from wsi_suite.nuclei import table
 from wsi_suite.staining.deconvolution import H_DAB, combine_stains
 from wsi_suite.staining.measurement import (
     DISC_MEASUREMENTS,
     NUCLEUS_MEASUREMENTS,
-    OUTLINE_RAYS,
     Measured,
     halo_um,
     measure_nuclei,

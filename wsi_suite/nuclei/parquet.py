@@ -34,8 +34,9 @@ from pydantic import ConfigDict
 from wsi_suite.documents import Document, parse_document
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
+from wsi_suite.measurements import OUTLINE_RAYS
 from wsi_suite.nuclei.provenance import Provenance, parse_provenance
-from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, OUTLINE_RAYS, Nuclei
+from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE, Nuclei
 
 _KEY = b"wsi_suite"
 _COLUMNS = ("x", "y", "confidence", "class", "intensity")

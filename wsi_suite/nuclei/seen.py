@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from wsi_suite.config import Section
+from wsi_suite.measurements import NUCLEUS_AREA, NUCLEUS_DAB, NUCLEUS_HEMATOXYLIN
 from wsi_suite.nuclei.table import Nuclei
 
 _FIELD_UM = 100.0
@@ -24,9 +25,9 @@ CONFIDENCE = "Confidence"
 
 _KINDS = {
     CONFIDENCE: ("a lower confidence", "a higher confidence"),
-    "Nucleus: DAB OD mean": ("less DAB", "more DAB"),
-    "Nucleus: Hematoxylin OD mean": ("less hematoxylin", "more hematoxylin"),
-    "Nucleus: Area µm^2": ("smaller nuclei", "larger nuclei"),
+    NUCLEUS_DAB: ("less DAB", "more DAB"),
+    NUCLEUS_HEMATOXYLIN: ("less hematoxylin", "more hematoxylin"),
+    NUCLEUS_AREA: ("smaller nuclei", "larger nuclei"),
 }
 
 

@@ -10,9 +10,6 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
-OUTLINE_RAYS = 16
-"""Radii of a nucleus outline: ray k points to the angle ``2 pi k / 16``, x right, y down."""
-
 INTENSITIES = ("Negative", "1+", "2+", "3+")
 """QuPath's names of the intensity classes; a nucleus' grade (uint8) is an index into them."""
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from wsi_suite.geometry import Box
-from wsi_suite.nuclei.table import NOT_MEASURABLE, OUTLINE_RAYS, Nuclei
+from wsi_suite.measurements import OUTLINE_RAYS
+from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 from wsi_suite.overview.style import (
     GRADE_COLOURS,
     INK,

@@ -32,7 +32,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wsi_suite.geometry import Points
-from wsi_suite.nuclei.table import INTENSITIES, OUTLINE_RAYS, Nuclei
+from wsi_suite.measurements import CONFIDENCE, OUTLINE_RAYS
+from wsi_suite.nuclei.table import INTENSITIES, Nuclei
 
 Colour = tuple[int, int, int]
 Codes = npt.NDArray[np.uint8]
@@ -156,7 +157,7 @@ def detections(
     drawn = _draw(nuclei, shape=shape, radius_px0=radius_px0)
     plain = len(INTENSITIES)
     shown = np.full(len(nuclei), plain) if grades is None else np.minimum(grades, plain)
-    measured = {"Detection probability": nuclei.confidence, **nuclei.measurements}
+    measured = {CONFIDENCE: nuclei.confidence, **nuclei.measurements}
     return Detections(
         ids=_ids(_rounded(nuclei.detected_points)),
         kind=drawn.kind,

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.errors import InputError
+from wsi_suite.measurements import DISC_DAB, NUCLEUS_DAB
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 
 Grades = npt.NDArray[np.uint8]
 """``(N,)``: 0 for Negative, 1, 2, 3, or ``NOT_MEASURABLE``."""
 
-_MEASUREMENTS = ("Nucleus: DAB OD mean", "Disc: DAB OD mean")
+_MEASUREMENTS = (NUCLEUS_DAB, DISC_DAB)
 
 
 def intensity_grades(dab_od: npt.ArrayLike, thresholds_od: tuple[float, float, float]) -> Grades:

@@ -14,20 +14,27 @@ import numpy.typing as npt
 
 from wsi_suite.config import MeasureSettings
 from wsi_suite.geometry import Points
+from wsi_suite.measurements import (
+    DISC_DAB,
+    DISC_HEMATOXYLIN,
+    NUCLEUS_AREA,
+    NUCLEUS_DAB,
+    NUCLEUS_DAB_HIGHEST,
+    NUCLEUS_DAB_SPREAD,
+    NUCLEUS_HEMATOXYLIN,
+    OUTLINE_RAYS,
+)
 from wsi_suite.staining.deconvolution import FloatArray, StainVectors, separate_stains
 from wsi_suite.staining.masks import Labels, disc_pixels, label_nuclei, locate
 
-OUTLINE_RAYS = 16
-"""Radii of an outline: ray k points to the angle ``2 pi k / 16``, x right, y down."""
-
 NUCLEUS_MEASUREMENTS = (
-    "Nucleus: DAB OD mean",
-    "Nucleus: DAB OD std dev",
-    "Nucleus: DAB OD max",
-    "Nucleus: Hematoxylin OD mean",
-    "Nucleus: Area µm^2",
+    NUCLEUS_DAB,
+    NUCLEUS_DAB_SPREAD,
+    NUCLEUS_DAB_HIGHEST,
+    NUCLEUS_HEMATOXYLIN,
+    NUCLEUS_AREA,
 )
-DISC_MEASUREMENTS = ("Disc: DAB OD mean", "Disc: Hematoxylin OD mean")
+DISC_MEASUREMENTS = (DISC_DAB, DISC_HEMATOXYLIN)
 
 
 @dataclass(frozen=True)

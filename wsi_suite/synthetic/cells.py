@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from wsi_suite.errors import ConfigError
-from wsi_suite.nuclei.table import OUTLINE_RAYS
+from wsi_suite.measurements import OUTLINE_RAYS
 from wsi_suite.synthetic.anatomy import MARGIN_UM, Field, FloatArray, Gland
 
 CLASSES = ("Stroma", "Epithelium")
@@ -59,7 +59,7 @@ class Cells:
         Index into `CLASSES`.
     outline_um
         ``(N, 16)`` distance of the border from the centre along each ray (see
-        :data:`wsi_suite.nuclei.table.OUTLINE_RAYS`).
+        :data:`wsi_suite.measurements.OUTLINE_RAYS`).
     dab_od, hematoxylin_od
         Mean optical densities inside the border.
     """

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.geometry import Box
-from wsi_suite.nuclei.table import OUTLINE_RAYS
+from wsi_suite.measurements import OUTLINE_RAYS
 from wsi_suite.staining.deconvolution import H_DAB, StainVectors, combine_stains, separate_stains
 from wsi_suite.synthetic.anatomy import EPITHELIUM_UM, FloatArray, Gland, Image, smooth_noise
 from wsi_suite.synthetic.cells import ENDOMETRIUM, Mix
@@ -192,7 +192,7 @@ def radius_towards(outline: npt.NDArray[np.floating], angle: npt.NDArray[np.floa
     Parameters
     ----------
     outline
-        ``(16,)`` radii along the rays of :data:`wsi_suite.nuclei.table.OUTLINE_RAYS`.
+        ``(16,)`` radii along the rays of :data:`wsi_suite.measurements.OUTLINE_RAYS`.
     angle
         Directions from -pi to pi, x right and y down, of any shape.
     """

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.errors import DataError
+from wsi_suite.measurements import NUCLEUS_DAB, NUCLEUS_HEMATOXYLIN
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.staining.deconvolution import StainVectors
 from wsi_suite.synthetic.cells import CLASSES
 from wsi_suite.synthetic.scene import Scene
-
-DAB = "Nucleus: DAB OD mean"
-HEMATOXYLIN = "Nucleus: Hematoxylin OD mean"
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,12 @@ class Truth:
     @property
     def dab_od(self) -> npt.NDArray[np.float32]:
         """``(N,)`` mean DAB optical density of each nucleus."""
-        return self.nuclei.measurements[DAB]
+        return self.nuclei.measurements[NUCLEUS_DAB]
 
     @property
     def hematoxylin_od(self) -> npt.NDArray[np.float32]:
         """``(N,)`` mean hematoxylin optical density of each nucleus."""
-        return self.nuclei.measurements[HEMATOXYLIN]
+        return self.nuclei.measurements[NUCLEUS_HEMATOXYLIN]
 
     def grades(
         self, thresholds_od: tuple[float, float, float] = (0.2, 0.4, 0.6)
@@ -81,8 +79,8 @@ def truth_of(scene: Scene, *, width: int, height: int, mpp: float, stains: Stain
         label=cells.label[rows],
         classes=CLASSES,
         measurements={
-            DAB: cells.dab_od[rows].astype(np.float32),
-            HEMATOXYLIN: cells.hematoxylin_od[rows].astype(np.float32),
+            NUCLEUS_DAB: cells.dab_od[rows].astype(np.float32),
+            NUCLEUS_HEMATOXYLIN: cells.hematoxylin_od[rows].astype(np.float32),
         },
         outline=(cells.outline_um[rows] / mpp).astype(np.float32),
     )
@@ -111,7 +109,7 @@ def read_truth(path: Path) -> Truth:
         The file is missing, unreadable, or holds no truth.
     """
     nuclei, about = read_nuclei(path)
-    if "stains" not in about or DAB not in nuclei.measurements:
+    if "stains" not in about or NUCLEUS_DAB not in nuclei.measurements:
         raise DataError(f"{path}: not the truth of a synthetic slide; write it with write_truth")
     stains = StainVectors(**{name: tuple(value) for name, value in about["stains"].items()})
     return Truth(nuclei, about["width"], about["height"], about["mpp"], stains)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wsi_suite.config import MeasureSettings
 from wsi_suite.detector.model_folder import LARGE_RADIUS_UM
+from wsi_suite.measurements import NUCLEUS_AREA
 from wsi_suite.staining.deconvolution import H_DAB, StainVectors, separate_stains
 from wsi_suite.staining.measurement import measure_nuclei
 from wsi_suite.training.augment import degrade, place, restain
@@ -91,7 +92,7 @@ def _with_radii(tile: TilePixels, stains: StainVectors) -> TilePixels:
         stains=stains,
         settings=MeasureSettings(max_radius_um=LARGE_RADIUS_UM),
     )
-    pixels = measured.values["Nucleus: Area µm^2"] / (tile.mpp[0] * tile.mpp[1])
+    pixels = measured.values[NUCLEUS_AREA] / (tile.mpp[0] * tile.mpp[1])
     return replace(tile, radius=np.where(unknown, np.sqrt(pixels / np.pi), tile.radius))
 
 
