@@ -11,8 +11,6 @@ import pytest
 
 from wsi_suite.config import MeasureSettings
 from wsi_suite.geometry import Points
-from wsi_suite.measurements import OUTLINE_RAYS
-from wsi_suite.nuclei import table
 from wsi_suite.staining.deconvolution import H_DAB, combine_stains
 from wsi_suite.staining.measurement import (
     DISC_MEASUREMENTS,
@@ -111,10 +109,6 @@ def test_outline_follows_the_shape() -> None:
     right, down, left, up = found.outline[0, ::4]
     np.testing.assert_allclose([right, left], 10, atol=1.5)
     np.testing.assert_allclose([up, down], 5, atol=1)
-
-
-def test_rays_are_counted_as_in_the_table_of_nuclei() -> None:
-    assert OUTLINE_RAYS == table.OUTLINE_RAYS
 
 
 def test_a_point_on_nothing_is_measured_over_its_core() -> None:
