@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from wsi_suite.errors import InputError, OutputError
-from wsi_suite.qupath import project_objects, project_process
+from wsi_suite.qupath import project_data, project_objects, project_process, project_saving
 from wsi_suite.qupath.java import open_server
+from wsi_suite.qupath.project_session import Session
 
 WHOLE = b"\xac\xed\x00\x05" + b"objects" * 100 + b"\x74\x00\x03EOF"
 
@@ -53,13 +54,13 @@ def test_whole_objects_of_a_missing_slide_are_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = JavaError("NoSuchFileException: /slides/B12.svs")
-    monkeypatch.setattr(project_objects, "_read_file", failing(lost))
+    monkeypatch.setattr(project_data, "_read_file", failing(lost))
     with pytest.raises(InputError, match=r"^B12: QuPath cannot open it \(.*slide was moved"):
-        project_objects._read_data(entry(tmp_path, SimpleNamespace(build=failing(lost))))
+        project_data.read_data(entry(tmp_path, SimpleNamespace(build=failing(lost))))
 
 
 def test_a_slide_that_is_opened_only_to_be_closed_may_be_missing() -> None:
-    project_objects._close(SimpleNamespace(getServer=failing(JavaError("no such slide"))))
+    project_data.close(SimpleNamespace(getServer=failing(JavaError("no such slide"))))
 
 
 @pytest.mark.parametrize(
@@ -72,16 +73,16 @@ def test_only_errors_of_files_are_told_as_a_file_that_cannot_be_written(
     java = SimpleNamespace(File=Path, PathIO=SimpleNamespace(writeImageData=failing(error)))
     monkeypatch.setitem(sys.modules, "paquo.java", java)  # the real one starts Java
     image = entry(tmp_path)
-    data = project_objects._Found(object(), None, damaged=False, stamp=None)
+    data = project_data.ImageData(object(), None, damaged=False, stamp=None)
     with pytest.raises(kind):
-        project_objects._save(image, data, may_write=lambda: None)
+        project_saving.save_objects(image, data, may_write=lambda: None)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [WHOLE]
 
 
 def test_an_error_that_was_not_foreseen_names_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = project_process._Session(io.StringIO())
+    session = Session(io.StringIO())
     session.project = SimpleNamespace(images=[entry(tmp_path)])  # type: ignore[assignment]
     monkeypatch.setattr(project_objects, "pull_objects", failing(JavaError("Java heap space")))
     request = {"do": "pull", "image": "1", "folder": str(tmp_path)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,18 +14,13 @@ import pytest
 from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath import project as project_module
 from wsi_suite.qupath import project_opening, project_process, project_session, running
-from wsi_suite.qupath.project import Project, check_project, project_file
+from wsi_suite.qupath.project import Project
+from wsi_suite.qupath.project_files import check_project, project_file
+from wsi_suite.qupath.project_messages import Frame, ProjectImage, Pushed, Region
 from wsi_suite.qupath.project_objects import check_frame
 from wsi_suite.qupath.project_saving import write_by_java
 
-FRAME = {
-    "server": "OpenslideImageServer",
-    "args": [],
-    "width": 900,
-    "height": 700,
-    "mpp": [0.25, 0.25],
-    "moved": [],
-}
+FRAME = Frame(900, 700, (0.25, 0.25), False, server="OpenslideImageServer")
 
 
 @pytest.fixture
@@ -121,11 +116,13 @@ def test_errors_of_the_process_are_raised_here(
 
 
 def test_progress_comes_before_the_result(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_with(monkeypatch, "    say(progress=0.5); say(progress=1.0); say(result={'x': 1})")
+    result = {"counts": {"placed": 1}, "regions": 0, "classes": ["Stroma"], "backup": None}
+    answer_with(monkeypatch, f"    say(progress=0.5); say(progress=1.0); say(result={result})")
     heard: list[float] = []
-    image = project_module.ProjectImage("1", "a", None, project)
+    image = ProjectImage("1", "a", None, project)
     with Project(project) as opened:
-        assert opened.push(image, table=project, progress=heard.append) == {"x": 1}
+        pushed = opened.push(image, table=project, progress=heard.append)
+    assert pushed == Pushed({"placed": 1}, 0, classes=("Stroma",), backup=None)
     assert heard == [0.5, 1.0]
 
 
@@ -142,7 +139,7 @@ def test_a_process_that_dies_is_an_error_and_is_started_again(
     say(result=[])
 """
     answer_with(monkeypatch, body)
-    image = project_module.ProjectImage("1", "a", None, project)
+    image = ProjectImage("1", "a", None, project)
     with Project(project) as opened:
         for _ in range(2):
             with pytest.raises(WsiSuiteError, match=r"died .*Java ran out of memory"):
@@ -158,10 +155,10 @@ def test_what_is_no_answer_is_no_success(project: Path, monkeypatch: pytest.Monk
 
 def test_the_frame_must_be_that_of_the_nuclei() -> None:
     check_frame("B12", FRAME, size=[900, 700], table="t")
-    uncropped = {**FRAME, "width": 1000, "args": ["--no-crop"]}
+    uncropped = replace(FRAME, width=1000, server="OpenslideImageServer --no-crop")
     with pytest.raises(InputError, match=r"1000 x 700 px .*--no-crop\), but 900 x 700 px in t"):
         check_frame("B12", uncropped, size=[900, 700], table="t")
-    rotated = {**FRAME, "server": "RotatedImageServer", "moved": ["rotated"]}
+    rotated = replace(FRAME, server="RotatedImageServer", moved=("rotated",))
     with pytest.raises(InputError, match=r"rotated, cropped .* \(rotated\)"):
         check_frame("B12", rotated, size=[900, 700], table="t")
 
@@ -191,11 +188,13 @@ def test_a_running_qupath_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_requests_are_one_line_each(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_with(monkeypatch, "    say(result=request)")
-    image = project_module.ProjectImage("1", "größer\n2", None, project)
+    body = "    name = request['regions'][0]['name']\n"
+    body += "    say(result={'counts': {}, 'regions': 1, 'classes': [name], 'backup': None})"
+    answer_with(monkeypatch, body)
+    image = ProjectImage("1", "größer\n2", None, project)
+    region = Region("zwei\nZeilen", None, wkb="", measurements={})
     with Project(project) as opened:
-        asked = opened.push(image, table=project, regions=[{"name": "zwei\nZeilen"}])
-    assert json.loads(json.dumps(asked))["regions"] == [{"name": "zwei\nZeilen"}]
+        assert opened.push(image, table=project, regions=[region]).classes == (region.name,)
 
 
 @pytest.mark.parametrize("fails", ["_write_empty_project", "load"])

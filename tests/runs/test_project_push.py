@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
-from wsi_suite.qupath.project import Frame, ProjectImage
+from wsi_suite.qupath.project_messages import Frame, ProjectImage, Pulled, Pushed
 from wsi_suite.runs import project_images, project_pull, project_push
 from wsi_suite.runs.project_images import default_out, project_batches
 from wsi_suite.runs.project_pull import pull_project
@@ -62,18 +62,18 @@ class StandIn:
     def frame(self, image: ProjectImage) -> Frame:
         return self.frames[image.id]
 
-    def push(self, image: ProjectImage, **asked: Any) -> dict[str, Any]:
+    def push(self, image: ProjectImage, **asked: Any) -> Pushed:
         if image.name in self.broken:
             raise WsiSuiteError(f"{image.name}: Java died")
         asked["progress"](0.5)
         self.pushed.append((image.name, asked))
-        return {"counts": COUNTS, "regions": len(asked["regions"]), "backup": "b", "notes": ["n"]}
+        return Pushed(COUNTS, len(asked["regions"]), classes=(), backup=Path("b"), notes=("n",))
 
-    def pull(self, image: ProjectImage, *, folder: Path) -> dict[str, int]:
+    def pull(self, image: ProjectImage, *, folder: Path) -> Pulled:
         if image.name in self.broken:
             raise WsiSuiteError(f"{image.name}: Java died")
         (folder / "nuclei.csv").write_text("new")
-        return {"untouched": 1}
+        return Pulled({"untouched": 1})
 
     def write_annotations(self, image: ProjectImage, *, file: Path, class_name: str) -> int:
         if image.id in self.drawn:
@@ -169,13 +169,9 @@ def test_scored_regions_go_along_with_their_scores(
     push_results([folder], project.folder)
     ((_, asked),) = project.pushed
     (region,) = asked["regions"]
-    assert (region["name"], region["class"], region["wkb"]) == (
-        "hot spot",
-        "Tumor",
-        roi.area.wkb_hex,
-    )
+    assert (region.name, region.class_name, region.wkb) == ("hot spot", "Tumor", roi.area.wkb_hex)
     score = summary["regions"][0]["scores"]["Epithelium + Stroma"]
-    measured = region["measurements"]
+    measured = region.measurements
     assert measured["wsi-suite: Epithelium + Stroma: H-score"] == score["h_score"]
     assert measured["wsi-suite: Epithelium + Stroma: nuclei"] == score["nuclei"]
     assert not any(name.startswith("Epithelium") for name in measured)  # QuPath's own columns

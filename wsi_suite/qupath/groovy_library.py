@@ -16,6 +16,7 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 
 from wsi_suite.qupath.objects import SOURCE, Detections, PathClass, path_classes
+from wsi_suite.qupath.project_messages import Region
 from wsi_suite.resources import qupath_scripts_folder
 
 
@@ -107,7 +108,7 @@ def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # no
 
 
 def region_annotations(
-    regions: Sequence[Mapping[str, Any]], library: SimpleNamespace, origin: Mapping[str, str]
+    regions: Sequence[Region], library: SimpleNamespace, origin: Mapping[str, str]
 ) -> Any:  # noqa: ANN401
     """Return scored regions as locked annotations."""
     from paquo.java import GeometryTools, PathClass, PathObjects, WKBReader
@@ -115,16 +116,16 @@ def region_annotations(
     plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
     annotations = library.java("java.util.ArrayList")()
     for number, region in enumerate(regions):
-        geometry = WKBReader().read(WKBReader.hexToBytes(region["wkb"]))
+        geometry = WKBReader().read(WKBReader.hexToBytes(region.wkb))
         roi = GeometryTools.geometryToROI(geometry, plane)
-        path_class = PathClass.fromString(region["class"]) if region["class"] else None
+        path_class = PathClass.fromString(region.class_name) if region.class_name else None
         annotation = PathObjects.createAnnotationObject(roi, path_class)
-        annotation.setName(region["name"])
-        identity = f"{origin} {number} {region['name']} {region['wkb']}"
+        annotation.setName(region.name)
+        identity = f"{origin} {number} {region.name} {region.wkb}"
         annotation.setID(
             library.java("java.util.UUID").fromString(str(uuid5(NAMESPACE_OID, identity)))
         )
-        for name, value in region["measurements"].items():
+        for name, value in region.measurements.items():
             annotation.getMeasurementList().put(name, float(value))
         annotation.setLocked(True)
         library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))

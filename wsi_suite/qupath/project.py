@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,57 +32,20 @@ from wsi_suite.qupath.project_files import (
     remove_new_project,
 )
 from wsi_suite.qupath.project_lock import ProjectLock
-
-__all__ = ["Frame", "Project", "ProjectImage", "check_project", "project_file"]
+from wsi_suite.qupath.project_messages import (
+    Frame,
+    Opened,
+    ProjectImage,
+    Pulled,
+    Pushed,
+    Region,
+    parse,
+    plain,
+)
 
 log = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-m", "wsi_suite.qupath.project_process")
-
-
-@dataclass(frozen=True)
-class ProjectImage:
-    """An image of a project.
-
-    Attributes
-    ----------
-    id
-        What QuPath knows it by.
-    name
-        What QuPath shows.
-    path
-        Its file; ``None`` where it is none, such as an image on a server.
-    data
-        The file that holds its objects, whether or not it exists.
-    """
-
-    id: str
-    name: str
-    path: Path | None
-    data: Path
-
-
-@dataclass(frozen=True)
-class Frame:
-    """How QuPath has an image.
-
-    Attributes
-    ----------
-    width, height
-        Size in pixels.
-    mpp
-        um per pixel, x and y; ``None`` where it does not know.
-    mpp_set_by_hand
-        Whether that is not what the file says.
-    moved
-        In which ways it was rotated, cropped or changed.
-    """
-
-    width: int
-    height: int
-    mpp: tuple[float, float] | None
-    mpp_set_by_hand: bool
-    moved: tuple[str, ...] = ()
 
 
 class Project:
@@ -156,64 +118,51 @@ class Project:
     def images(self) -> list[ProjectImage]:
         """List the images, without opening them."""
         if self._process is None or self._images is None:  # others may have added some meanwhile
-            self._images = [_image(found) for found in self._ask("images")]
+            self._images = [parse(ProjectImage, found) for found in self._ask("images")]
         return list(self._images)
 
     def add(self, slide: Path) -> ProjectImage:
         """Add a slide."""
-        image = _image(self._ask("add", slide=str(slide.resolve())))
+        image = parse(ProjectImage, self._ask("add", slide=str(slide.resolve())))
         self._images = None
         return image
 
     def frame(self, image: ProjectImage) -> Frame:
         """Open an image's pixels and return its frame."""
-        found = self._ask("frame", image=image.id)
-        return Frame(
-            found["width"],
-            found["height"],
-            tuple(found["mpp"]) if found["mpp"] else None,
-            found["mpp_set_by_hand"],
-            tuple(found["moved"]),
-        )
+        return parse(Frame, self._ask("frame", image=image.id))
 
     def push(
         self,
         image: ProjectImage,
         *,
         table: Path,
-        regions: Sequence[dict[str, Any]] = (),
+        regions: Sequence[Region] = (),
         image_type: str | None = None,
         shape: str = "polygon",
         discard_corrections: bool = False,
         progress: Callable[[float], None] | None = None,
-    ) -> dict[str, Any]:
-        """Put nuclei into an image and return the counts.
+    ) -> Pushed:
+        """Put nuclei into an image.
 
         The parameters are those of :func:`wsi_suite.qupath.project_objects.push_table`.
         """
-        answer: dict[str, Any] = self._ask(
+        answer = self._ask(
             "push",
             progress=progress,
             image=image.id,
             table=str(table.resolve()),
-            regions=list(regions),
+            regions=plain(regions),
             image_type=image_type,
             shape=shape,
             discard_corrections=discard_corrections,
         )
         self._pushes += 1
-        return answer
+        return parse(Pushed, answer)
 
-    def pull(self, image: ProjectImage, *, folder: Path) -> dict[str, Any]:
-        """Write the objects of an image to a folder.
-
-        Returns
-        -------
-        dict
-            How many are in which state, and ``notes``.
-        """
-        answer: dict[str, Any] = self._ask("pull", image=image.id, folder=str(folder.resolve()))
-        return answer
+    def pull(self, image: ProjectImage, *, folder: Path) -> Pulled:
+        """Write the objects of an image to a folder."""
+        answer = self._ask("pull", image=image.id, folder=str(folder.resolve()))
+        return parse(Pulled, answer)
 
     def write_annotations(self, image: ProjectImage, *, file: Path, class_name: str) -> int:
         """Write the annotations of a class as GeoJSON; without any no file is written."""
@@ -244,12 +193,12 @@ class Project:
         self._images = None
         self._process = Conversation(_COMMAND, patience=self._patience)
         try:
-            opened = self._exchange({"do": "open", **self._opening})
+            opened = parse(Opened, self._exchange({"do": "open", **self._opening}))
         except WsiSuiteError:
             self.close()
             raise
-        if opened.get("made") is not None:
-            self._made = [Path(folder) for folder in opened["made"]]
+        if opened.made is not None:
+            self._made = list(opened.made)
 
     def _exchange(
         self, question: dict[str, Any], progress: Callable[[float], None] | None = None
@@ -311,10 +260,3 @@ class Project:
         remove_new_project(self.file)
         lock.release()
         remove_folders(self._made)
-
-
-def _image(found: dict[str, Any]) -> ProjectImage:
-    path = found["path"]
-    return ProjectImage(
-        found["id"], found["name"], None if path is None else Path(path), Path(found["data"])
-    )

@@ -14,6 +14,7 @@ from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, reg
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
 from wsi_suite.qupath.project_data import close, read_data
 from wsi_suite.qupath.project_image_type import set_type
+from wsi_suite.qupath.project_messages import Frame, Pulled, Pushed, Region
 from wsi_suite.qupath.project_saving import save_objects, without_states, write_by_java
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ def push_table(
     entry: QuPathProjectImageEntry,
     *,
     table: str,
-    frame: Mapping[str, Any],
-    regions: Sequence[Mapping[str, Any]],
+    frame: Frame,
+    regions: Sequence[Region],
     image_type: str | None,
     shape: Shape,
     discard_corrections: bool,
     progress: Callable[[float], None],
     may_write: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Pushed:
     """Put the nuclei of a ``nuclei.parquet`` into an image, and save it.
 
     Parameters
@@ -45,7 +46,7 @@ def push_table(
     frame
         Of the image, as QuPath has it.
     regions
-        The scored regions: ``name``, ``class``, ``wkb`` (hex) and ``measurements``.
+        The scored regions.
     image_type
         What the image is to be, whatever it is now; ``None``: H-DAB where nothing was set yet.
     shape
@@ -56,12 +57,6 @@ def push_table(
         Receives which fraction is done.
     may_write
         Raises if the image must not be written now; asked right before it is.
-
-    Returns
-    -------
-    dict
-        ``counts`` of the rule, number of ``regions``, ``classes`` of the model, ``backup`` and
-        ``notes``.
 
     Raises
     ------
@@ -96,22 +91,17 @@ def push_table(
     progress(0.75)
     backup = save_objects(entry, found, may_write=may_write)
     close(data)
-    return {
-        "counts": counts,
-        "regions": int(drawn),
-        "classes": list(nuclei.classes),
-        "backup": backup,
-        "notes": notes,
-    }
+    return Pushed(
+        counts=counts,
+        regions=int(drawn),
+        classes=tuple(nuclei.classes),
+        backup=None if backup is None else Path(backup),
+        notes=tuple(notes),
+    )
 
 
-def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, Any]:
+def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> Pulled:
     """Write our nuclei and all annotations of an image: all files or none.
-
-    Returns
-    -------
-    dict
-        Counts by state, of ``annotations``, and ``notes``.
 
     Raises
     ------
@@ -134,14 +124,11 @@ def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> dict[str, A
     )
     counts = library.java("java.util.Collections")
     close(data)
-    return {
-        "annotations": int(annotations.size()),
-        **{
-            state: int(counts.frequency(states.values(), state))
-            for state in ("untouched", "corrected", "deleted", "added")
-        },
-        "notes": list(found.notes),
+    by_state = {
+        state: int(counts.frequency(states.values(), state))
+        for state in ("untouched", "corrected", "deleted", "added")
     }
+    return Pulled({"annotations": int(annotations.size()), **by_state}, tuple(found.notes))
 
 
 def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name: str) -> int:
@@ -160,7 +147,7 @@ def write_annotations(entry: QuPathProjectImageEntry, *, file: Path, class_name:
     return int(found.size())
 
 
-def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], table: str) -> None:
+def check_frame(image: str, frame: Frame, *, size: Sequence[int], table: str) -> None:
     """Refuse an image whose frame is not the one that nuclei were found in.
 
     Raises
@@ -168,28 +155,27 @@ def check_frame(image: str, frame: Mapping[str, Any], *, size: Sequence[int], ta
     InputError
         Naming both sizes.
     """
-    how = " ".join([frame["server"], *frame["args"]])
-    if frame["moved"]:
+    if frame.moved:
         raise InputError(
             f"{image}: is rotated, cropped or changed otherwise in the project "
-            f"({', '.join(frame['moved'])}), so that nuclei would lie elsewhere; add the slide as "
+            f"({', '.join(frame.moved)}), so that nuclei would lie elsewhere; add the slide as "
             "it is"
         )
-    if [frame["width"], frame["height"]] != list(size):
+    if [frame.width, frame.height] != list(size):
         raise InputError(
-            f"{image}: {frame['width']} x {frame['height']} px in the project ({how}), but "
+            f"{image}: {frame.width} x {frame.height} px in the project ({frame.server}), but "
             f"{size[0]} x {size[1]} px in {table}; add the slide again, through OpenSlide and "
             "without --no-crop, or another series of it"
         )
 
 
-def _pixel_size_notes(frame: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
+def _pixel_size_notes(frame: Frame, provenance: Mapping[str, Any]) -> list[str]:
     ours = provenance["mpp"]
-    if frame["mpp"] is None:
+    if frame.mpp is None:
         return [f"QuPath knows no pixel size of the image: set {ours[0]:.4g} um there"]
-    if not np.allclose(frame["mpp"], ours, rtol=0.02):
+    if not np.allclose(frame.mpp, ours, rtol=0.02):
         return [
-            f"QuPath has {frame['mpp'][0]:.4g} um per pixel, the run {ours[0]:.4g}: areas and "
+            f"QuPath has {frame.mpp[0]:.4g} um per pixel, the run {ours[0]:.4g}: areas and "
             "densities differ"
         ]
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsi_suite.errors import ConfigError, OutputError, WsiSuiteError
 from wsi_suite.qupath.java import in_words
@@ -17,6 +17,7 @@ from wsi_suite.qupath.project_files import (
     restore_project,
 )
 from wsi_suite.qupath.project_lock import ProjectLock
+from wsi_suite.qupath.project_messages import Opened
 from wsi_suite.qupath.project_session import Session
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 def open_project(
     session: Session, *, path: str, create: bool, readonly: bool, qupath: list[int] | None
-) -> dict[str, Any]:
-    """Start Java and open or make a project; return QuPath's version and the folders made."""
+) -> Opened:
+    """Start Java and open or make a project."""
     version = _start_java()
-    file, made = Path(path), None
+    file = Path(path)
+    made: tuple[Path, ...] | None = None
     session.qupath = qupath
     if not readonly:
         session.lock = ProjectLock(
@@ -44,14 +46,14 @@ def open_project(
             session.tell(told)
         if not file.exists():
             _make_project(session, file)
-            made = [str(folder) for folder in session.lock.made]
+            made = tuple(session.lock.made)
     if made is None:
         session.load(path, readonly=readonly)
     if not readonly:
         from wsi_suite.qupath.groovy_library import prepare_library
 
         prepare_library()
-    return {"version": version, "made": made}
+    return Opened(version, made)
 
 
 def _make_project(session: Session, file: Path) -> None:

@@ -23,6 +23,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,15 @@ from wsi_suite.errors import InputError, OutputError, WsiSuiteError
 from wsi_suite.qupath.java import in_words, open_server
 from wsi_suite.qupath.project_files import (
     cannot_write,
+)
+from wsi_suite.qupath.project_messages import (
+    Frame,
+    ProjectImage,
+    Pulled,
+    Pushed,
+    Region,
+    parse,
+    plain,
 )
 from wsi_suite.qupath.project_opening import open_project
 from wsi_suite.qupath.project_rescue import kept_if_cut_off
@@ -61,7 +71,7 @@ def _answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a request; an error becomes one line."""
     session.about = ""
     try:
-        return {"result": _ACTIONS[request.pop("do")](session, **request)}
+        return {"result": plain(_ACTIONS[request.pop("do")](session, **request))}
     except WsiSuiteError as error:
         return {"error": str(error), "kind": type(error).__name__}
     except Exception as error:
@@ -71,26 +81,25 @@ def _answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{session.about}{in_words(error)}", "kind": "WsiSuiteError"}
 
 
-def _images(session: Session) -> list[dict[str, Any]]:
+def _images(session: Session) -> list[ProjectImage]:
     """Return the images of the project, without opening them."""
     return [_image(entry) for entry in session.project.images]
 
 
-def _image(entry: QuPathProjectImageEntry) -> dict[str, Any]:
+def _image(entry: QuPathProjectImageEntry) -> ProjectImage:
     from paquo.java import GeneralTools
 
     uris = list(entry.java_object.getURIs())
     path = GeneralTools.toPath(uris[0]) if len(uris) == 1 else None
-    return {
-        "id": entry.entry_id,
-        "name": entry.image_name,
-        "path": None if path is None else str(path.toString()),
-        "uris": [str(uri) for uri in uris],
-        "data": str(entry.entry_path / "data.qpdata"),
-    }
+    return ProjectImage(
+        id=entry.entry_id,
+        name=entry.image_name,
+        path=None if path is None else Path(str(path.toString())),
+        data=entry.entry_path / "data.qpdata",
+    )
 
 
-def _add(session: Session, *, slide: str) -> dict[str, Any]:
+def _add(session: Session, *, slide: str) -> ProjectImage:
     """Add a slide to the project; of a file of several images the largest."""
     session.check_qupath()
     session.refresh()
@@ -128,7 +137,7 @@ def _forget_added(session: Session, before: set[str]) -> None:
         session.load(str(session.file), readonly=False)
 
 
-def _frame(session: Session, *, image: str) -> dict[str, Any]:
+def _frame(session: Session, *, image: str) -> Frame:
     """Open an image and return its frame: size, pixel size and server."""
     import jpype
     from paquo.java import GsonTools
@@ -139,46 +148,53 @@ def _frame(session: Session, *, image: str) -> dict[str, Any]:
     recipe = str(GsonTools.getInstance().toJson(server.getBuilder(), kind))  # builders, nested
     ways = re.findall(r'"builderType"\s*:\s*"(\w+)"', recipe)
     now, stored = server.getMetadata(), server.getOriginalMetadata()
-    frame = {
-        "server": str(server.getClass().getSimpleName()),
-        "args": json.loads(recipe).get("args", []),
-        "width": int(server.getWidth()),
-        "height": int(server.getHeight()),
-        "mpp": _mpp(now),
-        "mpp_set_by_hand": _mpp(now) != _mpp(stored),
-        "moved": [way for way in ways if way not in _UNCHANGED],
-    }
+    reader = str(server.getClass().getSimpleName())
+    frame = Frame(
+        width=int(server.getWidth()),
+        height=int(server.getHeight()),
+        mpp=_mpp(now),
+        mpp_set_by_hand=_mpp(now) != _mpp(stored),
+        moved=tuple(way for way in ways if way not in _UNCHANGED),
+        server=" ".join([reader, *json.loads(recipe).get("args", [])]),
+    )
     server.close()  # a project has thousands of images, and a process some thousand files
     return frame
 
 
-def _mpp(metadata: Any) -> list[float] | None:  # noqa: ANN401
+def _mpp(metadata: Any) -> tuple[float, float] | None:  # noqa: ANN401
     calibration = metadata.getPixelCalibration()
     if not calibration.hasPixelSizeMicrons():
         return None
-    return [
+    return (
         float(calibration.getPixelWidthMicrons()),
         float(calibration.getPixelHeightMicrons()),
-    ]
+    )
 
 
-def _push(session: Session, *, image: str, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+def _push(
+    session: Session,
+    *,
+    image: str,
+    regions: list[dict[str, Any]],
+    **asked: Any,  # noqa: ANN401 - push_table's
+) -> Pushed:
     from wsi_suite.qupath.project_objects import push_table
 
     frame = _frame(session, image=image)
     answer = push_table(
         session.entry(image),
         frame=frame,
+        regions=[parse(Region, region) for region in regions],
         progress=session.progress,
         may_write=session.check_qupath,
         **asked,
     )
-    _list_classes(session, tuple(answer.pop("classes")), notes=answer["notes"])
-    return answer
+    notes = _list_classes(session, answer.classes)
+    return replace(answer, notes=(*answer.notes, *notes))
 
 
-def _list_classes(session: Session, classes: tuple[str, ...], *, notes: list[str]) -> None:
-    """Offer in QuPath the classes that corrections need; a failure is a note."""
+def _list_classes(session: Session, classes: tuple[str, ...]) -> list[str]:
+    """Offer in QuPath the classes that corrections need; a failure is returned as a note."""
     import jpype
 
     from wsi_suite.qupath.groovy_library import add_classes, groovy_library
@@ -188,13 +204,14 @@ def _list_classes(session: Session, classes: tuple[str, ...], *, notes: list[str
         with kept_if_cut_off(session.file, called=called):
             add_classes(session.project.java_object, classes, groovy_library())
     except (jpype.JException, OutputError) as error:
-        notes.append(
+        return [
             f"{called} could not be written ({in_words(error)}): add the"
             " classes of the nuclei there by hand, or push again"
-        )
+        ]
+    return []
 
 
-def _pull(session: Session, *, image: str, folder: str) -> dict[str, Any]:
+def _pull(session: Session, *, image: str, folder: str) -> Pulled:
     from wsi_suite.qupath.project_objects import pull_objects
 
     return pull_objects(session.entry(image), folder=Path(folder))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.qupath.project import Project, ProjectImage, project_file
+from wsi_suite.qupath.project import Project
+from wsi_suite.qupath.project_files import project_file
+from wsi_suite.qupath.project_messages import ProjectImage
 from wsi_suite.runs.transfers import Transfer, check_entries, several_images
 from wsi_suite.slides.identity import slide_stem
 

@@ -72,7 +72,7 @@ def pull_project(
             made = missing_folders(folder)
             try:
                 _claim(folder, overwrite=overwrite)
-                counts = opened.pull(image, folder=folder)
+                pulled = opened.pull(image, folder=folder)
             except BaseException as error:
                 if made:  # nobody else writes there
                     remove_leftovers(folder)
@@ -83,10 +83,14 @@ def pull_project(
                     Transfer(image.name, folder, image=image.name, entry=image.id, error=error)
                 )
                 continue
-            notes = tuple(counts.pop("notes", ()))
             transfers.append(
                 Transfer(
-                    image.name, folder, image=image.name, entry=image.id, counts=counts, notes=notes
+                    image.name,
+                    folder,
+                    image=image.name,
+                    entry=image.id,
+                    counts=pulled.counts,
+                    notes=pulled.notes,
                 )
             )
     return transfers

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wsi_suite.analysis.summary import SUMMARY_FILE, read_summary
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError, SlideError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.progress import Progress, Step, no_progress
-from wsi_suite.qupath.project import Project, ProjectImage
+from wsi_suite.qupath.project import Project
+from wsi_suite.qupath.project_messages import ProjectImage, Region
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
@@ -35,7 +35,7 @@ class _Result:
     folder: Path
     slide: Path
     identity: SlideIdentity
-    regions: tuple[dict[str, Any], ...]
+    regions: tuple[Region, ...]
 
 
 def push_results(
@@ -122,9 +122,9 @@ def push_results(
                     folder,
                     image=image.name,
                     entry=image.id,
-                    counts={**answer["counts"], "regions": answer["regions"]},
-                    backup=Path(answer["backup"]) if answer["backup"] else None,
-                    notes=(*notes, *answer["notes"]),
+                    counts={**answer.counts, "regions": answer.regions},
+                    backup=answer.backup,
+                    notes=(*notes, *answer.notes),
                 )
             )
     return transfers
@@ -184,12 +184,7 @@ def _read_result(folder: Path) -> _Result:
             "with --overwrite"
         )
     regions = tuple(
-        {
-            "name": roi.name,
-            "class": roi.class_name,
-            "wkb": roi.wkb,
-            "measurements": _scores_of(region),
-        }
+        Region(roi.name, roi.class_name, wkb=roi.wkb, measurements=_scores_of(region))
         for roi, region in zip(rois, summary.regions, strict=True)
     )
     slide = Path(run.slide_path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.qupath.project import ProjectImage
+from wsi_suite.qupath.project_messages import ProjectImage
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,159 @@
+"""Answers of QuPath's Java process, as both ends know them.
+
+A question is a line of JSON with ``do`` and the arguments of that action; an answer is one of these
+values. Both ends are of one version, since the process is started by its only client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project that was opened.
+
+    Attributes
+    ----------
+    version
+        QuPath's.
+    made
+        Folders that were made for a new project; ``None`` if it existed.
+    """
+
+    version: str
+    made: tuple[Path, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ProjectImage:
+    """An image of a project.
+
+    Attributes
+    ----------
+    id
+        QuPath's id of it.
+    name
+        Name that QuPath shows.
+    path
+        Its file; ``None`` if it has none, such as an image on a server.
+    data
+        The file that holds its objects, whether or not it exists.
+    """
+
+    id: str
+    name: str
+    path: Path | None
+    data: Path
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size, pixel size and origin of an image in QuPath.
+
+    Attributes
+    ----------
+    width, height
+        Size in pixels.
+    mpp
+        um per pixel, x and y; ``None`` if QuPath does not know it.
+    mpp_set_by_hand
+        Whether it differs from the file's.
+    moved
+        Ways in which the image was rotated, cropped or changed.
+    server
+        QuPath's reader, with its arguments.
+    """
+
+    width: int
+    height: int
+    mpp: tuple[float, float] | None
+    mpp_set_by_hand: bool
+    moved: tuple[str, ...] = ()
+    server: str = ""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A scored region.
+
+    Attributes
+    ----------
+    name, class_name
+        As its annotation had them.
+    wkb
+        Its area in level-0 pixels, WKB in hexadecimal digits.
+    measurements
+        Its scores, by the names that QuPath shows.
+    """
+
+    name: str
+    class_name: str | None
+    wkb: str
+    measurements: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did to an image.
+
+    Attributes
+    ----------
+    counts
+        Nuclei by what was done: ``placed``, ``removed``, ``changed``, ``deleted``, ``added``,
+        ``suppressed``.
+    regions
+        Number of regions drawn.
+    classes
+        Classes of the model.
+    backup
+        The image's objects as they were before, if there were any.
+    notes
+        Remarks for the user.
+    """
+
+    counts: dict[str, int]
+    regions: int
+    classes: tuple[str, ...]
+    backup: Path | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull wrote.
+
+    Attributes
+    ----------
+    counts
+        Nuclei by state - ``untouched``, ``corrected``, ``deleted``, ``added`` - and
+        ``annotations``.
+    notes
+        Remarks for the user.
+    """
+
+    counts: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def parse(kind: type[T], value: object) -> T:
+    """Return a value that was read from JSON as one of the types above.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        It is none.
+    """
+    return TypeAdapter(kind).validate_python(value)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a value as JSON can hold it."""
+    return to_jsonable_python(value)
