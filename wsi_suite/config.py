@@ -63,7 +63,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _switch(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse yes and no where no switch is: pydantic would take them for 1 and 0."""
+        """Refuse yes and no if no switch is: pydantic would take them for 1 and 0."""
         kind = cls.model_fields[info.field_name or ""].annotation
         parts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(part, bool) for part in parts) and bool not in (kind, *get_args(kind)):
@@ -198,7 +198,7 @@ class Settings(Section):
     """All settings."""
 
     mpp: Annotated[float, Field(ge=0.05, le=10)] | None = Field(
-        None, description="um per level-0 pixel, where the slide does not say"
+        None, description="um per level-0 pixel, if the slide does not say"
     )
     tissue: TissueSettings = TissueSettings()
     tiles: TileSettings = TileSettings()

@@ -224,7 +224,7 @@ def test_scored_regions_are_annotations_once(
         "hierarchy.addObject(PathObjects.createAnnotationObject(roi)); null"
     )
     done = push(results, qupath.project)
-    assert done.counts["regions"] == 1  # where somebody drew the same, QuPath shows scores there
+    assert done.counts["regions"] == 1  # if somebody drew the same, QuPath shows scores there
     seen = qupath("""hierarchy.annotationObjects.collect { [name: it.name, locked: it.locked,
         type: it.pathClass?.toString(), h: it.measurementList.get("wsi-suite: Stroma: H-score")] }
         .sort { it.name ?: "" }""")

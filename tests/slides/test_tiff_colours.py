@@ -53,7 +53,7 @@ def segments(samples, layout, code=lambda part: part.tobytes()):
 def test_ycbcr_without_jpeg_is_what_libtiff_makes_of_it(
     tmp_path, across_down, compression, layout, order
 ):
-    across, down = across_down or (2, 2)  # what holds where no tag says it
+    across, down = across_down or (2, 2)  # what holds if no tag says it
 
     def code(part):
         units = subsampled(part, across, down)

@@ -26,7 +26,7 @@ def ideal_maps(targets: Targets) -> dict[str, torch.Tensor]:
     maps = {
         "heat": torch.logit(torch.from_numpy(targets.heat), eps=1e-7)[None],
         "offset": torch.from_numpy(targets.offset)[None],
-        "size": torch.from_numpy(targets.size).nan_to_num()[None],  # NaN where there is none
+        "size": torch.from_numpy(targets.size).nan_to_num()[None],  # NaN if there is none
     }
     if len(targets.heat) == 1:
         maps["kind"] = 40.0 * kind.movedim(-1, 0)[None]

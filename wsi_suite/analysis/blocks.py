@@ -127,7 +127,7 @@ def process_block(
     job, block
         What and where.
     gpu
-        The GPU of this worker, where the device is ``cuda``.
+        The GPU of this worker, if the device is ``cuda``.
     report
         Called from any thread with working pixels that are done, :func:`pixels_to_do` in all.
     proceed
@@ -137,7 +137,7 @@ def process_block(
     -------
     Nuclei or None
         Those whose centre lies in the block or up to ``SEAM_PX`` beyond, level-0 pixels;
-        ``None`` where none were wanted.
+        ``None`` if none were wanted.
     """
     pools = pools_of(job.threads)
     buffer = _BlockBuffer(job, block, pool=pools.read)

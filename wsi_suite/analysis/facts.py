@@ -46,7 +46,7 @@ class SlideFacts:
     tissue
         Its outline, level-0 pixels: nuclei count in it only.
     glass_dab_od
-        DAB that empty glass seems to hold; ``None`` where there is no glass.
+        DAB that empty glass seems to hold; ``None`` if there is no glass.
     reader, notes
         How the file is read, and what the user should know of that.
     warnings

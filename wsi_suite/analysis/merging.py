@@ -31,7 +31,7 @@ def merge_nuclei(
     """Join the nuclei of blocks: each once, in the tissue, sorted by (y, x).
 
     A nucleus lies where QuPath has the centroid of its shape. It counts only if that place is in
-    the tissue, whose area densities divide by, and in a region of interest where there are some.
+    the tissue, whose area densities divide by, and in a region of interest if there are some.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
         The model does not know the headline class, or the stain vectors cannot be used.
     """
     detect, score, spec = settings.detect, settings.score, model.spec
-    StainVectors.of(settings.stain)  # refused here, once, where they cannot be told apart
+    StainVectors.of(settings.stain)  # refused here, once, if they cannot be told apart
     known = (*spec.classes, pooled_name(spec.classes))
     if detect.min_confidence is None:
         detect = detect.model_copy(update={"min_confidence": spec.min_confidence})

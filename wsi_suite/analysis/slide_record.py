@@ -63,7 +63,7 @@ def write_facts(folder: Path, facts: SlideFacts) -> None:
 
 
 def read_facts(folder: Path) -> SlideFacts | None:
-    """Read ``slide.json``; ``None`` where there is none.
+    """Read ``slide.json``; ``None`` if there is none.
 
     Raises
     ------

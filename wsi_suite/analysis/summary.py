@@ -84,7 +84,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """Read ``summary.json``; ``None`` where there is none.
+    """Read ``summary.json``; ``None`` if there is none.
 
     Raises
     ------

@@ -64,7 +64,7 @@ Mpp = Annotated[
     float | None,
     typer.Option(
         "--mpp",
-        help="um per level-0 pixel, 0.05 to 10, where the file does not say.",
+        help="um per level-0 pixel, 0.05 to 10, if the file does not say.",
         metavar="UM",
         rich_help_panel=_RESULTS,
     ),

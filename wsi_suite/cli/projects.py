@@ -46,7 +46,7 @@ ProjectPath = Annotated[
     ),
 ]
 Create = Annotated[
-    bool, typer.Option("--create", help="Make the project where there is none, in an empty folder.")
+    bool, typer.Option("--create", help="Make the project if there is none, in an empty folder.")
 ]
 Force = Annotated[
     bool,
@@ -111,7 +111,7 @@ def push(
     Slides that the project lacks are added. Nuclei of an earlier push are replaced, so it can be
     repeated after every run. What people made of them stays: a nucleus of ours that was given
     another class, moved, redrawn, named or locked is kept; one that was deleted stays deleted;
-    where one was added (as a point, or as a small annotation of the same class) none of ours is
+    if one was added (as a point, or as a small annotation of the same class) none of ours is
     put. A changed intensity alone is no correction. Other people's objects are never touched.
 
     An image ends with the nuclei of these results: those of an earlier push go, inside and outside

@@ -61,7 +61,7 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     precision
         ``auto``, ``fp32``, ``bf16`` or ``fp16``. ``auto`` is fp16 with CUDA and fp32 elsewhere. On
         CPUs with instructions for it (:func:`bf16_is_fast`) bf16 is about twice as fast, but moves
-        up to 0.7 % of the nuclei over the threshold; so it is taken only where it is asked for.
+        up to 0.7 % of the nuclei over the threshold; so it is taken only if it is asked for.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 The network reads RGB at the read resolution and predicts, on a grid of cells about 1 um wide, the
 centres of nuclei (one heatmap for all classes), the class, the offset from the cell's centre to
-the nucleus' centre and, where the data has sizes, the radius. It is built of local operations
+the nucleus' centre and, if the data has sizes, the radius. It is built of local operations
 only, so that a tile with enough real pixels around it gives the same answer as the whole slide.
 
 Source: Zhou, Wang, Kraehenbuehl, *Objects as Points*, 2019 (heatmap, offset, focal loss);
@@ -222,7 +222,7 @@ class Peaks:
     label
         ``(N,)`` uint8 class index.
     radius
-        ``(N,)`` float32, read pixels; ``None`` where the network predicts no sizes.
+        ``(N,)`` float32, read pixels; ``None`` if the network predicts no sizes.
     """
 
     points: npt.NDArray[np.float64]

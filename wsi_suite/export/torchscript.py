@@ -146,7 +146,7 @@ class LabelPainter(nn.Module):
         -------
         tuple
             ``(1, 1, H, W)`` float32, 0 for background and 1 .. N for the nuclei; and ``(M, 1)``
-            float32, the class of label i in row i - 1, with one row where there is no nucleus.
+            float32, the class of label i in row i - 1, with one row if there is no nucleus.
         """
         min_confidence: float | None = None
         if args is not None and "min_confidence" in args:

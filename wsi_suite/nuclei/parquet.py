@@ -73,7 +73,7 @@ def write_nuclei(
     path
         The Parquet file, replaced in one step.
     intensity
-        ``(N,)`` uint8, the grade of each nucleus: 0 to 3, or 255 where it is not measurable.
+        ``(N,)`` uint8, the grade of each nucleus: 0 to 3, or 255 if it is not measurable.
     metadata
         What to remember with them, as JSON can hold it; ``classes`` and ``format`` are added.
 

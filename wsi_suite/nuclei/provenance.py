@@ -110,7 +110,7 @@ class Provenance(Part):
     wsi_suite: str
 
     def tissue(self) -> MultiPolygon | None:
-        """Return the outline of the tissue, level-0 pixels; ``None`` where it was not kept."""
+        """Return the outline of the tissue, level-0 pixels; ``None`` if it was not kept."""
         from shapely import from_wkt
 
         if self.tissue_wkt is None:

@@ -25,7 +25,7 @@ class Nuclei:
     ----------
     x, y
         ``(N,)`` float64, level-0 pixels of QuPath's frame: where a nucleus counts, that is the
-        centre of its outline as QuPath has it; the detected point where that is not known yet.
+        centre of its outline as QuPath has it; the detected point if that is not known yet.
     confidence
         ``(N,)`` float32, confidence of the detector in [0, 1].
     label
@@ -33,7 +33,7 @@ class Nuclei:
     classes
         Names of the compartments, as QuPath shows them.
     measurements
-        ``(N,)`` float32 each, by QuPath's name of the measurement. NaN where nothing could be
+        ``(N,)`` float32 each, by QuPath's name of the measurement. NaN if nothing could be
         measured.
     outline
         ``(N, 16)`` float32, distance from the detected point to the border of the nucleus along

@@ -43,6 +43,6 @@ def open_server(entry: QuPathProjectImageEntry) -> Any:  # noqa: ANN401 - of Jav
         return builder.build()
     except jpype.JException as error:
         raise InputError(
-            f"{entry.image_name}: QuPath cannot open it ({in_words(error)}); where the slide was "
+            f"{entry.image_name}: QuPath cannot open it ({in_words(error)}); if the slide was "
             "moved, open the project in QuPath, which asks for its new place"
         ) from error

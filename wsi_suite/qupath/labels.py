@@ -42,7 +42,7 @@ class Labels:
     class_names
         Compartments, ``None`` without a class.
     grades
-        ``(N,)`` uint8, 0 to 3 for Negative to 3+, 255 where the class names no intensity.
+        ``(N,)`` uint8, 0 to 3 for Negative to 3+, 255 if the class names no intensity.
     states
         ``(N,)`` uint8: ``UNTOUCHED``, ``CORRECTED``, ``ADDED`` or ``FOREIGN``.
     shapes

@@ -4,7 +4,7 @@ Every object of ours carries metadata, text by text, that tells it from other pe
 they made of ours:
 
 ============  =======================================================================
-``_source``   ``wsi-suite 0.1.0``; an object is ours where this begins with wsi-suite
+``_source``   ``wsi-suite 0.1.0``; an object is ours if this begins with wsi-suite
 ``_model``    name of the model and the first 12 digits of its hash
 ``_run``      12 digits that follow from the provenance of the results
 ``_pushed``   ``x,y,area,compartment`` of the object as we made it, level-0 px and px²
@@ -112,7 +112,7 @@ class Detections:
     path_class, path_classes
         ``(N,)`` uint8, index into the classes: compartment and intensity.
     measurements
-        ``(N,)`` float64 each with four decimals, by QuPath's name; NaN where there is none.
+        ``(N,)`` float64 each with four decimals, by QuPath's name; NaN if there is none.
     """
 
     ids: Codes

@@ -24,7 +24,7 @@ class Program:
     folder
         Its folder.
     version, java
-        As its files tell, ``None`` where they do not.
+        As its files tell, ``None`` if they do not.
     """
 
     folder: Path

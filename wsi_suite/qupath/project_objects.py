@@ -48,7 +48,7 @@ def push_table(
     regions
         The scored regions.
     image_type
-        What the image is to be, whatever it is now; ``None``: H-DAB where nothing was set yet.
+        What the image is to be, whatever it is now; ``None``: H-DAB if nothing was set yet.
     shape
         Of the nuclei.
     discard_corrections

@@ -69,7 +69,7 @@ def read_objects(path: Path, *, refusal: type[InputError]) -> list[DrawnObject]:
     path
         The file.
     refusal
-        The error to raise where the file is missing or is not GeoJSON.
+        The error to raise if the file is missing or is not GeoJSON.
     """
     return objects_in((_parsed(content) for content in _contents(path)), path=path, refusal=refusal)
 
@@ -84,7 +84,7 @@ def objects_in(
     documents
         Their contents.
     path, refusal
-        Where they come from, and the error to raise where they are not GeoJSON.
+        Where they come from, and the error to raise if they are not GeoJSON.
     """
     objects: list[DrawnObject] = []
     try:

@@ -81,7 +81,7 @@ def _preferred(home: Path) -> Iterator[Path]:
 def install_scripts(user_folder: Path, *, overwrite: bool = False) -> Installed:
     """Put all scripts into a user directory of QuPath, or none.
 
-    Files of an earlier version are replaced, and removed where this version has none of that name.
+    Files of an earlier version are replaced, and removed if this version has none of that name.
 
     Parameters
     ----------

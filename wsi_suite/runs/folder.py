@@ -50,7 +50,7 @@ _NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12
 def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) -> dict[Path, Path]:
     """Choose a results folder for each slide, the same whatever their order.
 
-    ``<stem>`` where that is free or the slide's own. ``<stem>-<hash6>`` where it belongs to another
+    ``<stem>`` if that is free or the slide's own. ``<stem>-<hash6>`` where it belongs to another
     slide, where slides of one name come together, where the suite itself uses the name, and where
     some system would refuse it.
     """

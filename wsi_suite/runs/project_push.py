@@ -65,10 +65,10 @@ def push_results(
     project
         A project file or its folder.
     create
-        Make the project where there is none.
+        Make the project if there is none.
     image_type
         What images are to be, such as ``brightfield_h_dab``, whatever they are now; ``None``:
-        H-DAB with the run's stain vectors where nobody has set a type.
+        H-DAB with the run's stain vectors if nobody has set a type.
     shape
         ``polygon``, ``ellipse`` or ``point``.
     discard_corrections

@@ -138,7 +138,7 @@ def _provenance(metadata: Mapping[str, Any], table: Path) -> Provenance:
 
 
 def _completed(settings: ScoreSettings, provenance: Provenance) -> ScoreSettings:
-    """Return settings, those of the run where the user set none."""
+    """Return settings, those of the run if the user set none."""
     stored = provenance.score.model_dump()
     return ScoreSettings(**{**stored, **settings.model_dump(exclude_unset=True)})
 

@@ -75,7 +75,7 @@ class SlideRun:
     started
         Seconds since 1970.
     lock
-        Keeps others out of the folder; ``None`` where there is nothing to do.
+        Keeps others out of the folder; ``None`` if there is nothing to do.
     """
 
     request: Request

@@ -39,7 +39,7 @@ SUMMARY_COLUMNS = (
 
 
 def write_summary_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty where there is no value.
+    """Write one line a slide; columns as in ``SUMMARY_COLUMNS``, empty if there is no value.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 All come from four counts. Comparisons are of integers, so that a third or two thirds of the
 nuclei fall on the side of the border where QuPath has them.
 
-One thing differs from QuPath. Where all nuclei are negative, H-score and Allred score are 0, which
+One thing differs from QuPath. If all nuclei are negative, H-score and Allred score are 0, which
 is the diagnosis "negative". QuPath shows no such columns for an image without positive nuclei.
 """
 

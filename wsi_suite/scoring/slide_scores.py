@@ -1,9 +1,9 @@
 """Scores of a slide and of its regions, as ``summary.json`` holds them.
 
 A value that does not exist is null, never 0 and never NaN, and ``reason`` says why: scores do not
-exist without measurable nuclei. Where all nuclei are negative, scores are 0. Densities count all
+exist without measurable nuclei. If all nuclei are negative, scores are 0. Densities count all
 nuclei; scores leave out those that are not measurable. Nuclei count in tissue only, and densities
-divide by its area; where that is not known, by the whole area.
+divide by its area; if that is not known, by the whole area.
 """
 
 from __future__ import annotations
@@ -114,13 +114,13 @@ class SlideScores(Part):
         "user" if somebody set them, maybe to the default values; ``None`` in results that did not
         keep it.
     tissue_area_mm2
-        Area of the tissue, where it is known.
+        Area of the tissue, if it is known.
     scored_area_mm2
         Area that the scores stand for: the regions' union on the slide, else the tissue.
     scored_tissue_mm2
-        Area of the tissue in that, by which densities divide; ``None`` where it is not known.
+        Area of the tissue in that, by which densities divide; ``None`` if it is not known.
     glass_dab_od
-        DAB that empty glass seems to hold; ``None`` where there is no glass.
+        DAB that empty glass seems to hold; ``None`` if there is no glass.
     headline
         The H-score that stands first.
     h_scores

@@ -58,7 +58,7 @@ class Analyst:
     Parameters
     ----------
     models
-        Those that may be asked for, by name; the first is taken where none is named.
+        Those that may be asked for, by name; the first is taken if none is named.
     compute
         How forward passes are run.
     """

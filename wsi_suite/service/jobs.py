@@ -159,7 +159,7 @@ class JobQueue:
             return [entry.shown() for entry in self._entries.values()]
 
     def job(self, job_id: str) -> Job | None:
-        """Return a job, ``None`` where there is none of that id."""
+        """Return a job, ``None`` if there is none of that id."""
         with self._changed:
             self._forget_old()
             entry = self._entries.get(job_id)
@@ -172,7 +172,7 @@ class JobQueue:
             return None if entry is None else entry.finding
 
     def cancel(self, job_id: str) -> Job | None:
-        """Cancel a job, or forget one that is over; ``None`` where there is none of that id."""
+        """Cancel a job, or forget one that is over; ``None`` if there is none of that id."""
         with self._changed:
             entry = self._entries.get(job_id)
             if entry is None:

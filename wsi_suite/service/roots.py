@@ -97,7 +97,7 @@ def _read_with(path: Path) -> Iterator[Path]:
 
 
 def _resolved(path: str | Path) -> Path | None:
-    """Return an absolute path without links, ``None`` where there is nothing at it."""
+    """Return an absolute path without links, ``None`` if there is nothing at it."""
     try:
         if not os.path.isabs(path):  # noqa: PTH117 - a NUL byte must not raise
             return None

@@ -64,7 +64,7 @@ class Series:
     files
         All of them, sorted.
     slide
-        The file that stands for the slide: the first that is a level. ``None`` where none is.
+        The file that stands for the slide: the first that is a level. ``None`` if none is.
     """
 
     files: tuple[Path, ...]
@@ -102,7 +102,7 @@ def group_series(files: Iterable[Path]) -> list[Series]:
 
 
 def series_of(path: Path) -> Series | None:
-    """Return the series that a file belongs to; ``None`` where it is not part of a slide."""
+    """Return the series that a file belongs to; ``None`` if it is not part of a slide."""
     instance = read_instance(path)
     if instance is None or not instance.is_whole_slide:
         return None

@@ -42,7 +42,7 @@ class ImageReader:
 
 
 def open_image(path: Path) -> ImageReader | None:
-    """Open a PNG, JPEG or BMP file; ``None`` where it is not one.
+    """Open a PNG, JPEG or BMP file; ``None`` if it is not one.
 
     Its resolution in dots per inch is a printer's, so it states no pixel size.
 

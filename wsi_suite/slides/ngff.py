@@ -102,7 +102,7 @@ def ome_attributes(group: zarr.Group) -> dict[str, Any]:
 
 
 def axis_names(multiscale: Mapping[str, Any], *, dimensions: int) -> str:
-    """Return one letter an axis, as ``tczyx``; ``?`` where none is known.
+    """Return one letter an axis, as ``tczyx``; ``?`` if none is known.
 
     Until 0.2 the axes were always those; in 0.3 they are names, since 0.4 mappings.
     """
@@ -123,7 +123,7 @@ def axis_unit_um(multiscale: Mapping[str, Any], number: int) -> float | None:
 
 
 def transform_of(stated: object, *, dimensions: int) -> Transform | None:
-    """Add up coordinate transformations; ``None`` where none are stated, or not as numbers."""
+    """Add up coordinate transformations; ``None`` if none are stated, or not as numbers."""
     if not isinstance(stated, list) or not stated:
         return None
     scale, translation = [1.0] * dimensions, [0.0] * dimensions
@@ -145,7 +145,7 @@ def transform_of(stated: object, *, dimensions: int) -> Transform | None:
 
 
 def channel_order(path: Path, group: zarr.Group) -> tuple[int, ...]:
-    """Return which channels are red, green and blue: by their colours, where these are stated.
+    """Return which channels are red, green and blue: by their colours, if these are stated.
 
     Channels of one colour, or without any that can be read, are in the order red, green, blue.
 

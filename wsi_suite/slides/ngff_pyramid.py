@@ -35,7 +35,7 @@ class StoredLevel:
     array
         Its pixels.
     transform
-        To the units of the axes, without what all levels share; ``None`` where none is stated.
+        To the units of the axes, without what all levels share; ``None`` if none is stated.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Pyramid:
     levels
         Largest first.
     mpp
-        um per pixel of the largest along x and y, where they are stated.
+        um per pixel of the largest along x and y, if they are stated.
     notes
         What is left out, and why.
     """

@@ -39,7 +39,7 @@ class Level:
     tile
         ``(width, height)`` of the tiles in the file, where it has any.
     compression
-        How the file stores its pixels, as ``JPEG`` or ``JPEG 2000``, where that is known.
+        How the file stores its pixels, as ``JPEG`` or ``JPEG 2000``, if that is known.
     """
 
     width: int

@@ -77,7 +77,7 @@ def _ome_mpp(xml: str, page: tifffile.TiffPage) -> tuple[float, float] | None:
 
 
 def physical_size(pixels: ElementTree.Element) -> tuple[float, float] | None:
-    """Return PhysicalSizeX and Y of the element Pixels, in um where no unit stands (OME 2016)."""
+    """Return PhysicalSizeX and Y of the element Pixels, in um if no unit stands (OME 2016)."""
     sizes = []
     for axis in "XY":
         size = number_in(pixels.get(f"PhysicalSize{axis}"))

@@ -189,7 +189,7 @@ class TileStore:
                 self._write_shard(level, (block.row, block.col), pixels, chunks, pool=pool)
 
     def read(self, box: Box, *, level: int = 0) -> Pixels:
-        """Return the pixels of any box: ``(height, width, 3)`` RGB, 255 where nothing is stored.
+        """Return the pixels of any box: ``(height, width, 3)`` RGB, 255 if nothing is stored.
 
         Parameters
         ----------

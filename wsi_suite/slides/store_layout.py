@@ -123,7 +123,7 @@ def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, fl
 
 
 def read_attributes(folder: Path) -> dict[str, Any] | None:
-    """Return the attributes of a store of this suite; None where there is none, or no whole one."""
+    """Return the attributes of a store of this suite; None if there is none, or no whole one."""
     try:
         attributes = dict(zarr.open_group(folder, mode="r").attrs)
     except (OSError, ValueError):

@@ -91,7 +91,7 @@ def shard_parts(chunks: Mapping[ChunkIndex, bytes], *, per_side: int) -> list[by
     """Return the byte strings that make up a shard of the Zarr v3 codec ``sharding_indexed``.
 
     The encoded chunks, then for each place of the shard the offset and length of its chunk (uint64,
-    little-endian; all bits set where there is none), then the CRC-32C of that table.
+    little-endian; all bits set if there is none), then the CRC-32C of that table.
     https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
     """
     table = np.full((per_side, per_side, 2), _ABSENT, dtype="<u8")

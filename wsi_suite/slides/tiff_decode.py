@@ -307,7 +307,7 @@ def _is_ycbcr_jpeg_2000(page: tifffile.TiffPage) -> bool:
 
 
 def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
-    """Return the pixels that share a chroma sample along x and y; 2 x 2 where no tag says it."""
+    """Return the pixels that share a chroma sample along x and y; 2 x 2 if no tag says it."""
     if page.compression in _JPEG_2000:
         return 1, 1  # the codec says it itself
     across, down = page.subsampling or (2, 2)

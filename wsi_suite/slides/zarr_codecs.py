@@ -19,7 +19,7 @@ _KNOWN = _CHECKSUMS | _COMPRESSORS | _FILTERS | _ZARR_3 | {"base64"}
 
 
 def unknown_codec(array: zarr.Array[Any]) -> str | None:
-    """Return the name of a codec that is none for pixels, ``None`` where there is no such codec.
+    """Return the name of a codec that is none for pixels, ``None`` if there is no such codec.
 
     Compressors and filters of Zarr v2 are looked at, and codecs of v3, inside shards too.
     """

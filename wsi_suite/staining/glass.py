@@ -30,7 +30,7 @@ def glass_dab_od(
     Returns
     -------
     float or None
-        ``None`` where there is no glass.
+        ``None`` if there is no glass.
     """
     height, width = rgb.shape[:2]
     shown = cv2.resize(glass.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)

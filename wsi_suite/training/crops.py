@@ -80,7 +80,7 @@ class CropDataset(Dataset[dict[str, npt.NDArray[Any]]]):
 
 
 def _with_radii(tile: TilePixels, stains: StainVectors) -> TilePixels:
-    """Return a tile with radii where labels give none: those of discs as large as the stain."""
+    """Return a tile with radii if labels give none: those of discs as large as the stain."""
     unknown = np.isnan(tile.radius)
     if not unknown.any():
         return tile

@@ -53,7 +53,7 @@ class Fold:
 
 
 class Figures(Part):
-    """Figures of one model on one set of tiles; ``None`` where there are no nuclei to measure."""
+    """Figures of one model on one set of tiles; ``None`` if there are no nuclei to measure."""
 
     map: float | None
     ap: dict[str, float | None]

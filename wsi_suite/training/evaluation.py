@@ -60,12 +60,12 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of detections that match; NaN where there are none."""
+        """Share of detections that match; NaN if there are none."""
         return _share(self.matched, self.matched + self.spurious)
 
     @property
     def recall(self) -> float:
-        """Share of nuclei that were found; NaN where there are none."""
+        """Share of nuclei that were found; NaN if there are none."""
         return _share(self.matched, self.matched + self.missed)
 
     @property
@@ -109,7 +109,7 @@ class Evaluation:
 
     @property
     def map(self) -> float:
-        """Mean of the average precisions of the classes that have nuclei; NaN where none has."""
+        """Mean of the average precisions of the classes that have nuclei; NaN if none has."""
         there = [value for value in self.ap.values() if not math.isnan(value)]
         return sum(there) / len(there) if there else math.nan
 

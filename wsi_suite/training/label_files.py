@@ -48,7 +48,7 @@ class Labels:
     label
         ``(N,)`` uint8, index into ``LabelSpec.names``.
     radius
-        ``(N,)`` float64 pixels of the image, NaN where it is not known.
+        ``(N,)`` float64 pixels of the image, NaN if it is not known.
     """
 
     points: npt.NDArray[np.float64]
@@ -133,7 +133,7 @@ def read_labels(path: Path, spec: LabelSpec, *, size: tuple[int, int]) -> Labels
     Parameters
     ----------
     path
-        One nucleus a line: two coordinates, a class and, where it is known, a radius in pixels,
+        One nucleus a line: two coordinates, a class and, if it is known, a radius in pixels,
         parted by blanks, commas or semicolons.
     spec
         How label files are read.

@@ -1,6 +1,6 @@
 """Folders of labelled tiles: ``images/``, ``labels/`` and ``tiles.csv``.
 
-``labels/<id>.txt`` has one nucleus per line: two coordinates, a class and, where it is known, a
+``labels/<id>.txt`` has one nucleus per line: two coordinates, a class and, if it is known, a
 radius in pixels. Whole coordinates name a pixel, so its centre is meant; coordinates with a
 fraction are taken as they are. ``tiles.csv`` has the columns ``id``, ``id_run`` (tiles of one run
 may share a slide and stay together in every split) and ``mpp``.
@@ -47,7 +47,7 @@ class TilePixels:
     points
         ``(N, 2)`` float64, pixels from the corner.
     radius
-        ``(N,)`` float64 pixels, NaN where it is not known.
+        ``(N,)`` float64 pixels, NaN if it is not known.
     label
         ``(N,)`` uint8 class indices.
     """
@@ -76,7 +76,7 @@ class LabelledTile:
     label
         ``(N,)`` uint8, index into ``LabelSpec.names``.
     radius
-        ``(N,)`` float64 pixels of the image, NaN where it is not known.
+        ``(N,)`` float64 pixels of the image, NaN if it is not known.
     """
 
     id: str

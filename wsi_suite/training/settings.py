@@ -29,7 +29,7 @@ class OptimiserSettings(Section):
     learning_rate: float = Field(2e-3, gt=0, description="highest rate of the cycle")
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device has it in hardware, else fp32"
+        "auto", description="auto: bf16 if the device has it in hardware, else fp32"
     )
     average: float = Field(
         0.999, ge=0, lt=1, description="decay of the running mean of the weights that is kept"
@@ -42,7 +42,7 @@ class OptimiserSettings(Section):
 class HAndESettings(Section):
     """Tiles stained with hematoxylin and eosin that are drawn again as H-DAB."""
 
-    share: float = Field(0.4, ge=0, le=1, description="share of the crops, where there are any")
+    share: float = Field(0.4, ge=0, le=1, description="share of the crops, if there are any")
     labels: LabelSpec = Field(
         LabelSpec(columns="yx", classes={1: "Stroma", 2: "Epithelium", 3: "Stroma"}),
         description="how their label files are read; BRCA-M2C's by default",

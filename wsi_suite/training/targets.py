@@ -36,7 +36,7 @@ class Targets:
     centre
         ``(h, w)`` bool, the cells that hold a nucleus.
     size
-        ``(1, h, w)`` float32 radius in cells, NaN where it is not known.
+        ``(1, h, w)`` float32 radius in cells, NaN if it is not known.
     """
 
     heat: npt.NDArray[np.float32]

@@ -157,7 +157,7 @@ def _load_h_and_e(
 
 
 def _training_precision(settings: TrainSettings, *, device: str) -> str:
-    """Return the precision: bf16 where the device multiplies it in hardware, else fp32."""
+    """Return the precision: bf16 if the device multiplies it in hardware, else fp32."""
     if settings.optimiser.precision != "auto":
         return settings.optimiser.precision
     kind = resolve_device(device).partition(":")[0]
