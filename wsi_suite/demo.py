@@ -95,7 +95,7 @@ def make_example(folder: Path, *, side_px: int, overwrite: bool = False) -> Path
     Parameters
     ----------
     folder
-        Made where it does not exist.
+        Made if it does not exist.
     side_px
         Width and height of the slide, pixels of 0.25 um.
     overwrite

@@ -219,7 +219,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the system write the names in a folder to the disk, where it can."""
+    """Have the system write the names in a folder to the disk, if it can."""
     if os.name == "nt":
         return
     with suppress(OSError):  # some network disks know no such thing
@@ -284,7 +284,7 @@ def file_names(titles: Iterable[str]) -> list[str]:
 
 
 def portable_name(name: str) -> str:
-    """Return a name of a file or folder that every system takes: `name` itself where it is one.
+    """Return a name of a file or folder that every system takes: `name` itself if it is one.
 
     What Windows forbids becomes ``_``, dots and blanks at the ends go, as does what makes it
     longer than 200 bytes.

@@ -19,7 +19,7 @@ class Results:
     Attributes
     ----------
     facts
-        What is known of the slide.
+        Facts about the slide.
     nuclei
         All nuclei, merged and sorted.
     rois

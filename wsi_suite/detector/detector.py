@@ -100,7 +100,7 @@ def bf16_is_fast() -> bool:
 
 
 def warn_if_slow(compute: Compute) -> None:
-    """Say in one line where a run computes in a precision that this CPU has no instructions for."""
+    """Warn in one line if this CPU has no instructions for the precision of a run."""
     if (compute.device, compute.precision) == ("cpu", "bf16") and not bf16_is_fast():
         log.warning(
             "detect.precision bf16: this CPU has no instructions for it and may be seven times "

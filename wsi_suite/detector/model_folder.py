@@ -30,7 +30,7 @@ LARGE_RADIUS_UM = 8.0
 
 
 class ModelSpec(Section):
-    """Everything about a model but its weights."""
+    """Description of a model: all but its weights."""
 
     earlier_names = {"min_score": "min_confidence"}  # noqa: RUF012
 
@@ -164,7 +164,7 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     Raises
     ------
     ModelError
-        The weights are damaged, hold what is no number, or belong to another network.
+        The weights are damaged, hold values that are not numbers, or belong to another network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -222,8 +222,8 @@ def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ModelError(
-                f"{path}: {name} holds what is no number, or one beyond half precision (65504); "
-                "train the model again, at a lower rate of learning"
+                f"{path}: {name} holds values that are not numbers or exceed half precision (65504);"
+                " train the model again, with a lower learning rate"
             )
 
 

@@ -255,7 +255,7 @@ def decode_peaks(maps: dict[str, Tensor], *, min_confidence: float, cell_px: flo
     Raises
     ------
     ModelError
-        A map holds what is no number, which would pass for a place without nuclei.
+        A map holds values that are not numbers; they would look like a place without nuclei.
     """
     for name, values in maps.items():
         if not torch.isfinite(values).all():

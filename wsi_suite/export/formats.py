@@ -1,6 +1,6 @@
 """Models for other programs: TorchScript, ONNX, and the folder that QuPath runs by itself.
 
-Every export is run on a picture before it takes its place, and refused where it answers otherwise
+Every export is run on a picture before it takes its place, and refused if it answers otherwise
 than the detector.
 """
 

@@ -140,7 +140,7 @@ class LabelPainter(nn.Module):
         x
             ``(1, 3, H, W)`` float32, each channel stretched to 0 - 1; what lies beyond is cut off.
         args
-            ``min_confidence``, one number, where it shall not be the model's own.
+            ``min_confidence``, one number, if it is not to be the model's own.
 
         Returns
         -------

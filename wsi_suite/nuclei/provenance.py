@@ -78,7 +78,7 @@ class Provenance(Part):
     tissue_warnings
         What the search for tissue found doubtful.
     seen
-        Fields that the model was trained on, where it says so.
+        Fields that the model was trained on, if it says so.
     results_version
         See :data:`~wsi_suite.analysis.provenance.RESULTS_VERSION`.
     wsi_suite

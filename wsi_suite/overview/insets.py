@@ -94,7 +94,7 @@ def draw_field(
 ) -> Image.Image:
     """Return a close-up of `side` pixels with the outlines of its nuclei.
 
-    Outlines of `solid_class` (of all classes, where it is ``None``) are drawn through, those of
+    Outlines of `solid_class` (of all classes, if ``None``) are drawn through, those of
     other compartments broken.
     """
     pixels = Image.fromarray(read(field.box))

@@ -48,7 +48,7 @@ def width_of(text: str, *, size: int) -> int:
 
 
 def shortened(text: str, *, size: int, width: int) -> str:
-    """Return `text` with its middle left out where it is wider than `width` pixels."""
+    """Return `text` with its middle left out if it is wider than `width` pixels."""
     if width_of(text, size=size) <= width:
         return text
     kept = len(text)

@@ -10,9 +10,9 @@ they made of ours:
 ``_pushed``   ``x,y,area,compartment`` of the object as we made it, level-0 px and px²
 ============  =======================================================================
 
-QuPath shows metadata as columns of its measurement tables, but not where a key begins with ``_``.
+QuPath shows metadata as columns of its measurement tables, but not if the key begins with ``_``.
 
-QuPath counts an object for a region where the centroid of its shape lies in it. It holds vertices
+QuPath counts an object for a region if the centroid of its shape lies in it. It holds vertices
 in single precision, from a GeoJSON file after rounding to 0.01 px, and the centroid of a polygon,
 too. :func:`at_centroids` gives nuclei these very places, so that both count the same.
 """
@@ -99,7 +99,7 @@ class Detections:
     kind
         ``(N,)`` uint8: ``POINT``, ``ELLIPSE`` or ``POLYGON``.
     points
-        ``(N, 2)`` float64, where a nucleus is drawn as a point, level-0 pixels.
+        ``(N, 2)`` float64, places of nuclei that are drawn as points, level-0 pixels.
     bounds
         ``(E, 2, 2)`` float64, upper left and lower right corner of the ellipses among them.
     rings

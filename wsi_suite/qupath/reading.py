@@ -40,7 +40,7 @@ class DrawnObject:
     kind
         ``annotation``, ``detection``, ``cell``, ``tile``, ``tmacore`` or ``root``.
     geometry
-        Its shape as GeoJSON has it, level-0 pixels; of a cell the nucleus, where it has one.
+        Its shape as GeoJSON has it, level-0 pixels; of a cell the nucleus, if it has one.
     name, class_name
         As its author called it; ``None`` without.
     locked

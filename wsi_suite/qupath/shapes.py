@@ -40,7 +40,7 @@ def shapes_of(
     drawn
         N objects of one file.
     path, refusal
-        The file, and the error to raise where a shape is not as GeoJSON has it.
+        The file, and the error to raise if a shape is not valid GeoJSON.
 
     Returns
     -------

@@ -209,7 +209,7 @@ def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
 def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     """Remove the files of a run, and nothing else in its folder.
 
-    ``run.json`` stays, marked, so that nobody takes what a kill leaves behind for results.
+    ``run.json`` stays, marked, so that the rest of a killed run is not taken for results.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def _stem(path: Path) -> str:
 
 
 def _owner(folder: Path) -> tuple[int, str] | None:
-    """Return the content of the slide that a folder belongs to, ``None`` where it has none."""
+    """Return the content of the slide that a folder belongs to, ``None`` if it has none."""
     try:
         run = read_run(folder)
     except OutputError:

@@ -27,7 +27,7 @@ class Outcome:
     state
         ``DONE``, ``TILED`` or ``FAILED``.
     summary
-        Its scores, as ``summary.json`` holds them, where it was scored.
+        Its scores, as ``summary.json`` holds them, if it was scored.
     error
         Why it failed.
     """

@@ -38,7 +38,7 @@ def write_results(
     slide
         The slide to draw; without it the picture is drawn from `store`.
     store
-        The tiles, where they are kept.
+        The tiles, if they are kept.
     """
     nuclei, provenance = results.nuclei, results.provenance.as_json()
     grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
@@ -88,7 +88,7 @@ def _draw(
 
 
 def _solid_class(results: Results) -> str | None:
-    """Return the class whose outlines are drawn through; none where the headline is of all."""
+    """Return the class whose outlines are drawn through; none if the headline is of all classes."""
     headline = results.settings.score.headline_class
     return headline if headline in results.nuclei.classes else None
 

@@ -1,7 +1,7 @@
 """Run of one slide: plan, pending blocks, results.
 
 A run lives in its folder. Each block that is done leaves a record there, whole or not at all, so
-a run that was stopped goes on where it was, and ends in the same bytes.
+a run that was stopped continues, and ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ class SlideRun:
     Attributes
     ----------
     request
-        What was asked.
+        The request.
     facts
-        What is known of the slide.
+        Facts about the slide.
     grid
         Its blocks.
     job
-        What workers need to know of it.
+        Parameters that its blocks share.
     earlier
-        What an earlier start of this run left in ``run.json``; ``None``: it begins again.
+        Record of an earlier start of this run; ``None`` for the first start.
     scored
         Whether an earlier start left its results.
     stores
@@ -75,7 +75,7 @@ class SlideRun:
     started
         Seconds since 1970.
     lock
-        Keeps others out of the folder; ``None`` if there is nothing to do.
+        Lock of the folder; ``None`` if there is nothing to do.
     """
 
     request: Request
@@ -110,7 +110,7 @@ class SlideRun:
 
 
 def prepare_run(request: Request) -> SlideRun:
-    """Look at the folder, survey the slide, plan its blocks and claim the folder.
+    """Survey the slide, plan its blocks and claim the folder.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def fail_run(run: SlideRun, reason: str) -> None:
 
 
 def release_run(run: SlideRun) -> None:
-    """Let others work in the folder: none of the run's blocks is under way any more."""
+    """Unlock the folder once none of the run's blocks is under way."""
     if run.lock is not None:
         unlock_folder(run.folder, run.lock)
 
@@ -329,7 +329,7 @@ def _begin_store(run: SlideRun) -> None:
 
 
 def _finished_store(run: SlideRun) -> TileStore | None:
-    """Finish the store where that is still to do, and open it."""
+    """Finish the store if that is still to do, and open it."""
     if run.job.store is None:
         return None
     if run.stores:

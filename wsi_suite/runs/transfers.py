@@ -21,7 +21,7 @@ class Transfer:
     folder
         The folder it came from, or went to.
     image
-        What the project calls it, where it was found or added.
+        Its name in the project, if it was found or added.
     counts
         Of a push: ``placed``, ``removed``, ``changed``, ``deleted``, ``added`` (the last three were
         kept), ``suppressed``, ``regions``. Of a pull: ``untouched``, ``corrected``, ``deleted``,

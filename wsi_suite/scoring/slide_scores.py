@@ -76,7 +76,7 @@ class RegionScores(Part):
     name, class_name
         As its author called it, and its class in QuPath.
     area_mm2, tissue_area_mm2
-        Its area, and that of the tissue in it where the tissue is known.
+        Its area, and that of the tissue in it if the tissue is known.
     h_scores, scores
         As in :class:`SlideScores`.
     """

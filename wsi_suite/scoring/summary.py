@@ -70,7 +70,7 @@ def summarise(
     tissue_warnings
         What the search for tissue found doubtful.
     seen
-        What the model was trained on; ``None`` where it does not say.
+        What the model was trained on; ``None`` if it does not say.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _figures(
 
 
 def _no_tissue(tissue_mm2: float | None, regions: Sequence[RegionScores]) -> list[str]:
-    """Say where the search for tissue found little, as nuclei count in tissue only."""
+    """Return a warning if little tissue was found, since only nuclei in tissue count."""
     known = [
         (region.name, region.tissue_area_mm2, region.area_mm2)
         for region in regions

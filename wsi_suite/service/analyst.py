@@ -84,7 +84,7 @@ class Analyst:
         Parameters
         ----------
         request
-            What was asked.
+            The request.
         slide
             The slide's file, which may be read.
 

@@ -43,7 +43,7 @@ class Model(Message):
     classes: list[str]
     read_mpp: float = Field(description="resolution that it reads, um per pixel")
     min_confidence: float = Field(description="nuclei are kept from this confidence")
-    default: bool = Field(description="taken where a job names none")
+    default: bool = Field(description="taken if a job names none")
 
 
 class Folder(Message):

@@ -50,7 +50,7 @@ class ServiceSettings:
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     model
-        What is taken where a job names no model: a bundled model's name, or a folder.
+        Model of jobs that name none: a bundled model's name, or a folder.
     """
 
     host: str = "127.0.0.1"

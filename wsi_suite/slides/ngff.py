@@ -115,7 +115,7 @@ def axis_names(multiscale: Mapping[str, Any], *, dimensions: int) -> str:
 
 
 def axis_unit_um(multiscale: Mapping[str, Any], number: int) -> float | None:
-    """Return the unit of an axis in um, ``None`` where it states none, or none of length."""
+    """Return the unit of an axis in um, ``None`` if it states none, or none of length."""
     axes = multiscale.get("axes")
     axis = axes[number] if isinstance(axes, list) and number < len(axes) else None
     unit = axis.get("unit") if isinstance(axis, Mapping) else None

@@ -76,7 +76,7 @@ class Pyramid:
 
 
 def read_pyramid(path: Path, group: zarr.Group) -> Pyramid:
-    """Return the pyramid of an image; the largest one where it has several.
+    """Return the pyramid of an image; the largest one if it has several.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def _size(level: StoredLevel, axes: str) -> tuple[int, int]:
 
 
 def _difference(level: StoredLevel, first: StoredLevel, *, axes: str) -> str | None:
-    """Return why a level does not show the first one smaller, ``None`` where it does."""
+    """Return why a level does not show the first one smaller, ``None`` if it does."""
     size0, size = _size(first, axes), _size(level, axes)
     shape = f"{size[0]} x {size[1]} px"
     if level.array.dtype != first.array.dtype or _planes(level, axes) != _planes(first, axes):

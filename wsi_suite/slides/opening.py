@@ -236,7 +236,7 @@ def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiffPage]:
         page = by_size.get((level.width, level.height))
         if page is None or not page.is_plain_jpeg:
             continue
-        # Where a smaller level of Aperio's lacks a tile, OpenSlide makes it from the larger ones.
+        # If a smaller level of Aperio's lacks a tile, OpenSlide makes it from the larger ones.
         if number > 0 and facts.vendor == "aperio" and min(page.counts) == 0:
             continue
         pages[number] = page

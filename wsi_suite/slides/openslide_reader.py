@@ -21,7 +21,7 @@ _BLOCK_PX = 512
 
 
 def openslide_vendor(path: Path) -> str | None:
-    """Return OpenSlide's name for the kind of file, or ``None`` where it does not know it."""
+    """Return OpenSlide's name for the kind of file, or ``None`` if it does not know it."""
     try:
         vendor: str | None = openslide.OpenSlide.detect_format(str(long_path(path)))
     except openslide.OpenSlideError:
@@ -33,7 +33,7 @@ class OpenSlideReader:
     """A slide through OpenSlide, in the frame of its bounds.
 
     A handle that failed once fails ever after, in all threads. So a read that fails is tried once
-    more on a handle of its own, which replaces the old one where it succeeds: one damaged place
+    more on a handle of its own, which replaces the old one if it succeeds: one damaged place
     does not spoil the rest of the slide.
 
     Parameters

@@ -37,7 +37,7 @@ class Level:
     scale
         Level-0 pixels per pixel of this level, along each axis.
     tile
-        ``(width, height)`` of the tiles in the file, where it has any.
+        ``(width, height)`` of the tiles in the file, if it has any.
     compression
         How the file stores its pixels, as ``JPEG`` or ``JPEG 2000``, if that is known.
     """
@@ -61,7 +61,7 @@ class Facts:
     Attributes
     ----------
     vendor
-        Maker or kind of the file, as OpenSlide names it where it knows the file.
+        Maker or kind of the file, as OpenSlide names it if it knows the file.
     levels
         From the finest to the coarsest; the first one is level 0.
     mpp

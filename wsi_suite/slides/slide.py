@@ -103,8 +103,8 @@ class Slide:
     def raster(self, mpp: float) -> Raster:
         """Return the slide at `mpp` um per pixel, or as near as is right.
 
-        The coarsest level that is not coarser than `mpp` is taken as it is where it is within 5 %;
-        else whole blocks of its pixels are averaged where that is; else areas, exactly at `mpp`.
+        The coarsest level that is not coarser than `mpp` is taken as it is if it is within 5 %;
+        else whole blocks of its pixels are averaged if that is; else areas, exactly at `mpp`.
         Nothing is ever enlarged: a slide coarser than `mpp` is read as it is. So ask the raster
         for its own `mpp`.
         """

@@ -38,7 +38,7 @@ _ABSENT = np.iinfo(np.uint64).max
 def halve(pixels: Pixels) -> Pixels:
     """Return an ``(H, W, 3)`` image at half size: means of 2 x 2 pixels, halves rounded up.
 
-    Where a side is odd its last row or column is averaged alone: what lies outside the image has
+    If a side is odd, its last row or column is averaged alone: what lies outside the image has
     no part in a mean.
     """
     import cv2

@@ -28,7 +28,7 @@ _JPEG_2000 = (
     COMPRESSION.APERIO_JP2000_RGB,
 )
 _GIVES_RGB = (COMPRESSION.JPEG, COMPRESSION.WEBP)
-"""Codecs that return RGB where the samples lie together, whatever they store."""
+"""Codecs that return RGB if the samples lie together, in any form of storage."""
 _PREDICTED = (
     COMPRESSION.LZW,
     COMPRESSION.DEFLATE,

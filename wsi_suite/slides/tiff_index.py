@@ -54,10 +54,10 @@ class TiffPage:
     compression
         Its name for the user.
     offsets, counts
-        First byte and number of bytes of each segment, row by row; where the samples lie apart
+        First byte and number of bytes of each segment, row by row; if the samples lie apart
         all segments of the first sample come first. A count of 0: not stored.
     per_tile
-        Segments of a tile: 1, or the number of samples where they lie apart.
+        Segments of a tile: 1, or the number of samples if they lie apart.
     decode
         Makes the pixels of a tile from the bytes of its segments and its index.
     """

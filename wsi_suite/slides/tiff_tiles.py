@@ -28,7 +28,7 @@ class TiffTilesReader:
     name
         What the reader is called.
     facts
-        What is known of the slide.
+        Facts about the slide.
     pages
         The levels to decode here.
     other
