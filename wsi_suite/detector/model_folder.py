@@ -222,7 +222,7 @@ def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ModelError(
-                f"{path}: {name} holds values that are not numbers or exceed half precision (65504);"
+                f"{path}: {name} holds values that are no numbers or exceed half precision (65504);"
                 " train the model again, with a lower learning rate"
             )
 
