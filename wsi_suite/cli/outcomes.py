@@ -50,7 +50,7 @@ def show_outcomes(
 
 
 def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:
-    """Leave with the right exit code where something failed, of `of` things that were to do."""
+    """Exit with the right code if some of the `of` pieces of work failed."""
     from wsi_suite.cli.terminal import say
 
     if not errors:

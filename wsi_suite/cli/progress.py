@@ -1,4 +1,4 @@
-"""How far the work is: bars in a terminal, now and then a line anywhere else."""
+"""Progress of long work: bars in a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def slide_progress() -> Iterator[_Lines | _Bars]:
-    """Show on stderr how far slides are, and how each one ended; leave at once on Ctrl-C."""
+    """Show the progress and outcome of slides on stderr; exit at once on Ctrl-C."""
     if not stderr.is_terminal:
         with _leaving_at_once():
             yield _Lines()
@@ -100,7 +100,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def epoch_progress() -> Iterator[Progress]:
-    """Show how far a training is, with its latest figures; leave at once on Ctrl-C."""
+    """Show the progress of a training with its latest figures; exit at once on Ctrl-C."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -134,7 +134,7 @@ def epoch_progress() -> Iterator[Progress]:
 
 
 class _Shown:
-    """What both ways of showing a batch have in common.
+    """Base of both ways to show the progress of a batch.
 
     Attributes
     ----------
@@ -208,13 +208,13 @@ class _Bars(_Shown):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the bars, and something that moves while there is none yet."""
+        """Show the bars; before the first slide is planned, a moving one."""
         with self._progress:
             self._waiting = self._progress.add_task("getting ready", total=None, state="")
             yield
 
     def stop(self) -> None:
-        """Take everything away and give the terminal back as it was."""
+        """Remove the bars and restore the terminal."""
         self._progress.stop()
 
     def _begin(self, step: Step) -> None:

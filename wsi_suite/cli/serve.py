@@ -88,7 +88,7 @@ def serve(
 
 
 def _is_own(host: str) -> bool:
-    """Return whether a host is this machine as seen by itself alone."""
+    """Return whether a host name means the loopback interface."""
     import ipaddress
 
     try:

@@ -26,7 +26,7 @@ _KEPT_BYTES = 20_000  # of what the process prints to stderr
 
 @dataclass(frozen=True)
 class Patience:
-    """How long an answer is waited for while the process says nothing.
+    """Longest waits for an answer while the process is silent.
 
     Attributes
     ----------
@@ -206,7 +206,7 @@ class Conversation:
 
 
 class _Activity:
-    """Whether a process computes, reads or writes."""
+    """Activity of a process: computing, reading or writing."""
 
     def __init__(self, pid: int) -> None:
         self._at = time.monotonic()
@@ -218,7 +218,7 @@ class _Activity:
         self.worked()
 
     def worked(self) -> bool:
-        """Return whether it did since this was asked before."""
+        """Return whether it has worked since the last call."""
         before = (self._at, self._cpu_s, self._moved_bytes)
         if self._process is not None:
             with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Where QuPath is, and which one, without starting it."""
+"""Location and version of QuPath, found without starting it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageData:
-    """The data of an image as they are on the disk.
+    """Objects of an image as stored on the disk.
 
     Attributes
     ----------

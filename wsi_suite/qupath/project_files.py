@@ -1,4 +1,4 @@
-"""The files of a QuPath project on the disk: which of them are whole, and how they are replaced.
+"""Files of a QuPath project on the disk: their integrity and replacement.
 
 QuPath writes the objects of an image over ``data.qpdata`` in place, after it moved the earlier file
 to ``data.qpdata.bkp``. If it is killed meanwhile, the first file is cut off and only the second is

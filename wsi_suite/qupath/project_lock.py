@@ -65,7 +65,7 @@ class ProjectLock:
             ) from error
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         if self._lock is None:  # it is another process that holds it
             return
         with suppress(OSError):
@@ -95,7 +95,7 @@ def _me() -> dict[str, str | int]:
 
 
 def _read_holder(file: Path) -> str:
-    """Return who holds the lock, in words."""
+    """Describe the holder of the lock."""
     try:
         holder = json.loads(file.read_text("utf-8"))
         since = datetime.fromisoformat(holder["since"])

@@ -1,4 +1,4 @@
-"""Answers of QuPath's Java process, as both ends know them.
+"""Answers of QuPath's Java process, shared by both ends.
 
 A question is a line of JSON with ``do`` and the arguments of that action; an answer is one of these
 values. Both ends are of one version, since the process is started by its only client.
@@ -102,7 +102,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did to an image.
+    """Result of a push into an image.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull wrote.
+    """Result of a pull from an image.
 
     Attributes
     ----------

@@ -81,7 +81,7 @@ def _make_project(session: Session, file: Path) -> None:
 
 
 def _unlock(session: Session) -> None:
-    """Give the lock of a project back that is not to be, with the folders made for it."""
+    """Release the lock of a project that is not made, and remove the folders made for it."""
     lock, session.lock = session.lock, None
     assert lock is not None
     lock.release()  # its files would keep the folders

@@ -40,7 +40,7 @@ class Session:
         self._answers.flush()
 
     def progress(self, fraction: float) -> None:
-        """Tell how far a request is."""
+        """Report the progress of a request."""
         self.say({"progress": round(fraction, 3)})
 
     def tell(self, text: str) -> None:

@@ -19,7 +19,7 @@ from wsi_suite.errors import InputError
 REMEDY = "export it from QuPath with File > Export objects as GeoJSON"
 
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
-"""What taking an object apart raises that is not as GeoJSON has it."""
+"""Exceptions that a malformed GeoJSON object may raise."""
 
 _ENDINGS = (".geojson", ".json")
 _KINDS = {"annotation", "detection", "cell", "tile", "tmacore", "root"}
