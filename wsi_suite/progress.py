@@ -1,4 +1,4 @@
-"""Progress of long work: what callbacks receive.
+"""Progress of long work, as callbacks receive it.
 
 Functions that take long have a parameter `progress`, a callable that receives a :class:`Step`. It
 may be called from any thread. An exception raised in it ends the work.

@@ -1,4 +1,4 @@
-"""The document ``slide.json`` of a results folder: what was learned of a slide."""
+"""The document ``slide.json`` of a results folder: facts of a slide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document ``summary.json``: scores of a slide, and what they were made with."""
+"""The document ``summary.json``: scores of a slide and their settings."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class _Shown:
             self._advance(step)
 
     def tell(self, news: Outcome | WsiSuiteError) -> None:
-        """Say how a slide ended, or what failed."""
+        """Print the outcome of a slide, or an error of the batch."""
         if isinstance(news, Exception):
             self.complaints.append(news)
             show_error(news)

@@ -95,7 +95,7 @@ class _Runs(Part):
 
 
 class _History(Part):
-    """What the provenance of a model tells of its runs, and of the model it started from."""
+    """Training runs of a model, and the model it started from."""
 
     runs: _Runs = _Runs()
     start_from: _History | None = None

@@ -49,7 +49,7 @@ _FAULT, _REMEDY = "no table of nuclei", "give the nuclei.parquet of a run"
 
 
 class _Description(Document):
-    """Metadata of a table; what the caller wants to be remembered stands beside its fields."""
+    """Metadata of a table: its own fields, and those of the caller."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -17,7 +17,7 @@ from wsi_suite.errors import InputError, SlideError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.qupath.project import Project
-from wsi_suite.qupath.project_messages import ProjectImage, Region
+from wsi_suite.qupath.project_messages import ProjectImage, Pushed, Region
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
@@ -95,6 +95,14 @@ def push_results(
         check_entries(entries, opened.images())
         for folder in found:
             progress(Step(folder.name, 0, 1))
+            push = functools.partial(
+                opened.push,
+                table=folder / TABLE_NAME,
+                image_type=image_type,
+                shape=shape,
+                discard_corrections=discard_corrections,
+                progress=functools.partial(_part, progress, folder.name),
+            )
             try:
                 images = opened.images()  # as they are now: the project may have been opened again
                 result = _read_result(folder)
@@ -104,30 +112,26 @@ def push_results(
                 image, notes = _image_of(
                     result, images, entries=entries, project=opened, content_of=content_of
                 )
-                answer = opened.push(
-                    image,
-                    table=folder / TABLE_NAME,
-                    regions=result.regions,
-                    image_type=image_type,
-                    shape=shape,
-                    discard_corrections=discard_corrections,
-                    progress=functools.partial(_part, progress, folder.name),
-                )
+                answer = push(image, regions=result.regions)
             except WsiSuiteError as error:
                 transfers.append(Transfer(folder.name, folder, error=error))
-                continue
-            transfers.append(
-                Transfer(
-                    result.identity.name,
-                    folder,
-                    image=image.name,
-                    entry=image.id,
-                    counts={**answer.counts, "regions": answer.regions},
-                    backup=answer.backup,
-                    notes=(*notes, *answer.notes),
-                )
-            )
+            else:
+                transfers.append(_transfer(result, image, answer, notes=notes))
     return transfers
+
+
+def _transfer(
+    result: _Result, image: ProjectImage, answer: Pushed, *, notes: Sequence[str]
+) -> Transfer:
+    return Transfer(
+        result.identity.name,
+        result.folder,
+        image=image.name,
+        entry=image.id,
+        counts={**answer.counts, "regions": answer.regions},
+        backup=answer.backup,
+        notes=(*notes, *answer.notes),
+    )
 
 
 def _part(progress: Progress, name: str, fraction: float) -> None:

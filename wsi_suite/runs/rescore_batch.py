@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from wsi_suite.analysis.summary import write_summary
@@ -58,27 +59,20 @@ def rescore_batch(
     outcomes = [_rescored(result, settings, rois=rois, several=several) for result in results]
     if out is not None:
         _refuse_same_folders(out, results, outcomes)
-        for number, result in enumerate(results):
-            outcome = outcomes[number]
-            if outcome.summary is None:
-                continue
-            folder = _folder_of(outcome, out)
-            try:
-                with writing(folder):
-                    folder.mkdir(parents=True, exist_ok=True)
-                write_summary(folder, outcome.summary)
-                if geojson is not None:
-                    write_rescored(
-                        result,
-                        folder,
-                        settings=settings,
-                        shape=geojson,
-                        by_region=by_region,
-                        rois=rois,
-                        several=several,
-                    )
-            except WsiSuiteError as error:
-                outcomes[number] = replace(outcome, state=State.FAILED, error=error)
+        nuclei = None
+        if geojson is not None:
+            nuclei = partial(
+                write_rescored,
+                settings=settings,
+                shape=geojson,
+                by_region=by_region,
+                rois=rois,
+                several=several,
+            )
+        outcomes = [
+            _written(outcome, result, folder=_folder_of(outcome, out), nuclei=nuclei)
+            for outcome, result in zip(outcomes, results, strict=True)
+        ]
     for outcome in outcomes:
         tell(outcome)
     if out is not None:
@@ -93,6 +87,23 @@ def _rescored(
         return rescore(result, settings, rois=rois, several=several)
     except WsiSuiteError as error:
         return Outcome(result, None, state=State.FAILED, error=error)
+
+
+def _written(
+    outcome: Outcome, result: Path, *, folder: Path, nuclei: Callable[[Path, Path], object] | None
+) -> Outcome:
+    """Write the scores of a result and, with `nuclei`, its nuclei; return how it ended."""
+    if outcome.summary is None:
+        return outcome
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_summary(folder, outcome.summary)
+        if nuclei is not None:
+            nuclei(result, folder)
+    except WsiSuiteError as error:
+        return replace(outcome, state=State.FAILED, error=error)
+    return outcome
 
 
 def _refuse_same_folders(out: Path, results: Sequence[Path], outcomes: Sequence[Outcome]) -> None:
