@@ -15,13 +15,8 @@ from wsi_suite.detector.model_folder import find_model
 from wsi_suite.runs.batch import run_batch
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.request import Request, Stage
-from wsi_suite.runs.slide_run import (
-    SlideRun,
-    finish_run,
-    pending_blocks,
-    prepare_run,
-    record_block,
-)
+from wsi_suite.runs.run_plan import SlideRun
+from wsi_suite.runs.slide_run import finish_run, pending_blocks, prepare_run, record_block
 from wsi_suite.slides.identity import SlideIdentity
 
 RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json")

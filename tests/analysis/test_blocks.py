@@ -17,7 +17,8 @@ from wsi_suite.analysis.worker_cache import close_all, open_store, usable_thread
 from wsi_suite.errors import OutputError, SlideError, WorkerError
 from wsi_suite.geometry import Box
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.runs.slide_run import SlideRun, prepare_run, release_run
+from wsi_suite.runs.run_plan import SlideRun
+from wsi_suite.runs.slide_run import prepare_run, release_run
 from wsi_suite.slides.grid import Block
 from wsi_suite.slides.slide import Raster, Slide
 from wsi_suite.slides.store import TileStore

@@ -24,8 +24,8 @@ from wsi_suite.progress import Meter
 from wsi_suite.runs.cluster import Cluster, probe_workers
 from wsi_suite.runs.outcome import Outcome, Tell
 from wsi_suite.runs.request import Refused, Request
+from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.slide_run import (
-    SlideRun,
     fail_run,
     finish_run,
     pending_blocks,

@@ -9,28 +9,19 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-from filelock import BaseFileLock
+from dataclasses import replace
 
 from wsi_suite.analysis.blocks import SlideJob
-from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provenance_of
-from wsi_suite.analysis.request import plan_analysis
 from wsi_suite.analysis.results import Results
-from wsi_suite.analysis.slide_record import read_facts, write_facts
-from wsi_suite.analysis.summary import SUMMARY_FILE, Summary, read_summary
-from wsi_suite.analysis.survey import survey_slide
-from wsi_suite.errors import BusyError, InputError, OutputError, SlideError
+from wsi_suite.analysis.slide_record import write_facts
+from wsi_suite.analysis.summary import Summary, read_summary
+from wsi_suite.errors import BusyError, OutputError, SlideError
 from wsi_suite.files import FREE_SHARE, remove_leftovers
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import (
-    RECORDS_NAME,
     STORE_NAME,
-    TABLE_NAME,
     check_foreign,
     check_settings,
     check_versions,
@@ -40,73 +31,16 @@ from wsi_suite.runs.folder import (
     unlock_folder,
 )
 from wsi_suite.runs.outputs import write_results
-from wsi_suite.runs.records import Records
 from wsi_suite.runs.request import Request, keep_compute
+from wsi_suite.runs.run_plan import SlideRun, facts_for, plan_run
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
-from wsi_suite.slides.grid import Block, TileGrid
+from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import partial_folder, read_attributes
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class SlideRun:
-    """A run that has its folder and its plan.
-
-    Attributes
-    ----------
-    request
-        The request.
-    facts
-        Facts about the slide.
-    grid
-        Its blocks.
-    job
-        Parameters that its blocks share.
-    earlier
-        Record of an earlier start of this run; ``None`` for the first start.
-    scored
-        Whether an earlier start left its results.
-    stores
-        Whether tiles are still to be stored.
-    started
-        Seconds since 1970.
-    lock
-        Lock of the folder; ``None`` if there is nothing to do.
-    """
-
-    request: Request
-    facts: SlideFacts
-    grid: TileGrid
-    job: SlideJob
-    earlier: RunRecord | None
-    scored: bool
-    stores: bool
-    started: float
-    lock: BaseFileLock | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the results are."""
-        return self.request.folder
-
-    @property
-    def records(self) -> Records:
-        """Records of the blocks that are done."""
-        return Records(self.folder / RECORDS_NAME)
-
-    @property
-    def detects(self) -> bool:
-        """Whether nuclei are to be found."""
-        return self.job.detect is not None and not self.scored
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to do."""
-        return not self.detects and not self.stores
 
 
 def prepare_run(request: Request) -> SlideRun:
@@ -128,8 +62,8 @@ def prepare_run(request: Request) -> SlideRun:
         has_tiles = request.stage == "detect"
         check_versions(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
         check_settings(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
-    facts = _facts(request, earlier)
-    run = _plan(request, facts, earlier)
+    facts = facts_for(request, earlier)
+    run = plan_run(request, facts, earlier)
     if run.done:
         return run
     _check_disk(run)
@@ -235,57 +169,6 @@ def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
     kept = {key: settings[key] for key in TILE_SECTIONS if key in settings}
     tiled = {"state": State.TILED, "fingerprint": replace(found.fingerprint, settings=kept)}
     return found.model_copy(update=tiled)
-
-
-def _facts(request: Request, earlier: RunRecord | None) -> SlideFacts:
-    """Return the facts of a slide, read from the folder or surveyed again."""
-    facts = read_facts(request.folder) if earlier is not None else None
-    if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
-        raise InputError(
-            f"{request.folder}: its tiles are missing or not complete; make them with "
-            "'wsi-suite tile'"
-        )
-    if facts is None:
-        facts = survey_slide(
-            request.slide,
-            request.settings,
-            spec=request.model.spec,
-            rois=request.rois,
-        )
-    if request.rois is not None:
-        check_rois_inside(
-            request.rois,
-            width=facts.width,
-            height=facts.height,
-            path=request.roi_file or request.folder,
-        )
-    return facts
-
-
-def _plan(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> SlideRun:
-    """Plan a run; nothing is written yet."""
-    folder = request.folder
-    keeps_tiles = request.stage == "tile" or (
-        request.stage == "run" and request.settings.tiles.keep
-    )
-    grid, job = plan_analysis(request, facts)
-    if request.stage == "detect":
-        job = replace(job, slide=None)
-    if request.stage == "detect" or keeps_tiles:
-        job = replace(job, store=(folder / STORE_NAME).resolve())
-    return SlideRun(
-        request,
-        facts,
-        grid,
-        job,
-        earlier=earlier,
-        scored=earlier is not None
-        and earlier.state is State.DONE
-        and (folder / TABLE_NAME).exists()
-        and (folder / SUMMARY_FILE).exists(),
-        stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
-        started=time.time(),
-    )
 
 
 def _claim(run: SlideRun, found: RunRecord | None, *, discards: bool) -> SlideRun:

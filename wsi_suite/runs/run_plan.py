@@ -1,0 +1,136 @@
+"""Plan of a run: its folder, the facts of the slide, its blocks and the job of the workers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import BaseFileLock
+
+from wsi_suite.analysis.blocks import SlideJob
+from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.request import plan_analysis
+from wsi_suite.analysis.slide_record import read_facts
+from wsi_suite.analysis.summary import SUMMARY_FILE
+from wsi_suite.analysis.survey import survey_slide
+from wsi_suite.errors import InputError
+from wsi_suite.qupath.rois import check_rois_inside
+from wsi_suite.runs.folder import (
+    RECORDS_NAME,
+    STORE_NAME,
+    TABLE_NAME,
+)
+from wsi_suite.runs.records import Records
+from wsi_suite.runs.request import Request
+from wsi_suite.runs.run_record import RunRecord
+from wsi_suite.runs.state import State
+from wsi_suite.slides.grid import TileGrid
+
+
+@dataclass(frozen=True, eq=False)
+class SlideRun:
+    """A run that has its folder and its plan.
+
+    Attributes
+    ----------
+    request
+        The request.
+    facts
+        Facts about the slide.
+    grid
+        Its blocks.
+    job
+        Parameters that its blocks share.
+    earlier
+        Record of an earlier start of this run; ``None`` for the first start.
+    scored
+        Whether an earlier start left its results.
+    stores
+        Whether tiles are still to be stored.
+    started
+        Seconds since 1970.
+    lock
+        Lock of the folder; ``None`` if there is nothing to do.
+    """
+
+    request: Request
+    facts: SlideFacts
+    grid: TileGrid
+    job: SlideJob
+    earlier: RunRecord | None
+    scored: bool
+    stores: bool
+    started: float
+    lock: BaseFileLock | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self.request.folder
+
+    @property
+    def records(self) -> Records:
+        """Records of the blocks that are done."""
+        return Records(self.folder / RECORDS_NAME)
+
+    @property
+    def detects(self) -> bool:
+        """Whether nuclei are to be found."""
+        return self.job.detect is not None and not self.scored
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not self.detects and not self.stores
+
+
+def facts_for(request: Request, earlier: RunRecord | None) -> SlideFacts:
+    """Return the facts of a slide, read from the folder or surveyed again."""
+    facts = read_facts(request.folder) if earlier is not None else None
+    if request.stage == "detect" and (facts is None or not (request.folder / STORE_NAME).exists()):
+        raise InputError(
+            f"{request.folder}: its tiles are missing or not complete; make them with "
+            "'wsi-suite tile'"
+        )
+    if facts is None:
+        facts = survey_slide(
+            request.slide,
+            request.settings,
+            spec=request.model.spec,
+            rois=request.rois,
+        )
+    if request.rois is not None:
+        check_rois_inside(
+            request.rois,
+            width=facts.width,
+            height=facts.height,
+            path=request.roi_file or request.folder,
+        )
+    return facts
+
+
+def plan_run(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> SlideRun:
+    """Plan a run; nothing is written yet."""
+    folder = request.folder
+    keeps_tiles = request.stage == "tile" or (
+        request.stage == "run" and request.settings.tiles.keep
+    )
+    grid, job = plan_analysis(request, facts)
+    if request.stage == "detect":
+        job = replace(job, slide=None)
+    if request.stage == "detect" or keeps_tiles:
+        job = replace(job, store=(folder / STORE_NAME).resolve())
+    return SlideRun(
+        request,
+        facts,
+        grid,
+        job,
+        earlier=earlier,
+        scored=earlier is not None
+        and earlier.state is State.DONE
+        and (folder / TABLE_NAME).exists()
+        and (folder / SUMMARY_FILE).exists(),
+        stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
+        started=time.time(),
+    )
