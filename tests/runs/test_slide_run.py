@@ -24,7 +24,7 @@ from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.rois import read_rois
-from wsi_suite.runs import slide_run
+from wsi_suite.runs import run_plan, slide_run
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.slide_run import (
     fail_run,
@@ -422,8 +422,8 @@ def test_folder_that_changes_hands_meanwhile_is_refused(
         bench.do(folder, "detect.min_confidence=0.15", "tiles.keep=false")
         return survey(*args, **kwargs)
 
-    survey = slide_run.survey_slide
-    monkeypatch.setattr(slide_run, "survey_slide", slow_survey)
+    survey = run_plan.survey_slide
+    monkeypatch.setattr(run_plan, "survey_slide", slow_survey)
     with pytest.raises(OutputConflictError, match="in the meantime"):
         prepare_run(bench.request(folder))
 
