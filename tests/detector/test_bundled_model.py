@@ -1,4 +1,4 @@
-"""The bundled model: what its card says holds, and it finds synthetic nuclei."""
+"""The bundled models: what their cards say holds, and they find synthetic nuclei."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 
 from wsi_suite.detector.detector import load_detector
-from wsi_suite.detector.model_folder import find_model, trained_runs
+from wsi_suite.detector.model_folder import bundled_models, trained_runs
 from wsi_suite.synthetic import make_tile
 from wsi_suite.training.evaluation import Labelled, count_matches, match_all
 from wsi_suite.training.labelled import load_tiles, tiles_of_runs
 from wsi_suite.training.tiles import as_in_instanseg, evaluate_model, pad_white
 
-NAME = "endonuke-resnet18"
+MODELS = ("endonuke-resnet18", "tumour-resnet18")
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return load_detector(NAME, device="cpu", precision="fp32")
+def test_all_are_tested_here():
+    assert sorted(MODELS) == bundled_models()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def detector(request):
+    return load_detector(request.param, device="cpu", precision="fp32")
 
 
 def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
@@ -35,8 +39,8 @@ def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
     assert counts.recall > 0.9
 
 
-def test_its_test_runs_are_not_among_those_it_learned_from():
-    provenance = find_model(NAME).spec.provenance
+def test_its_test_runs_are_not_among_those_it_learned_from(detector):
+    provenance = detector.spec.provenance
     assert provenance["runs"]["test"]
     assert not trained_runs(provenance) & set(provenance["runs"]["test"])
 
@@ -51,7 +55,7 @@ def test_the_card_tells_the_figures_of_the_held_out_runs(
     held_out = tiles_of_runs(tiles, detector.spec.provenance["runs"]["test"])
     change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
     result = evaluate_model(detector, held_out, change=change)
-    card = (find_model(NAME).path / "MODEL_CARD.md").read_text("utf-8")
+    card = (detector.model.path / "MODEL_CARD.md").read_text("utf-8")
     line = re.search(rf"^\| {row}.*$", card, re.M)
     assert line is not None
     told = [float(figure) for figure in line.group().strip("| ").split(" | ")[-5:]]
