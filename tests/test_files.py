@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from wsi_suite import files
 from wsi_suite.errors import BusyError, DiskError, OutputError
 from wsi_suite.files import file_names, output_error, remove_leftovers, take_lock, whole_file
 
@@ -142,9 +141,8 @@ def test_a_file_that_is_held_for_a_moment_is_replaced(
             raise refusals.pop()
         return replace(self, target)
 
-    monkeypatch.setattr(files, "_PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(Path, "replace", held)
-    with whole_file(tmp_path / "a") as partial:
+    with whole_file(tmp_path / "a", pauses_s=(0.0, 0.0, 0.0)) as partial:
         partial.write_text("content")
     assert (tmp_path / "a").read_text() == "content"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from wsi_suite import resources
-from wsi_suite.errors import WsiSuiteError
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("models", "qupath_scripts", "sample_configs")
@@ -72,7 +73,16 @@ def test_wheel_holds_nothing_but_the_package(installed: Path) -> None:
     assert {path.name for path in installed.iterdir()} == {"wsi_suite", info.name}
 
 
-def test_broken_installation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "wsi_suite")
-    with pytest.raises(WsiSuiteError, match=r"models: .* reinstall it"):
-        resources.models_folder()
+def test_broken_installation_is_named(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "wsi_suite", tmp_path / "wsi_suite")  # and nothing beside it
+    command = [sys.executable, "-m", "wsi_suite", "models"]
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUTF8": "1"},
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert ended.returncode == 1
+    assert re.search(r"models: not beside .* reinstall it", ended.stderr)

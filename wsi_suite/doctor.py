@@ -92,6 +92,12 @@ def _models() -> Check:
     return Check("models", "ok", ", ".join(hashes))
 
 
+def _sample_settings() -> Check:
+    from wsi_suite.resources import sample_configs_folder
+
+    return Check("settings", "ok", f"explained in {sample_configs_folder()}")
+
+
 def _qupath() -> Check:
     try:
         found = find_qupath()
@@ -128,6 +134,7 @@ _LOOKS: dict[str, Callable[[], Check]] = {
     "TIAToolbox": _tiatoolbox,
     "torch": _torch,
     "models": _models,
+    "settings": _sample_settings,
     "training": _training,
     "QuPath": _qupath,
     "disk": _disk,

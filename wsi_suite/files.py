@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,8 +39,9 @@ _SAID = {
 }
 """Errors of the system in the words of Java, which hides their numbers."""
 
-# On Windows a scanner or a preview may hold a file for a moment; elsewhere a refusal is final.
-_PAUSES_S = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+PAUSES_S = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+"""Seconds between attempts to rename a file. On Windows a scanner or a preview may hold it for a
+moment; on other systems a refusal is final."""
 
 _NAME_MAX_BYTES = 200  # systems take 255; some room for endings
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
@@ -52,7 +53,11 @@ _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
 
 @contextmanager
 def whole_file(
-    path: Path, *, staging: Path | None = None, remedy: str | None = None
+    path: Path,
+    *,
+    staging: Path | None = None,
+    remedy: str | None = None,
+    pauses_s: Sequence[float] = PAUSES_S,
 ) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path` once the block has succeeded.
 
@@ -69,6 +74,8 @@ def whole_file(
         takes the right to write from whoever still uses it.
     remedy
         What the user can do if it fails; by default named after the error, with ``--out``.
+    pauses_s
+        Seconds to wait before each new attempt to rename, if another program holds `path`.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def whole_file(
     try:
         yield partial
         _sync(partial)
-        _rename(partial, path)
+        _rename(partial, path, pauses_s)
         _sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
@@ -230,8 +237,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _rename(partial: Path, path: Path) -> None:
-    for pause in _PAUSES_S:
+def _rename(partial: Path, path: Path, pauses_s: Sequence[float]) -> None:
+    for pause in pauses_s:
         try:
             partial.replace(path)
         except PermissionError:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from bench import Bench
 
-from wsi_suite.analysis import blocks
 from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
-from wsi_suite.analysis.worker_cache import close_all, open_store, usable_threads
+from wsi_suite.analysis.worker_cache import close_all, open_raster, open_store, usable_threads
+from wsi_suite.detector.detector import Detector
 from wsi_suite.errors import OutputError, SlideError, WorkerError
 from wsi_suite.geometry import Box
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.slide_run import prepare_run, release_run
-from wsi_suite.slides.grid import Block
+from wsi_suite.slides.grid import SEAM_PX, Block
 from wsi_suite.slides.slide import Raster, Slide
 from wsi_suite.slides.store import TileStore
 
@@ -65,7 +65,7 @@ def test_nuclei_lie_in_wanted_chunks_of_the_block(planned: SlideRun) -> None:
     cols, rows = (points // grid.chunk_px).astype(int).T
     assert len(points) > 20
     assert wanted[rows, cols].all()
-    reach = block.box.expand(blocks.SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
+    reach = block.box.expand(SEAM_PX).intersect(Box(0, 0, grid.width, grid.height))
     assert reach.contains(points).all()
 
 
@@ -120,7 +120,7 @@ def test_failed_forward_pass_surfaces(planned: SlideRun, monkeypatch: pytest.Mon
     def detect(*_: object, **__: object) -> list[Nuclei]:
         raise MemoryError("too little")
 
-    monkeypatch.setattr(blocks, "_detect", detect)
+    monkeypatch.setattr(Detector, "detect", detect)
     with pytest.raises(MemoryError, match="too little"):
         process_block(planned.job, planned.grid.blocks[0])
 
@@ -158,8 +158,8 @@ def test_slides_are_closed_once_nobody_reads_them(
     closed = []
     close = Slide.close
     monkeypatch.setattr(Slide, "close", lambda slide: (closed.append(slide), close(slide)))
-    raster = blocks.open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a")
-    assert blocks.open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a") is raster
+    raster = open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a")
+    assert open_raster(bench.slide, mpp_given=None, read_mpp=0.5, run="a") is raster
     close_all()
     assert raster.read(Box(0, 0, 8, 8)).shape == (8, 8, 3), "still in use"
     assert not closed

@@ -16,7 +16,6 @@ from shapely.geometry import Polygon, shape
 
 from wsi_suite.errors import ConfigError, OutputError
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
-from wsi_suite.qupath import geojson
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.labels import UNTOUCHED, Labels, read_labels
 from wsi_suite.qupath.objects import INTENSITY_COLOURS, NAMESPACE, PUSHED, Shape, at_centroids
@@ -207,10 +206,9 @@ def test_same_nuclei_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     assert len(read_objects(second)) == 100
 
 
-def test_large_sets_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geojson, "PART_SIZE", 10)
+def test_large_sets_come_in_parts(tmp_path: Path) -> None:
     nuclei = make_nuclei(105, outlines=False)
-    paths = write_geojson(nuclei, tmp_path / "nuclei.geojson")
+    paths = write_geojson(nuclei, tmp_path / "nuclei.geojson", part_size=10)
     assert [path.name for path in paths[:2]] == [
         "nuclei-01-of-11.geojson",
         "nuclei-02-of-11.geojson",
@@ -219,29 +217,23 @@ def test_large_sets_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(found, nuclei.points, atol=0.0051)
 
 
-def test_files_of_an_earlier_run_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(geojson, "PART_SIZE", 10)
+def test_files_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     strangers = {"nuclei-2024.geojson", "other.geojson", "nuclei-1-of-2.geojson.gz"}
     for name in strangers:
         (tmp_path / name).touch()
     for count in (35, 15, 5):
-        written = write_geojson(make_nuclei(count), tmp_path / "nuclei.geojson")
+        written = write_geojson(make_nuclei(count), tmp_path / "nuclei.geojson", part_size=10)
         names = {path.name for path in tmp_path.iterdir()}
         assert names == strangers | {path.name for path in written}
     assert names == strangers | {"nuclei.geojson"}
 
 
-def test_a_failure_leaves_the_earlier_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(geojson, "PART_SIZE", 10)
+def test_a_failure_leaves_the_earlier_files(tmp_path: Path) -> None:
     (path,) = write_geojson(make_nuclei(5), tmp_path / "nuclei.geojson")
     before = path.read_bytes()
     (tmp_path / "nuclei-2-of-2.geojson").mkdir()  # in the way of the second part
     with pytest.raises(OutputError, match=r"nuclei-2-of-2\.geojson: cannot be written"):
-        write_geojson(make_nuclei(15), tmp_path / "nuclei.geojson")
+        write_geojson(make_nuclei(15), tmp_path / "nuclei.geojson", part_size=10)
     assert path.read_bytes() == before
     assert not (tmp_path / "nuclei-1-of-2.geojson").exists()
 

@@ -12,7 +12,7 @@ from wsi_suite.analysis.survey import look_at_slide
 from wsi_suite.config import TissueSettings
 from wsi_suite.slides.canvas import find_canvas
 from wsi_suite.slides.slide import open_slide
-from wsi_suite.slides.tissue import glass_colour, is_fluorescence, tissue_in_image
+from wsi_suite.slides.tissue import find_masks, glass_colour, is_fluorescence
 from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.staining.glass import glass_dab_od
 
@@ -59,7 +59,7 @@ def compressed(rgb: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", CANVASES)
 @pytest.mark.parametrize("corners", [[(80, 90)], [(0, 0)], [(10, 20), (150, 180)]])
 def test_canvas_is_neither_tissue_nor_glass(name, glass, corners):
-    alone = tissue_in_image(scan(glass), mpp=8.0, settings=TissueSettings(margin_um=0))
+    alone = find_masks(scan(glass), mpp=8.0, settings=TissueSettings(margin_um=0)).tissue
     rgb = lay([(y, x, scan(glass)) for y, x in corners], CANVASES[name])
     canvas = np.ones(rgb.shape[:2], bool)
     for y, x in corners:
@@ -67,7 +67,7 @@ def test_canvas_is_neither_tissue_nor_glass(name, glass, corners):
     assert np.mean(find_canvas(rgb) == canvas) > 0.999
     assert not is_fluorescence(rgb)
     np.testing.assert_allclose(glass_colour(rgb, canvas), glass, atol=1)
-    found = tissue_in_image(rgb, mpp=8.0, settings=TissueSettings(margin_um=0))
+    found = find_masks(rgb, mpp=8.0, settings=TissueSettings(margin_um=0)).tissue
     for y, x in corners:
         np.testing.assert_array_equal(found[y : y + 120, x : x + 120], alone)
     assert found.sum() == len(corners) * alone.sum()
@@ -87,7 +87,7 @@ def test_compressed_canvas_is_found(name):
 def test_tissue_alone_on_a_dark_or_grey_canvas(name):
     rgb = lay([(80, 90, scan(None))], CANVASES[name])
     assert not is_fluorescence(rgb)
-    found = tissue_in_image(rgb, mpp=8.0)
+    found = find_masks(rgb, mpp=8.0).tissue
     assert found[80:200, 90:210].all()
     assert found.sum() == 120 * 120
 
@@ -113,7 +113,7 @@ def test_even_tissue_at_the_edge_is_no_canvas(colour):
     rgb = np.full((200, 220, 3), 243, np.uint8)
     rgb[:120, :90] = colour
     assert not find_canvas(rgb).any()
-    assert tissue_in_image(rgb, mpp=8.0)[:120, :90].all()
+    assert find_masks(rgb, mpp=8.0).tissue[:120, :90].all()
 
 
 def test_glass_of_two_scans_may_differ():

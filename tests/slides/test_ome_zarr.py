@@ -21,7 +21,6 @@ from zarr_files import colours, scale, write_image
 
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Box
-from wsi_suite.slides import zarr_codecs
 from wsi_suite.slides.grid import plan_grid
 from wsi_suite.slides.reader import is_smaller_copy
 from wsi_suite.slides.slide import Slide, open_slide
@@ -592,14 +591,28 @@ def test_only_codecs_for_pixels_decode_a_slide(
     assert not (tmp_path / "sprung").exists()
 
 
-def test_codecs_inside_shards_are_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Renamed(zarr.codecs.Crc32cCodec):
+    """A codec of some plug-in, with its name in the file."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": "renamed"}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Renamed:
+        return cls()
+
+
+@pytest.mark.parametrize("place", ["codecs", "index_codecs"])
+def test_codecs_inside_shards_are_looked_at(tmp_path: Path, place: str) -> None:
+    zarr.registry.register_codec("renamed", Renamed)
     path = tmp_path / "s.zarr"
     write_image(path, PICTURE, zarr_format=3, shards=(3, 512, 512))
     open_slide(path).close()
-    monkeypatch.setattr(zarr_codecs, "_KNOWN", zarr_codecs._KNOWN - {"crc32c"})  # of the index
-    with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' .*'crc32c'"):
+    metadata = path / "0" / "zarr.json"
+    content = json.loads(metadata.read_text("utf-8"))
+    content["codecs"][0]["configuration"][place].append({"name": "renamed"})
+    metadata.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(SlideError, match=r"s\.zarr: its largest level '0' .*'renamed'"):
         open_slide(path)
 
 

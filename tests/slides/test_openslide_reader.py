@@ -1,11 +1,11 @@
 import numpy as np
+import openslide
 import pytest
 from PIL import Image
 from slide_files import picture, write_slide
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box, Scale
-from wsi_suite.slides import openslide_reader
 from wsi_suite.slides.openslide_reader import OpenSlideReader
 from wsi_suite.slides.slide import open_slide
 
@@ -50,7 +50,7 @@ BOUNDS = {
 @pytest.fixture
 def scanned(monkeypatch):
     def open_with(**properties):
-        monkeypatch.setattr(openslide_reader, "_open", lambda path: ScannerHandle(**properties))
+        monkeypatch.setattr(openslide, "OpenSlide", lambda path: ScannerHandle(**properties))
         return OpenSlideReader("scan.mrxs")
 
     return open_with

@@ -14,10 +14,10 @@ from wsi_suite.geometry import Box, Scale
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.tissue import (
     TissueMask,
+    find_masks,
     find_tissue,
     glass_colour,
     is_fluorescence,
-    tissue_in_image,
 )
 from wsi_suite.staining.deconvolution import StainVectors, combine_stains
 from wsi_suite.synthetic import make_slide, make_tile
@@ -57,28 +57,28 @@ def overlap(found: np.ndarray, true: np.ndarray) -> float:
 def test_tissue_is_found_whatever_its_stain_on_any_glass(colour, glass):
     shade = np.array(glass) / np.array(GLASS)
     rgb, blob = with_blob(glass_slide(colour=glass), tuple(np.array(colour) * shade))
-    found = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(margin_um=0))
+    found = find_masks(rgb, mpp=MPP, settings=TissueSettings(margin_um=0)).tissue
     assert overlap(found, blob) > 0.9
     np.testing.assert_allclose(glass_colour(rgb), glass, atol=1)
 
 
 def test_the_margin_grows_the_mask_by_its_width():
     rgb, _ = with_blob(glass_slide(), HEAVY_DAB)
-    tight = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(margin_um=0))
-    grown = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(margin_um=40))
+    tight = find_masks(rgb, mpp=MPP, settings=TissueSettings(margin_um=0)).tissue
+    grown = find_masks(rgb, mpp=MPP, settings=TissueSettings(margin_um=40)).tissue
     reach = cv2.distanceTransform((~tight).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     np.testing.assert_array_equal(grown, reach <= 5)
 
 
 @pytest.mark.parametrize("colour", [GLASS, (255, 255, 255), (200, 200, 200), (0, 0, 0)])
 def test_an_image_without_tissue_has_none(colour):
-    assert not tissue_in_image(glass_slide(colour=colour), mpp=MPP).any()
+    assert not find_masks(glass_slide(colour=colour), mpp=MPP).tissue.any()
 
 
 def test_an_image_without_glass_is_tissue_as_a_whole():
     rgb, _ = make_tile(400, mpp=0.5, seed=4)
     small = cv2.resize(rgb, (25, 25), interpolation=cv2.INTER_AREA)
-    assert tissue_in_image(small, mpp=MPP).mean() > 0.95
+    assert find_masks(small, mpp=MPP).tissue.mean() > 0.95
 
 
 @pytest.mark.parametrize("ink", PENS)
@@ -86,9 +86,9 @@ def test_pen_is_left_out_and_tissue_beside_it_stays(ink):
     rgb, blob = with_blob(glass_slide(), EOSIN)
     cv2.line(rgb, (10, 25), (190, 35), PENS[ink], 8)
     rgb = cv2.GaussianBlur(rgb, (0, 0), 0.7)
-    found = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(margin_um=0))
+    found = find_masks(rgb, mpp=MPP, settings=TissueSettings(margin_um=0)).tissue
     assert overlap(found, blob) > 0.9
-    kept = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(exclude_pen=False))
+    kept = find_masks(rgb, mpp=MPP, settings=TissueSettings(exclude_pen=False)).tissue
     # Without colour, black ink is not taken for tissue in any case.
     assert kept[28:32, 60:140].all() == (ink != "black")
 
@@ -123,8 +123,8 @@ STROKE_CORE = (slice(108, 112), slice(60, 150))
 def test_translucent_ink_over_tissue_is_left_out(ink, strength):
     clean = brown_tissue()
     settings = TissueSettings(margin_um=0)
-    before = tissue_in_image(clean, mpp=MPP, settings=settings)
-    found = tissue_in_image(inked(clean, PENS[ink], strength), mpp=MPP, settings=settings)
+    before = find_masks(clean, mpp=MPP, settings=settings).tissue
+    found = find_masks(inked(clean, PENS[ink], strength), mpp=MPP, settings=settings).tissue
     assert before[STROKE_CORE].all()
     assert found[STROKE_CORE].mean() < 0.03
     far = np.r_[0:70, 170:240]
@@ -134,7 +134,7 @@ def test_translucent_ink_over_tissue_is_left_out(ink, strength):
 @pytest.mark.parametrize("ink", ["blue", "red"])
 def test_ink_that_covers_most_of_the_stain_is_told(ink):
     clean = brown_tissue()
-    found = tissue_in_image(inked(clean, PENS[ink], 0.8, width_px=130), mpp=MPP)
+    found = find_masks(inked(clean, PENS[ink], 0.8, width_px=130), mpp=MPP).tissue
     assert not found[70:150, 60:].any()
     assert found[:25, 60:].all()
 
@@ -185,7 +185,7 @@ def test_dust_hairs_and_shadows_are_left_out():
     cv2.circle(rgb, (20, 20), 2, (90, 60, 50), -1)  # a speck of colour, too small
     cv2.line(rgb, (150, 10), (190, 60), (150, 150, 152), 2)  # a hair
     rgb[:, :6] = (225, 225, 226)  # the shadow of the cover glass
-    found = tissue_in_image(rgb, mpp=MPP, settings=TissueSettings(margin_um=0))
+    found = find_masks(rgb, mpp=MPP, settings=TissueSettings(margin_um=0)).tissue
     assert overlap(found, blob) > 0.9
     assert not found[:, :20].any()
 
@@ -194,7 +194,7 @@ def test_black_and_white_areas_that_were_not_scanned_are_left_out():
     rgb, blob = with_blob(glass_slide(colour=(232, 228, 231)), EOSIN)
     rgb[:, 120:] = 0
     rgb[:50] = 255
-    found = tissue_in_image(rgb, mpp=MPP)
+    found = find_masks(rgb, mpp=MPP).tissue
     assert not found[:, 120:].any()
     assert not found[:50].any()
     assert found[blob & (rgb.max(axis=2) > 0) & (np.indices(blob.shape)[0] >= 70)].all()
@@ -206,7 +206,7 @@ def test_the_mask_means_the_same_at_other_resolutions(mpp):
     size = (round(200 * MPP / mpp),) * 2
     scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     truth = cv2.resize(blob.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
-    found = tissue_in_image(scaled, mpp=mpp, settings=TissueSettings(margin_um=0))
+    found = find_masks(scaled, mpp=mpp, settings=TissueSettings(margin_um=0)).tissue
     assert overlap(found, truth) > 0.85
 
 
@@ -269,7 +269,7 @@ def test_what_lies_outside_the_slide_is_left_out_of_a_field_of_view(real_data: P
         path = real_data / "endonuke" / "images" / f"{tile}.png"
         rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         small = cv2.resize(rgb, (12, 12), interpolation=cv2.INTER_AREA)
-        assert tissue_in_image(small, mpp=100 / 12).mean() == pytest.approx(0.62, abs=0.06)
+        assert find_masks(small, mpp=100 / 12).tissue.mean() == pytest.approx(0.62, abs=0.06)
 
 
 @pytest.mark.parametrize("glow", [(0, 0, 220), (0, 200, 0), (220, 0, 180)])

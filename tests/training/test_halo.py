@@ -7,7 +7,6 @@ from wsi_suite.detector.model_folder import bundled_models, find_model
 from wsi_suite.detector.network import decode_peaks
 from wsi_suite.errors import ModelError
 from wsi_suite.synthetic import make_tile
-from wsi_suite.training import halo as module
 from wsi_suite.training.halo import CONFIDENCE_TOLERANCE, POSITION_TOLERANCE_PX, measure_halo
 
 TILE_PX = 64
@@ -55,12 +54,9 @@ def picture(make_clouds):
 
 
 @pytest.mark.parametrize("options", [{}, {"stages": 1, "upsample": 2}])
-def test_with_the_measured_halo_tiles_agree_with_the_whole(
-    make_network, tiles, picture, monkeypatch, options
-):
-    monkeypatch.setattr(module, "_CORE_PX", 64)  # as good, and sooner done
+def test_with_the_measured_halo_tiles_agree_with_the_whole(make_network, tiles, picture, options):
     network = make_network(**options)
-    halo = measure_halo(network, tiles, mpp=0.5)
+    halo = measure_halo(network, tiles, mpp=0.5, core_px=64)
     assert halo % network.spec.align_px == 0
     confidence, position = largest_differences(network, picture, halo=halo)
     assert confidence <= CONFIDENCE_TOLERANCE
@@ -70,10 +66,9 @@ def test_with_the_measured_halo_tiles_agree_with_the_whole(
     assert confidence > CONFIDENCE_TOLERANCE
 
 
-def test_a_network_that_sees_too_far_is_refused(make_network, tiles, monkeypatch):
-    monkeypatch.setattr(module, "_REACHES_PX", (8,))
+def test_a_network_that_sees_too_far_is_refused(make_network, tiles):
     with pytest.raises(ModelError, match=r"resnet10t.*2 stages sees farther than 4 px"):
-        measure_halo(make_network(), tiles, mpp=0.5)
+        measure_halo(make_network(), tiles, mpp=0.5, reaches_px=(8,))
 
 
 def test_the_bundled_model_agrees_with_its_own_halo():

@@ -58,8 +58,9 @@ def write_geojson(
     shape: Shape = "polygon",
     radius_px0: float | None = None,
     origin: Mapping[str, str] | None = None,
+    part_size: int = PART_SIZE,
 ) -> list[Path]:
-    """Write nuclei as QuPath detections, in one file or, above 50,000, in several.
+    """Write nuclei as QuPath detections, in one file, or in several if they are many.
 
     Several files are called ``nuclei-01-of-20.geojson`` and so on. They appear together once all
     are written, and files of an earlier run that are not among them are removed. Ids follow from
@@ -82,6 +83,8 @@ def write_geojson(
     origin
         Metadata that every object tells, beside what it was when it was made; see
         :func:`~wsi_suite.qupath.objects.origin_of`. Without it objects have no metadata.
+    part_size
+        Nuclei of a file at most; more make several files.
 
     Returns
     -------
@@ -96,9 +99,9 @@ def write_geojson(
         A file cannot be written.
     """
     target = Path(path)
-    parts = _part_paths(target, count=max(1, -(-len(nuclei) // PART_SIZE)))
+    parts = _part_paths(target, count=max(1, -(-len(nuclei) // part_size)))
     with ExitStack() as stack:
-        for part, rows in zip(parts, _runs(len(nuclei), PART_SIZE), strict=True):
+        for part, rows in zip(parts, _runs(len(nuclei), part_size), strict=True):
             partial = stack.enter_context(whole_file(part))
             with _opened(partial, packed=part.suffix == ".gz") as file:
                 for text in feature_collection(

@@ -20,7 +20,6 @@ from wsi_suite.slides.resample import average_areas, average_blocks, block_size,
 __all__ = ["Level", "Raster", "Slide", "open_slide"]
 
 _TOLERANCE = 0.05
-_PART_PX = 2**23  # source pixels averaged at once: what bounds the memory of a read
 
 
 class Slide:
@@ -216,10 +215,17 @@ class Raster:
         """All working pixels."""
         return Box(0, 0, self.width, self.height)
 
-    def read(self, box: Box) -> Pixels:
+    def read(self, box: Box, *, part_px: int = 2**23) -> Pixels:
         """Return the ``(H, W, 3)`` working pixels of `box`, white outside the slide.
 
         Boxes read apart have the same bytes as one that covers them.
+
+        Parameters
+        ----------
+        box
+            In working pixels.
+        part_px
+            Source pixels that are averaged at once; they bound the memory of a read.
 
         Raises
         ------
@@ -227,11 +233,11 @@ class Raster:
             The file is damaged there.
         """
         source = source_box(box, factor=self.factor)
-        if source == box or source.area <= _PART_PX or box.area == 1:
+        if source == box or source.area <= part_px or box.area == 1:
             return self._read_part(box, source)
         out = np.empty((box.height, box.width, 3), np.uint8)
         for half in _halves(box):
-            out[half.within(box)] = self.read(half)
+            out[half.within(box)] = self.read(half, part_px=part_px)
         return out
 
     def _read_part(self, box: Box, source: Box) -> Pixels:

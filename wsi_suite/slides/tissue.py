@@ -154,7 +154,7 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     raster = slide.raster(settings.mpp)
     rgb = raster.read(raster.box)
     mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
-    seen = _look(rgb, mpp=mpp, settings=settings)
+    seen = find_masks(rgb, mpp=mpp, settings=settings)
     mask, left_out, counted = seen.tissue, seen.canvas | seen.ink, seen.pale_ink & seen.tissue
     if settings.whole_slide:
         mask, counted = ~seen.canvas, seen.ink | seen.pale_ink
@@ -164,10 +164,30 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     return TissueMask(mask, raster.scale, left_out, warnings)
 
 
-def tissue_in_image(
+@dataclass(frozen=True, eq=False)
+class OverviewMasks:
+    """Masks of an overview, each ``(H, W)``.
+
+    Attributes
+    ----------
+    tissue
+        All of an image without any glass; nothing of one of glass alone.
+    canvas
+        True where nothing was scanned.
+    ink, pale_ink
+        Strokes of a marker pen, and what may be some.
+    """
+
+    tissue: Mask
+    canvas: Mask
+    ink: Mask
+    pale_ink: Mask
+
+
+def find_masks(
     rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings = _DEFAULTS
-) -> Mask:
-    """Find the tissue in an overview of a slide, or in a field of view.
+) -> OverviewMasks:
+    """Find tissue, canvas and ink in an overview of a slide, or in a field of view.
 
     Parameters
     ----------
@@ -177,26 +197,7 @@ def tissue_in_image(
         Micrometres per pixel, about 8.
     settings
         What to leave out.
-
-    Returns
-    -------
-    ``(H, W)`` bool
-        An image without any glass is tissue as a whole; one of glass alone has none.
     """
-    return _look(rgb, mpp=mpp, settings=settings).tissue
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """Masks of an overview: tissue, canvas, ink and pale ink."""
-
-    tissue: Mask
-    canvas: Mask
-    ink: Mask
-    pale_ink: Mask
-
-
-def _look(rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings) -> _Seen:
     canvas = find_canvas(rgb)
     rgb = without_canvas(rgb, canvas)
     density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb, canvas)).astype(np.float32)
@@ -215,7 +216,7 @@ def _look(rgb: npt.NDArray[np.uint8], *, mpp: float, settings: TissueSettings) -
     min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
     tissue = large(tissue, min_px=min_area_um2 / mpp**2)
     grown = grow(tissue, radius_px=settings.margin_um / mpp)
-    return _Seen(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas)
+    return OverviewMasks(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas)
 
 
 def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:

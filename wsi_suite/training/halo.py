@@ -20,12 +20,17 @@ CONFIDENCE_TOLERANCE = 1e-3
 POSITION_TOLERANCE_PX = 0.05
 """Largest difference of a position between tile and whole, read pixels."""
 
-_CORE_PX = 256
-_REACHES_PX = (64, 128, 256, 512)
 _LOWEST_CONFIDENCE = 0.1  # positions of weaker cells are of no consequence
 
 
-def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: float) -> int:
+def measure_halo(
+    network: NucleusNet,
+    tiles: Sequence[LabelledTile],
+    *,
+    mpp: float,
+    core_px: int = 256,
+    reaches_px: Sequence[int] = (64, 128, 256, 512),
+) -> int:
     """Return the smallest halo, in read pixels, with which tile and whole agree.
 
     Cores of a mosaic of tiles are run with less and less around them and compared with the same
@@ -39,19 +44,27 @@ def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: flo
         Real pixels to measure on.
     mpp
         um per read pixel.
+    core_px
+        Side of the cores that are compared, in read pixels.
+    reaches_px
+        Pixels around the cores of the whole, ascending. The first with which a halo of half of it
+        or less is enough ends the search.
 
     Raises
     ------
     ModelError
         The network sees farther than can be measured.
     """
-    for reach in _REACHES_PX:
-        mosaics = [_mosaic(tiles, _CORE_PX + 2 * reach, mpp=mpp, first=i) for i in (0, 20, 40)]
-        wholes = [_core_maps(network, mosaic, reach) for mosaic in mosaics]
+    for reach in reaches_px:
+        mosaics = [_mosaic(tiles, core_px + 2 * reach, mpp=mpp, first=i) for i in (0, 20, 40)]
+        wholes = [_core_maps(network, mosaic, halo=reach, core_px=core_px) for mosaic in mosaics]
         enough = None
         for halo in range(reach // 2, -1, -network.spec.align_px):
-            cut = slice(reach - halo, _CORE_PX + reach + halo)
-            parts = (_core_maps(network, mosaic[cut, cut], halo) for mosaic in mosaics)
+            cut = slice(reach - halo, core_px + reach + halo)
+            parts = (
+                _core_maps(network, mosaic[cut, cut], halo=halo, core_px=core_px)
+                for mosaic in mosaics
+            )
             if not all(map(partial(_agree, cell_px=network.spec.cell_px), wholes, parts)):
                 break
             enough = halo
@@ -59,18 +72,18 @@ def measure_halo(network: NucleusNet, tiles: Sequence[LabelledTile], *, mpp: flo
             return enough
     raise ModelError(
         f"backbone '{network.spec.backbone}' with {network.spec.stages} stages sees farther than "
-        f"{_REACHES_PX[-1] // 2} px; take fewer stages"
+        f"{reaches_px[-1] // 2} px; take fewer stages"
     )
 
 
 def _core_maps(
-    network: NucleusNet, rgb: npt.NDArray[np.uint8], halo: int
+    network: NucleusNet, rgb: npt.NDArray[np.uint8], *, halo: int, core_px: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return confidence and offset of the core of a window with `halo` around it."""
     with torch.inference_mode():
         maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
     first = round(halo / network.spec.cell_px)
-    core = slice(first, first + round(_CORE_PX / network.spec.cell_px))
+    core = slice(first, first + round(core_px / network.spec.cell_px))
     _, confidence, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
     return confidence[..., core, core], maps["offset"][..., core, core]
 
