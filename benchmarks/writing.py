@@ -19,7 +19,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from wsi_suite.slides.grid import BLOCK_PX, CHUNK_PX, plan_grid
+from wsi_suite.slides.chunks import CHUNK_PX
+from wsi_suite.slides.grid import BLOCK_PX, plan_grid
 from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store import TileStore
 from wsi_suite.slides.store_pixels import COMPRESSOR, ZSTD_LEVEL

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from wsi_suite.errors import ConfigError, OutputConflictError, OutputError
 from wsi_suite.geometry import Box
-from wsi_suite.slides.grid import TileGrid, chunk_shape, plan_grid, whiten_unwanted
+from wsi_suite.slides.chunks import chunk_shape, whiten_unwanted
+from wsi_suite.slides.grid import TileGrid, plan_grid
 from wsi_suite.slides.store import TileStore, estimated_bytes
 from wsi_suite.slides.store_layout import staging_folder
 

@@ -17,15 +17,8 @@ from wsi_suite.analysis.slide_record import as_stored
 from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
-from wsi_suite.slides.grid import (
-    BLOCK_PX,
-    CHUNK_PX,
-    SEAM_PX,
-    TILE_PX,
-    chunk_shape,
-    chunks_in_rois,
-    chunks_with_tissue,
-)
+from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape, chunks_in_rois, chunks_with_tissue
+from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
 from wsi_suite.slides.slide import Raster, Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
 from wsi_suite.staining.deconvolution import StainVectors

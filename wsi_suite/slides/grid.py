@@ -13,22 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.errors import ConfigError
-from wsi_suite.geometry import Box, Roi, Scale
+from wsi_suite.geometry import Box
+from wsi_suite.slides.chunks import CHUNK_PX, BoolArray, chunk_shape, chunks_under
 
-if TYPE_CHECKING:
-    from wsi_suite.slides.tissue import TissueMask
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-T = TypeVar("T", bound=np.generic)
-
-CHUNK_PX = 512
 TILE_PX = 1024
 BLOCK_PX = 4096
 
@@ -162,7 +154,7 @@ def plan_grid(
     tiles = [
         Tile(core, _window(core, shown, chunk_px=chunk_px, halo_px=halo_px, align_px=align_px))
         for _, _, core in _cut(plane, tile_px)
-        if _under(core, wanted, chunk_px).any()
+        if chunks_under(core, wanted, chunk_px=chunk_px).any()
     ]
     by_block: dict[tuple[int, int], list[Tile]] = {}
     for tile in tiles:
@@ -174,129 +166,18 @@ def plan_grid(
             col,
             box,
             tiles=tuple(by_block.get((row, col), ())),
-            chunks=_under(box, covered, chunk_px)[..., 2] > 0,
+            chunks=chunks_under(box, covered, chunk_px=chunk_px)[..., 2] > 0,
             parts=_parts(box.expand(halo_px).intersect(plane), covered, chunk_px=chunk_px),
         )
         for row, col, box in _cut(plane, block_px)
-        if _under(box, covered, chunk_px).any()
+        if chunks_under(box, covered, chunk_px=chunk_px).any()
     )
     return TileGrid(width, height, block_px, tile_px, chunk_px, halo_px, wanted, blocks)
 
 
-def chunk_shape(width: int, height: int, *, chunk_px: int = CHUNK_PX) -> tuple[int, int]:
-    """Return how many ``(rows, columns)`` of chunks cover a raster."""
-    return -(-height // chunk_px), -(-width // chunk_px)
-
-
-def chunks_with_tissue(
-    tissue: TissueMask,
-    *,
-    width: int,
-    height: int,
-    scale: Scale,
-    chunk_px: int = CHUNK_PX,
-    margin_px0: float = 0.0,
-) -> BoolArray:
-    """Return for each chunk of a raster whether any tissue lies under it.
-
-    Parameters
-    ----------
-    tissue
-        The mask, in its own frame.
-    width, height, scale
-        The raster: its size, and the level-0 pixels that one of its pixels spans.
-    margin_px0
-        Chunks that come as near as this to tissue, along x and y, count, too.
-
-    Returns
-    -------
-    ``(rows, cols)`` bool
-    """
-    y, x = _edges(height, chunk_px) * scale.y, _edges(width, chunk_px) * scale.x
-    margin_y, margin_x = margin_px0 / tissue.scale.y, margin_px0 / tissue.scale.x
-    top, bottom = _mask_range(y / tissue.scale.y, tissue.mask.shape[0], margin=margin_y)
-    left, right = _mask_range(x / tissue.scale.x, tissue.mask.shape[1], margin=margin_x)
-    # With a summed-area table the tissue under any rectangle is four look-ups.
-    table = np.pad(tissue.mask, ((1, 0), (1, 0))).astype(np.int64).cumsum(axis=0).cumsum(axis=1)
-    area = (
-        table[np.ix_(bottom, right)]
-        - table[np.ix_(top, right)]
-        - table[np.ix_(bottom, left)]
-        + table[np.ix_(top, left)]
-    )
-    return np.asarray(area > 0)
-
-
-def chunks_in_rois(
-    rois: Sequence[Roi],
-    *,
-    width: int,
-    height: int,
-    scale: Scale,
-    chunk_px: int = CHUNK_PX,
-    margin_px0: float = 0.0,
-) -> BoolArray:
-    """Return for each chunk of a raster whether any part of a region of interest lies in it.
-
-    Parameters
-    ----------
-    rois
-        Blocks in level-0 pixels.
-    width, height, scale
-        The raster: its size, and the level-0 pixels that one of its pixels spans.
-    margin_px0
-        Chunks that come as near as this to a block count, too.
-
-    Returns
-    -------
-    ``(rows, cols)`` bool
-    """
-    import shapely  # here, since a run without regions of interest does not need it
-
-    y, x = _edges(height, chunk_px) * scale.y, _edges(width, chunk_px) * scale.x
-    # Shrunk by a millionth of a chunk: to share an edge is not to share pixels.
-    trim_x = 1e-6 * chunk_px * scale.x - margin_px0
-    trim_y = 1e-6 * chunk_px * scale.y - margin_px0
-    chunks = shapely.box(
-        (x[:-1] + trim_x)[None, :],
-        (y[:-1] + trim_y)[:, None],
-        (x[1:] - trim_x)[None, :],
-        (y[1:] - trim_y)[:, None],
-    )
-    tree = shapely.STRtree(chunks.ravel())
-    areas = np.array([roi.area for roi in rois], dtype=object)
-    _, hit = tree.query(areas, predicate="intersects")
-    wanted = np.zeros(chunks.shape, dtype=np.bool_)
-    wanted.ravel()[hit] = True
-    return wanted
-
-
-def whiten_unwanted(
-    pixels: npt.NDArray[np.uint8], box: Box, *, wanted: BoolArray, chunk_px: int = CHUNK_PX
-) -> None:
-    """Set the pixels of chunks that are not wanted to 255, in place.
-
-    What is not stored reads as 255; a detector that is fed from the slide must see the same.
-
-    Parameters
-    ----------
-    pixels
-        ``(box.height, box.width, 3)``.
-    box
-        Where they lie; it may reach outside the raster, and what lies there is left alone.
-    wanted
-        ``(rows, cols)``, whether a chunk is wanted, from the origin of the frame of `box`.
-    """
-    left, top = (max(0, side // chunk_px) for side in (box.x, box.y))
-    right, bottom = (max(0, -(-side // chunk_px)) for side in (box.right, box.bottom))
-    for row, col in np.argwhere(~wanted[top:bottom, left:right]).tolist():
-        chunk = Box((left + col) * chunk_px, (top + row) * chunk_px, chunk_px, chunk_px)
-        pixels[chunk.intersect(box).within(box)] = 255
-
-
 def _window(core: Box, shown: BoolArray, *, chunk_px: int, halo_px: int, align_px: int) -> Box:
     """Return the window of a core: the bounds of its chunks to show, and the halo."""
-    rows, cols = np.nonzero(_under(core, shown, chunk_px))
+    rows, cols = np.nonzero(chunks_under(core, shown, chunk_px=chunk_px))
     x, y = core.x + int(cols.min()) * chunk_px, core.y + int(rows.min()) * chunk_px
     width = min(core.x + (int(cols.max()) + 1) * chunk_px, core.right) - x
     height = min(core.y + (int(rows.max()) + 1) * chunk_px, core.bottom) - y
@@ -332,7 +213,9 @@ def _parts(frame: Box, covered: npt.NDArray[np.int64], *, chunk_px: int) -> tupl
     """Return the part of each chunk in a frame that windows cover."""
     boxes = (
         Box(x, y, right - x, bottom - y).intersect(frame)
-        for x, y, right, bottom in _under(frame, covered, chunk_px).reshape(-1, 4).tolist()
+        for x, y, right, bottom in chunks_under(frame, covered, chunk_px=chunk_px)
+        .reshape(-1, 4)
+        .tolist()
     )
     return tuple(box for box in boxes if box.area)
 
@@ -346,24 +229,3 @@ def _cut(box: Box, side: int) -> Iterator[tuple[int, int, Box]]:
     for row, y in enumerate(range(box.y, box.bottom, side)):
         for col, x in enumerate(range(box.x, box.right, side)):
             yield row, col, Box(x, y, side, side).intersect(box)
-
-
-def _under(box: Box, values: npt.NDArray[T], chunk_px: int) -> npt.NDArray[T]:
-    # The values of the chunks that a box reaches into.
-    rows = slice(box.y // chunk_px, -(-box.bottom // chunk_px))
-    return values[rows, box.x // chunk_px : -(-box.right // chunk_px)]
-
-
-def _edges(size: int, chunk_px: int) -> FloatArray:
-    # The chunks' borders along one axis, the last at the raster's edge.
-    return np.append(np.arange(0, size, chunk_px), size).astype(np.float64)
-
-
-def _mask_range(
-    edges: FloatArray, size: int, *, margin: float
-) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-    # First and last-plus-one mask pixel under each chunk: at least one, for the mask's size is
-    # rounded and may end a little before the raster does.
-    first = np.clip(np.floor(edges[:-1] - margin + 1e-6).astype(np.int_), 0, size - 1)
-    last = np.clip(np.ceil(edges[1:] + margin - 1e-6).astype(np.int_), first + 1, size)
-    return first, last

@@ -23,7 +23,8 @@ import zarr
 from wsi_suite.errors import OutputConflictError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Box
-from wsi_suite.slides.grid import BLOCK_PX, CHUNK_PX, Block, whiten_unwanted
+from wsi_suite.slides.chunks import CHUNK_PX, whiten_unwanted
+from wsi_suite.slides.grid import BLOCK_PX, Block
 from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store_layout import (
     Layout,
