@@ -103,6 +103,15 @@ class Nuclei {
         return compartment(pathClass == null ? null : pathClass.toString())
     }
 
+    /** Return whether somebody has corrected an object of ours: moved, redrawn, reclassified, named or locked it. */
+    static boolean isCorrected(PathObject object) {
+        return differs(object, Shape.before(object), Shape.of(object))
+    }
+
+    private static boolean differs(PathObject object, Shape before, Shape now) {
+        return before == null || !before.isLike(now) || object.getName() != null || object.isLocked()
+    }
+
     /** Where a nucleus is, how large, and of which compartment; coordinates are pixels. */
     @CompileStatic
     private static class Shape {
@@ -288,11 +297,8 @@ class Nuclei {
                     compartments.add(before.compartment)
                     listOf(present, runOf(object)).add(before.key())
                 }
-                if (inside.test(now.x, now.y)) {
-                    boolean same = before != null && before.isLike(now) &&
-                        object.getName() == null && !object.isLocked()
-                    (same ? untouched : changed).add(object)
-                }
+                if (inside.test(now.x, now.y))
+                    (differs(object, before, now) ? changed : untouched).add(object)
             }
             deleted = deletedFrom(present, hierarchy)
         }

@@ -25,6 +25,7 @@ from wsi_suite.qupath.labels import (
     split_class,
 )
 
+CORRECTION_CASES = Path(__file__).parents[1] / "correction_cases.json"
 POINTS = {"type": "MultiPoint", "coordinates": [[1, 2], [3, 4], [5.5, 6]]}
 ORIGIN = {"_source": "wsi-suite 0.1.0", "_run": "0123456789ab"}
 
@@ -49,6 +50,25 @@ def ours(folder: Path, *, shape: Any = "polygon", x: float = 150_000.37) -> dict
     (path,) = write_geojson(nuclei, folder / "m.geojson", grades=grades, shape=shape, origin=ORIGIN)
     (written,) = json.loads(path.read_text())["features"]
     return written
+
+
+def test_what_counts_as_corrected_is_the_same_in_groovy_and_python(tmp_path: Path) -> None:
+    cases = json.loads(CORRECTION_CASES.read_text("utf-8"))
+    features = [
+        feature(
+            polygon(case["ring"]),
+            objectType="detection",
+            classification=case["class"],
+            name=case.get("name"),
+            isLocked=case.get("locked", False),
+            metadata=ORIGIN if case["pushed"] is None else ORIGIN | {"_pushed": case["pushed"]},
+        )
+        for case in cases
+    ]
+    states = read(tmp_path, *features).states
+    assert {
+        case["case"]: state == CORRECTED for case, state in zip(cases, states, strict=True)
+    } == {case["case"]: case["corrected"] for case in cases}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from groovy_side import ID, SQUARE, GroovyError, collection, nucleus
 
 # ---- The service: finding it ---------------------------------------------------------------------
 
+CORRECTION_CASES = Path(__file__).parents[1] / "correction_cases.json"
 TOLD = {"pid": 1, "host": "127.0.0.1", "port": 8000, "token": "t", "version": "0.1.0"}
 
 
@@ -275,6 +277,33 @@ def test_a_new_project_keeps_qupaths_own_classes(groovy):
 
 
 # ---- Nuclei --------------------------------------------------------------------------------------
+
+CORRECTED = """
+    cases.collect { one ->
+        def corners = one.ring.dropRight(1)
+        double[] x = corners.collect { it[0] }, y = corners.collect { it[1] }
+        def roi = qupath.lib.roi.ROIs.createPolygonROI(x, y, null)
+        def pathClass = one["class"] == null ? null :
+            qupath.lib.objects.classes.PathClass.fromString(one["class"], null)
+        def nucleus = qupath.lib.objects.PathObjects.createDetectionObject(roi, pathClass)
+        if (one.name != null)
+            nucleus.setName(one.name)
+        if (one.locked)
+            nucleus.setLocked(true)
+        Nuclei.mark(nucleus, one.pushed == null ? [(Nuclei.SOURCE): "wsi-suite"] :
+            [(Nuclei.SOURCE): "wsi-suite", (Nuclei.PUSHED): one.pushed])
+        Nuclei.isCorrected(nucleus)
+    }
+"""
+
+
+def test_what_counts_as_corrected_is_the_same_in_groovy_and_python(groovy):
+    cases = json.loads(CORRECTION_CASES.read_text("utf-8"))
+    told = groovy(CORRECTED, cases=cases)
+    assert {one["case"]: found for one, found in zip(cases, told, strict=True)} == {
+        one["case"]: one["corrected"] for one in cases
+    }
+
 
 READ = """
     GeoJson.read(new StringReader(text), "nuclei.geojson", { }).collect {
