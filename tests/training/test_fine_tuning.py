@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,8 +11,8 @@ from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import load_network, trained_runs
 from wsi_suite.errors import DataError, ModelError
-from wsi_suite.training import halo
 from wsi_suite.training import train as module
+from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.settings import TrainSettings
 from wsi_suite.training.train import train_model
 
@@ -37,7 +39,7 @@ def settings(*, test_runs=("3",), rate=1e-3, **changes) -> TrainSettings:
 def _same_on_every_machine():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "choose_compute", lambda device, precision: Compute("cpu", "fp32", 1))
-        patch.setattr(halo, "_CORE_PX", 32)
+        patch.setattr(module, "measure_halo", partial(measure_halo, core_px=32))
         yield
 
 

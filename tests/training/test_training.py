@@ -1,4 +1,5 @@
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from wsi_suite.detector.detector import Compute, load_detector
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.model_folder import find_model
 from wsi_suite.errors import ConfigError, DataError, OutputConflictError
-from wsi_suite.training import fitting, halo
+from wsi_suite.training import fitting
 from wsi_suite.training import train as module
 from wsi_suite.training.crops import CropDataset
+from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import load_tiles
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.train import split_tiles, train_model
@@ -50,7 +52,7 @@ def _same_on_every_machine():
     """Compute in single precision, and measure the halo on small cores."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "choose_compute", lambda device, precision: Compute("cpu", "fp32", 1))
-        patch.setattr(halo, "_CORE_PX", 32)
+        patch.setattr(module, "measure_halo", partial(measure_halo, core_px=32))
         yield
 
 
