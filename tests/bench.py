@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from wsi_suite.analysis import survey
 from wsi_suite.analysis.blocks import process_block
 from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings, load_settings
@@ -21,6 +24,15 @@ from wsi_suite.slides.identity import SlideIdentity
 
 RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json")
 """What is the same in every byte for like runs."""
+
+
+def set_sides(
+    patch: pytest.MonkeyPatch, *, block_px: int = 256, tile_px: int = 128, chunk_px: int = 64
+) -> None:
+    """Set the sides of new runs, by default small ones: a small slide then has several blocks."""
+    patch.setattr(survey, "BLOCK_PX", block_px)
+    patch.setattr(survey, "TILE_PX", tile_px)
+    patch.setattr(survey, "CHUNK_PX", chunk_px)
 
 
 @dataclass(frozen=True)

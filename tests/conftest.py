@@ -52,12 +52,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks, so that a small slide has several, and no pictures, which take long."""
-    from wsi_suite.analysis import survey
+    from bench import set_sides
+
     from wsi_suite.runs import cluster, outputs
 
-    monkeypatch.setattr(survey, "BLOCK_PX", 256)
-    monkeypatch.setattr(survey, "TILE_PX", 128)
-    monkeypatch.setattr(survey, "CHUNK_PX", 64)
+    set_sides(monkeypatch)
     # Nor is the model loaded again for each run.
     close_all = cluster.close_all
     monkeypatch.setattr(

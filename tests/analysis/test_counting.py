@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from bench import Bench, results_of
+from bench import Bench, results_of, set_sides
 from shapely.geometry import MultiPolygon, Point, box
 
 from wsi_suite.analysis import survey
@@ -38,8 +38,7 @@ ROIS = (
 def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counting") / "B12"
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
-            patch.setattr(survey, name, side)
+        set_sides(patch)
         bench.do(folder, "tiles.keep=false")
     return folder
 
@@ -169,7 +168,7 @@ def test_nucleus_in_tissue_counts_though_it_was_detected_in_a_chunk_without(
         rows, _ = np.indices(tissue.mask.shape) // 2
         return replace(tissue, mask=rows % 2 == 0)
 
-    monkeypatch.setattr(survey, "CHUNK_PX", 32)
+    set_sides(monkeypatch, chunk_px=32)
     monkeypatch.setattr(survey, "find_tissue", find_stripes)
     bench.do(tmp_path / "everywhere", "tiles.keep=false", "tissue.whole_slide=true")
     bench.do(tmp_path / "out", "tiles.keep=false")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import Bench
+from bench import Bench, set_sides
 from shapely.geometry import MultiPolygon, box
 
-from wsi_suite.analysis import survey
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.slide_record import read_facts, write_facts
 from wsi_suite.analysis.survey import survey_slide
@@ -30,8 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 @pytest.fixture(scope="module")
 def facts(bench: Bench) -> SlideFacts:
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
-            patch.setattr(survey, name, side)
+        set_sides(patch)
         return survey_slide(bench.slide, bench.settings(), spec=bench_spec(bench))
 
 

@@ -3,7 +3,6 @@ import pytest
 import torch
 import yaml
 
-from wsi_suite.detector import model_folder as module
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.model_folder import (
     ModelSpec,
@@ -14,6 +13,7 @@ from wsi_suite.detector.model_folder import (
     save_model,
 )
 from wsi_suite.errors import ModelError
+from wsi_suite.resources import models_folder
 
 
 @pytest.fixture
@@ -69,18 +69,16 @@ def test_the_hash_is_of_both_files(saved):
     assert save_model(folder.path, folder.spec, network).hash != folder.hash
 
 
-def test_bundled_models_are_found_by_name(saved, monkeypatch):
-    folder, _ = saved
-    monkeypatch.setattr(module, "models_folder", lambda: folder.path.parent)
-    assert bundled_models() == [folder.path.name]
-    assert find_model(folder.path.name) == folder
-    with pytest.raises(ModelError, match=r"neither bundled nor a folder \(did you mean 'ein Mo"):
-        find_model("ein Model für Test")
+def test_bundled_models_are_found_by_name():
+    for name in bundled_models():
+        assert find_model(name) == find_model(models_folder() / name)
+    with pytest.raises(ModelError, match=r"nor a folder \(did you mean 'endonuke-resnet18'"):
+        find_model("endonuke-resnet81")
 
 
-def test_an_unknown_model_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "models_folder", lambda: tmp_path)
-    with pytest.raises(ModelError, match=r"'hovernet' is neither .*; bundled: none"):
+def test_an_unknown_model_is_refused():
+    bundled = ", ".join(bundled_models())
+    with pytest.raises(ModelError, match=f"'hovernet' is neither .*; bundled: {bundled}"):
         find_model("hovernet")
 
 

@@ -24,7 +24,6 @@ from wsi_suite.detector.stretch import (
 )
 from wsi_suite.errors import ConfigError, OutputConflictError, OutputError
 from wsi_suite.export import formats as module
-from wsi_suite.export import onnx_model as export_onnx
 from wsi_suite.export.check import Difference, compare_peaks, sample_picture
 from wsi_suite.export.formats import export_model
 from wsi_suite.export.torchscript import load_script
@@ -84,7 +83,7 @@ class TestRefusals:
         assert not list(tmp_path.iterdir())
 
     def test_onnx_names_what_is_missing(self, model, tmp_path, monkeypatch):
-        monkeypatch.setattr(export_onnx, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(ConfigError, match=r"pip install 'wsi-suite\[export\]'"):
             export_model(model, tmp_path / "x.onnx", format_name="onnx")
         assert not list(tmp_path.iterdir())

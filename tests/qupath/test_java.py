@@ -86,5 +86,5 @@ def test_an_error_that_was_not_foreseen_names_the_image(
     session.project = SimpleNamespace(images=[entry(tmp_path)])  # type: ignore[assignment]
     monkeypatch.setattr(project_objects, "pull_objects", failing(JavaError("Java heap space")))
     request = {"do": "pull", "image": "1", "folder": str(tmp_path)}
-    answer = project_process._answer(session, dict(request))
+    answer = project_process.answer(session, dict(request))
     assert answer == {"error": "B12: Java heap space", "kind": "WsiSuiteError"}

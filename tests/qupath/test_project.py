@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
-from wsi_suite.qupath import project as project_module
 from wsi_suite.qupath import project_opening, project_process, project_session, running
 from wsi_suite.qupath.project import Project
 from wsi_suite.qupath.project_files import check_project, project_file
@@ -32,10 +31,10 @@ def project(tmp_path: Path) -> Path:
     return file
 
 
-def answer_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Let the process be a Python program: `body` runs for each request, as `request`.
+def answering(body: str) -> tuple[str, ...]:
+    """Return the command of a Python program in place of the process; `body` runs for each request.
 
-    `number` is the request's, and `say` answers it.
+    There `request` is the request, `number` its id, and `say` answers it.
     """
     program = f"""
 import json, os, sys, signal
@@ -48,7 +47,7 @@ for line in sys.stdin:
         continue
 {body}
 """
-    monkeypatch.setattr(project_module, "_COMMAND", (sys.executable, "-c", program))
+    return (sys.executable, "-c", program)
 
 
 def test_a_project_is_its_file_or_its_folder(tmp_path: Path) -> None:
@@ -107,29 +106,28 @@ def test_a_java_that_does_not_start_is_told(
         opened.images()
 
 
-def test_errors_of_the_process_are_raised_here(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer_with(monkeypatch, '    say(error="no such image", kind="InputError")')
-    with Project(project) as opened, pytest.raises(InputError, match=r"^no such image$"):
+def test_errors_of_the_process_are_raised_here(project: Path) -> None:
+    body = '    say(error="no such image", kind="InputError")'
+    with (
+        Project(project, command=answering(body)) as opened,
+        pytest.raises(InputError, match=r"^no such image$"),
+    ):
         opened.images()
 
 
-def test_progress_comes_before_the_result(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_comes_before_the_result(project: Path) -> None:
     result = {"counts": {"placed": 1}, "regions": 0, "classes": ["Stroma"], "backup": None}
-    answer_with(monkeypatch, f"    say(progress=0.5); say(progress=1.0); say(result={result})")
+    body = f"    say(progress=0.5); say(progress=1.0); say(result={result})"
     heard: list[float] = []
     image = ProjectImage("1", "a", None, project)
-    with Project(project) as opened:
+    with Project(project, command=answering(body)) as opened:
         pushed = opened.push(image, table=project, progress=heard.append)
     assert pushed == Pushed({"placed": 1}, 0, classes=("Stroma",), backup=None)
     assert heard == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("death", ["os.kill(os.getpid(), 9)", "sys.exit(0)", "os._exit(134)"])
-def test_a_process_that_dies_is_an_error_and_is_started_again(
-    project: Path, monkeypatch: pytest.MonkeyPatch, death: str
-) -> None:
+def test_a_process_that_dies_is_an_error_and_is_started_again(project: Path, death: str) -> None:
     if sys.platform == "win32" and "kill" in death:
         pytest.skip("kill -9 is of POSIX")
     body = f"""
@@ -138,18 +136,20 @@ def test_a_process_that_dies_is_an_error_and_is_started_again(
         {death}
     say(result=[])
 """
-    answer_with(monkeypatch, body)
     image = ProjectImage("1", "a", None, project)
-    with Project(project) as opened:
+    with Project(project, command=answering(body)) as opened:
         for _ in range(2):
             with pytest.raises(WsiSuiteError, match=r"died .*Java ran out of memory"):
                 opened.frame(image)
             assert opened.images() == []
 
 
-def test_what_is_no_answer_is_no_success(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_with(monkeypatch, "    print('Exception in thread main', flush=True)")
-    with Project(project) as opened, pytest.raises(WsiSuiteError, match="no answer"):
+def test_what_is_no_answer_is_no_success(project: Path) -> None:
+    body = "    print('Exception in thread main', flush=True)"
+    with (
+        Project(project, command=answering(body)) as opened,
+        pytest.raises(WsiSuiteError, match="no answer"),
+    ):
         opened.images()
 
 
@@ -187,13 +187,12 @@ def test_a_running_qupath_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert running.running_qupath() == [5, 7]
 
 
-def test_requests_are_one_line_each(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_one_line_each(project: Path) -> None:
     body = "    name = request['regions'][0]['name']\n"
     body += "    say(result={'counts': {}, 'regions': 1, 'classes': [name], 'backup': None})"
-    answer_with(monkeypatch, body)
     image = ProjectImage("1", "größer\n2", None, project)
     region = Region("zwei\nZeilen", None, wkb="", measurements={})
-    with Project(project) as opened:
+    with Project(project, command=answering(body)) as opened:
         assert opened.push(image, table=project, regions=[region]).classes == (region.name,)
 
 
@@ -219,7 +218,7 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     monkeypatch.setattr(project_session.Session, "load", load)
     session = project_session.Session(io.StringIO())
     opening = {"path": str(file), "create": True, "readonly": False, "qupath": None}
-    answer = project_process._answer(session, {"do": "open", **opening})
+    answer = project_process.answer(session, {"do": "open", **opening})
     assert answer["kind"] == "OutputError"
     why = "java.io.IOException: No space left on device"
     if fails == "load":
@@ -235,7 +234,7 @@ def test_a_project_that_went_while_it_was_waited_for_leaves_no_folder(
     session = project_session.Session(io.StringIO())
     file = tmp_path / "study" / "project.qpproj"
     opening = {"path": str(file), "create": False, "readonly": False, "qupath": None}
-    answer = project_process._answer(session, {"do": "open", **opening})
+    answer = project_process.answer(session, {"do": "open", **opening})
     assert answer["kind"] == "InputError"
     assert "--create makes one" in answer["error"]
     assert list(tmp_path.iterdir()) == []

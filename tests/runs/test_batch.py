@@ -19,9 +19,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from bench import Bench, files_of, results_of
+from bench import Bench, files_of, results_of, set_sides
 
-from wsi_suite.analysis import survey
 from wsi_suite.analysis.summary import read_summary
 from wsi_suite.errors import (
     BusyError,
@@ -51,8 +50,7 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run gives that nothing happened to, without tiles."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        for name, side in (("BLOCK_PX", 256), ("TILE_PX", 128), ("CHUNK_PX", 64)):
-            patch.setattr(survey, name, side)
+        set_sides(patch)
         outcome = bench.run_one(folder, "tiles.keep=false")
     assert outcome.folder is not None
     return outcome.folder
@@ -533,10 +531,10 @@ KILL_ITSELF = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from wsi_suite.analysis import survey
-survey.BLOCK_PX, survey.TILE_PX, survey.CHUNK_PX = 256, 128, 64
-from bench import Bench
+import pytest
+from bench import Bench, set_sides
 if __name__ == "__main__":
+    set_sides(pytest.MonkeyPatch())
     Bench(Path({model!r}), Path({slide!r})).run(Path({out!r}))
 """
 

@@ -18,7 +18,7 @@ from wsi_suite.geometry import Box, Roi
 from wsi_suite.overview import Caption
 from wsi_suite.runs import outputs
 from wsi_suite.runs.outcome import Outcome
-from wsi_suite.runs.outputs import _read_enlarged, _stored_thumbnail
+from wsi_suite.runs.outputs import read_enlarged, stored_thumbnail
 from wsi_suite.runs.summary_csv import SUMMARY_COLUMNS, summary_row, write_summary_csv, write_table
 from wsi_suite.slides.store import TileStore
 
@@ -130,9 +130,9 @@ def test_stored_tiles_stand_in_for_level_0(bench: Bench, tmp_path: Path) -> None
     bench.do(tmp_path, stage="tile")
     store, facts = TileStore.open(tmp_path / "tiles.ome.zarr"), read_facts(tmp_path)
     assert facts is not None
-    pixels = _read_enlarged(store, Box(100, 50, 33, 20), facts=facts)
+    pixels = read_enlarged(store, Box(100, 50, 33, 20), facts=facts)
     assert pixels.shape == (20, 33, 3)
     working = store.read(Box(50, 25, 17, 10))
     assert (pixels[::2, ::2] == working).all()
-    thumbnail, scale = _stored_thumbnail(store, facts)
+    thumbnail, scale = stored_thumbnail(store, facts)
     assert thumbnail.shape[1] * scale.x == pytest.approx(facts.width, abs=scale.x)

@@ -142,10 +142,10 @@ def test_windows_gives_the_file_to_its_user_alone(
     monkeypatch.setattr(discovery.subprocess, "run", run)
     monkeypatch.setattr(discovery.getpass, "getuser", lambda: "ana")
     monkeypatch.setenv("USERDOMAIN", "LAB")
-    discovery._write_private(tmp_path / "x", "token")
+    discovery.write_private(tmp_path / "x", "token")
     assert (tmp_path / "x").read_text() == "token"
     assert commands[0][1:] == [str(tmp_path / "x"), "/inheritance:r", "/grant:r", "LAB\\ana:F"]
     (tmp_path / "x").unlink()
     with pytest.raises(OSError, match="icacls ended with 5"):
-        discovery._write_private(tmp_path / "x", "token")
+        discovery.write_private(tmp_path / "x", "token")
     assert (tmp_path / "x").read_bytes() == b""

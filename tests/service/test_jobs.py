@@ -14,7 +14,6 @@ import pytest
 
 from wsi_suite.errors import SlideError
 from wsi_suite.progress import Progress, Step
-from wsi_suite.service import jobs as jobs_module
 from wsi_suite.service.analyst import Order
 from wsi_suite.service.finding import Finding
 from wsi_suite.service.jobs import JobQueue, Limits, QueueFullError
@@ -242,10 +241,9 @@ def test_closing_cancels_all_and_waits_for_the_work() -> None:
         assert hands.at_work == 0
 
 
-def test_after_a_while_without_work_slides_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_module, "_REST_SECONDS", 0.02)
+def test_after_a_while_without_work_slides_are_closed() -> None:
     hands = Hands()
-    with queue_of(hands) as queue:
+    with queue_of(hands, rest_seconds=0.02) as queue:
         wait_for(lambda: hands.rests == 1)
         time.sleep(0.1)
         assert hands.rests == 1, "once is enough"

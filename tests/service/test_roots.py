@@ -134,9 +134,8 @@ def test_only_folders_are_allowed(slides: Path) -> None:
     assert roots.folders == (slides.resolve(),)
 
 
-def test_the_number_of_folders_is_bounded(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_suite.service.roots.MAX_FOLDERS", 1)
-    roots = Roots([slides])
+def test_the_number_of_folders_is_bounded(slides: Path) -> None:
+    roots = Roots([slides], most=1)
     with pytest.raises(InputError, match="1 folders are allowed already"):
         roots.add(slides.parent)
 

@@ -45,7 +45,7 @@ from wsi_suite.qupath.project_messages import (
 
 log = logging.getLogger(__name__)
 
-_COMMAND = (sys.executable, "-m", "wsi_suite.qupath.project_process")
+COMMAND = (sys.executable, "-m", "wsi_suite.qupath.project_process")
 
 
 class Project:
@@ -68,6 +68,8 @@ class Project:
         Receives, once, what the user should know: who holds the lock, what was put back.
     patience
         How long the process may be silent.
+    command
+        Command line of the process.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Project:
         qupath: Collection[int] | None = None,
         tell: Callable[[str], None] = log.warning,
         patience: Patience = Patience(),  # noqa: B008 - frozen
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.file = project_file(path).resolve()
         if not is_locked(self.file.parent):  # else it may be about to be made
@@ -96,6 +99,7 @@ class Project:
         }
         self._tell = tell
         self._patience = patience
+        self._command = command
         self._told: set[str] = set()
         self._process: Conversation | None = None
         self._images: list[ProjectImage] | None = None
@@ -191,7 +195,7 @@ class Project:
 
     def _start(self) -> None:
         self._images = None
-        self._process = Conversation(_COMMAND, patience=self._patience)
+        self._process = Conversation(self._command, patience=self._patience)
         try:
             opened = parse(Opened, self._exchange({"do": "open", **self._opening}))
         except WsiSuiteError:

@@ -61,13 +61,13 @@ def main() -> None:
         for line in sys.stdin:
             question = json.loads(line)
             session.question = question.pop("id")
-            session.say(_answer(session, question))
+            session.say(answer(session, question))
     finally:
         if session.lock is not None:
             session.lock.release()
 
 
-def _answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
+def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a request; an error becomes one line."""
     session.about = ""
     try:

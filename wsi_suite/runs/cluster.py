@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from wsi_suite.detector.model_folder import ModelFolder
 
 _TASKS_PER_WORKER = 2  # while one block ends, the next is being read
-_CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,16 @@ class Cluster:
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
                 raise WorkerError(f"worker {worker}: {answer}")
-        return _common_compute(answers)
+        return common_compute(answers)
 
 
 @contextmanager
 def open_cluster(
-    settings: RunSettings, *, device: str, progress: Callable[[str, int], None]
+    settings: RunSettings,
+    *,
+    device: str,
+    progress: Callable[[str, int], None],
+    connect_s: float = 10,
 ) -> Iterator[Cluster]:
     """Start workers here, or connect to a scheduler.
 
@@ -96,6 +99,8 @@ def open_cluster(
         What the user asks for: on several GPUs one process each is the default.
     progress
         Called with a run's key and the number of working pixels that are done, from any thread.
+    connect_s
+        How long to wait for the scheduler to answer, in seconds.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def open_cluster(
 
     with ExitStack() as stack:
         if settings.scheduler:
-            client = _connect(settings)
+            client = _connect(settings, timeout_s=connect_s)
             stack.callback(client.close)
             count, threads = _workers_of(client, settings.scheduler)
         else:
@@ -120,7 +125,7 @@ def open_cluster(
         yield Cluster(client, threads, window, remote=bool(settings.scheduler), topic=topic)
 
 
-def _common_compute(choices: dict[str, Compute]) -> Compute:
+def common_compute(choices: dict[str, Compute]) -> Compute:
     """Return how all workers compute: results must not depend on which one gets a block."""
     (first, compute), *others = sorted(choices.items())
     for worker, other in others:
@@ -209,7 +214,7 @@ def _probe(
     return library_versions()
 
 
-def _connect(settings: RunSettings) -> Client:
+def _connect(settings: RunSettings, *, timeout_s: float) -> Client:
     from distributed import Client
 
     address = settings.scheduler
@@ -217,7 +222,7 @@ def _connect(settings: RunSettings) -> Client:
         return Client(
             address,
             security=_security(settings),
-            timeout=_CONNECT_SECONDS,
+            timeout=timeout_s,
             set_as_default=False,
         )
     except (OSError, ValueError, RuntimeError) as error:

@@ -83,8 +83,8 @@ def _draw(
             draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
     else:
         assert store is not None
-        thumbnail, scale = _stored_thumbnail(store, facts)
-        draw(thumbnail=thumbnail, scale=scale, read=partial(_read_enlarged, store, facts=facts))
+        thumbnail, scale = stored_thumbnail(store, facts)
+        draw(thumbnail=thumbnail, scale=scale, read=partial(read_enlarged, store, facts=facts))
 
 
 def _solid_class(results: Results) -> str | None:
@@ -93,7 +93,7 @@ def _solid_class(results: Results) -> str | None:
     return headline if headline in results.nuclei.classes else None
 
 
-def _stored_thumbnail(store: TileStore, facts: SlideFacts) -> tuple[npt.NDArray[np.uint8], Scale]:
+def stored_thumbnail(store: TileStore, facts: SlideFacts) -> tuple[npt.NDArray[np.uint8], Scale]:
     """Return the level of a store that is nearest above the picture's size, and its scale."""
     sizes = store.layout.sizes
     fitting = [n for n, size in enumerate(sizes) if max(size) >= OVERVIEW_PX / 2]
@@ -102,7 +102,7 @@ def _stored_thumbnail(store: TileStore, facts: SlideFacts) -> tuple[npt.NDArray[
     return pixels, Scale(facts.scale.x * 2**level, facts.scale.y * 2**level)
 
 
-def _read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDArray[np.uint8]:
+def read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDArray[np.uint8]:
     """Return level-0 pixels of a box, as well as stored tiles can tell."""
     x = ((np.arange(box.x, box.right) + 0.5) / facts.scale.x).astype(int)
     y = ((np.arange(box.y, box.bottom) + 0.5) / facts.scale.y).astype(int)

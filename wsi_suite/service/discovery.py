@@ -104,7 +104,7 @@ def announced(file: Path, service: Service) -> Iterator[None]:
         It cannot be written.
     """
     with whole_file(file, remedy=f"name another file with {FILE_VARIABLE}") as partial:
-        _write_private(partial, json.dumps(asdict(service)) + "\n")
+        write_private(partial, json.dumps(asdict(service)) + "\n")
     try:
         yield
     finally:
@@ -113,7 +113,7 @@ def announced(file: Path, service: Service) -> Iterator[None]:
                 file.unlink()
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a new file that its user alone can read, at no moment anybody else."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor

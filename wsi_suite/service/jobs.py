@@ -23,8 +23,6 @@ from wsi_suite.service.messages import Job, State
 
 log = logging.getLogger(__name__)
 
-_REST_SECONDS = 120.0  # then slides that were kept open are closed: others may want to move them
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -40,12 +38,16 @@ class Limits:
         Nuclei that finished jobs may hold together, beside those of the newest.
     seconds
         How long a finished job is kept.
+    rest_seconds
+        How long without a job until the worker rests. Slides that it kept open are closed then:
+        their owner may want to move them.
     """
 
     waiting: int = 32
     finished: int = 100
     nuclei: int = 5_000_000
     seconds: float = 3600.0
+    rest_seconds: float = 120.0
 
 
 class Worker(Protocol):
@@ -218,7 +220,7 @@ class JobQueue:
                         entry.state, entry.message = "running", "starting"
                         entry.timings["queued_s"] = round(time.monotonic() - entry.began, 3)
                         return entry, entry.order
-                if not self._changed.wait(None if rested else _REST_SECONDS):
+                if not self._changed.wait(None if rested else self._limits.rest_seconds):
                     self._worker.rest()
                     rested = True
         return None

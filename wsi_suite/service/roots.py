@@ -16,8 +16,6 @@ from wsi_suite.errors import InputError
 from wsi_suite.slides.dicom import read_instance
 from wsi_suite.slides.sources import is_folder_slide
 
-MAX_FOLDERS = 1000
-
 
 class Roots:
     """The allowed folders; none at first, and then nothing can be read.
@@ -26,9 +24,12 @@ class Roots:
     ----------
     folders
         Folders to begin with; errors as :meth:`add` raises them.
+    most
+        Most folders that can be allowed.
     """
 
-    def __init__(self, folders: Iterable[str | Path] = ()) -> None:
+    def __init__(self, folders: Iterable[str | Path] = (), *, most: int = 1000) -> None:
+        self._most = most
         self._folders: list[Path] = []
         self._lock = Lock()
         for folder in folders:
@@ -56,9 +57,9 @@ class Roots:
         with self._lock:
             if resolved in self._folders:
                 return
-            if len(self._folders) >= MAX_FOLDERS:
+            if len(self._folders) >= self._most:
                 raise InputError(
-                    f"{MAX_FOLDERS} folders are allowed already; start the service again"
+                    f"{self._most} folders are allowed already; start the service again"
                 )
             self._folders.append(resolved)
 
