@@ -121,7 +121,11 @@ class _Fitting(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         """Return the loss of one batch."""
-        parts = detection_loss(self.network(batch["rgb"].float()), batch)
+        parts = detection_loss(
+            self.network(batch["rgb"].float()),
+            batch,
+            label_smoothing=self.settings.optimiser.label_smoothing,
+        )
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()},
             on_step=False,

@@ -31,6 +31,9 @@ class OptimiserSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 if the device has it in hardware, else fp32"
     )
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of a class label that is spread over all classes"
+    )
     average: float = Field(
         0.999, ge=0, lt=1, description="decay of the running mean of the weights that is kept"
     )

@@ -122,7 +122,9 @@ def focal_loss(logits: Tensor, heat: Tensor) -> Tensor:
     return -(hit + miss).sum() / centre.sum().clamp(min=1)
 
 
-def detection_loss(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def detection_loss(
+    maps: Mapping[str, Tensor], targets: Mapping[str, Tensor], *, label_smoothing: float = 0.0
+) -> dict[str, Tensor]:
     """Return the parts of the loss and their sum under ``loss``.
 
     Parameters
@@ -131,21 +133,25 @@ def detection_loss(maps: Mapping[str, Tensor], targets: Mapping[str, Tensor]) ->
         As the network returns them.
     targets
         Batches of the fields of :class:`Targets`, ``(N, ...)`` each.
+    label_smoothing
+        Share of each class label that is spread over all classes, in [0, 1).
     """
     centre = targets["centre"]
     parts = {"heat": focal_loss(maps["heat"], targets["heat"])}
     parts["offset"] = _l1(maps["offset"], targets["offset"], centre)
     if "kind" in maps:
-        parts["kind"] = _class_loss(maps["kind"], targets["kind"])
+        parts["kind"] = _class_loss(maps["kind"], targets["kind"], smoothing=label_smoothing)
     if "size" in maps:
         known = centre & ~torch.isnan(targets["size"][:, 0])
         parts["size"] = 0.1 * _l1(maps["size"], targets["size"], known)
     return parts | {"loss": torch.stack(list(parts.values())).sum()}
 
 
-def _class_loss(logits: Tensor, kind: Tensor) -> Tensor:
+def _class_loss(logits: Tensor, kind: Tensor, *, smoothing: float) -> Tensor:
     """Return the mean cross entropy over the cells that have a class."""
-    total = F.cross_entropy(logits.float(), kind, ignore_index=-1, reduction="sum")
+    total = F.cross_entropy(
+        logits.float(), kind, ignore_index=-1, reduction="sum", label_smoothing=smoothing
+    )
     return total / (kind >= 0).sum().clamp(min=1)
 
 
