@@ -5,6 +5,9 @@ from __future__ import annotations
 CONFIDENCE = "Detection probability"
 """QuPath's name of the detector's confidence."""
 
+CLASS_PROBABILITY = "Class probability"
+"""Probability that a nucleus which is there is of its class, as the detector has it."""
+
 NUCLEUS_DAB = "Nucleus: DAB OD mean"
 NUCLEUS_DAB_SPREAD = "Nucleus: DAB OD std dev"
 NUCLEUS_DAB_HIGHEST = "Nucleus: DAB OD max"

@@ -151,7 +151,7 @@ def test_onnx_answers_as_the_network_does_at_any_size(model, detector, tmp_path,
                 points,
                 confidence[i][row, col],
                 label[i][row, col].astype(np.uint8),
-                radius[i, 0][row, col] * cell_px,
+                radius=radius[i, 0][row, col] * cell_px,
             )
             peaks = separate_peaks(peaks, detector.spec)
             assert len(peaks.points) > 0

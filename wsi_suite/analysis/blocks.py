@@ -26,6 +26,7 @@ from wsi_suite.analysis.worker_cache import (
 )
 from wsi_suite.config import MeasureSettings, StainSettings
 from wsi_suite.geometry import Box, Points, Scale
+from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import Nuclei, concatenate
 from wsi_suite.slides.grid import SEAM_PX, Block, Tile, TileGrid
 from wsi_suite.slides.slide import Raster
@@ -296,13 +297,16 @@ def _measure(
     rows = near[owned]
     centres = job.scale.to_level0(points[rows])
     enlarged = np.float32(math.sqrt(job.scale.x * job.scale.y))
+    values = {name: column[owned] for name, column in measured.values.items()}
+    if peaks.class_probability is not None:
+        values[CLASS_PROBABILITY] = peaks.class_probability[rows].max(axis=1).round(4)
     return Nuclei(
         x=centres[:, 0],
         y=centres[:, 1],
         confidence=peaks.confidence[rows],
         label=peaks.label[rows],
         classes=classes,
-        measurements={name: values[owned] for name, values in measured.values.items()},
+        measurements=values,
         outline=None if measured.outline is None else measured.outline[owned] * enlarged,
     )
 

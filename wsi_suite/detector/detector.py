@@ -7,7 +7,7 @@ kept, since another choice moves confidences in their last digits.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -255,14 +255,7 @@ def separate_peaks(peaks: Peaks, spec: ModelSpec) -> Peaks:
     distance = np.full(len(peaks.points), spec.min_distance_um / spec.read_mpp)
     if peaks.radius is not None:
         distance = np.maximum(distance, spec.separation * peaks.radius)
-    keep = suppress_close(peaks.points, peaks.confidence, distance)
-    return replace(
-        peaks,
-        points=peaks.points[keep],
-        confidence=peaks.confidence[keep],
-        label=peaks.label[keep],
-        radius=None if peaks.radius is None else peaks.radius[keep],
-    )
+    return peaks.take(suppress_close(peaks.points, peaks.confidence, distance))
 
 
 def fuse_batch_norms(network: NucleusNet) -> NucleusNet:

@@ -12,7 +12,7 @@ Lin et al., *Feature Pyramid Networks*, 2017 (lateral and top-down paths).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -218,9 +218,11 @@ class Peaks:
     points
         ``(N, 2)`` float64 centres, read pixels from the window's corner.
     confidence
-        ``(N,)`` float32 in [0, 1].
+        ``(N,)`` float32 in [0, 1], that there is a nucleus.
     label
-        ``(N,)`` uint8 class index.
+        ``(N,)`` uint8 index of the likeliest class.
+    class_probability
+        ``(N, classes)`` float32, rows of sum 1; ``None`` if the network has a heatmap per class.
     radius
         ``(N,)`` float32, read pixels; ``None`` if the network predicts no sizes.
     """
@@ -228,7 +230,19 @@ class Peaks:
     points: npt.NDArray[np.float64]
     confidence: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
+    class_probability: npt.NDArray[np.float32] | None = None
     radius: npt.NDArray[np.float32] | None = None
+
+    def take(self, rows: npt.NDArray[np.int_] | npt.NDArray[np.bool_]) -> Peaks:
+        """Return the nuclei at `rows`: indices in their order, or a mask."""
+        likely, radius = self.class_probability, self.radius
+        return Peaks(
+            points=self.points[rows],
+            confidence=self.confidence[rows],
+            label=self.label[rows],
+            class_probability=None if likely is None else likely[rows],
+            radius=None if radius is None else radius[rows],
+        )
 
 
 def decode_peaks(maps: dict[str, Tensor], *, min_confidence: float, cell_px: float) -> list[Peaks]:
@@ -267,19 +281,19 @@ def decode_peaks(maps: dict[str, Tensor], *, min_confidence: float, cell_px: flo
     found, confidence, label = find_maxima(maps["heat"], min_confidence, kind=maps.get("kind"))
     window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
     offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
-    points = (np.column_stack([col, row]) + 0.5 + offset) * cell_px
-    confidences, labels = (
-        confidence[found].cpu().numpy(),
-        label[found].cpu().numpy().astype(np.uint8),
+    peaks = Peaks(
+        points=(np.column_stack([col, row]) + 0.5 + offset) * cell_px,
+        confidence=confidence[found].cpu().numpy(),
+        label=label[found].cpu().numpy().astype(np.uint8),
     )
-    radius = None
+    if "kind" in maps:
+        logits = maps["kind"].float().movedim(1, -1)[found]
+        peaks = replace(peaks, class_probability=torch.softmax(logits, dim=1).cpu().numpy())
     if "size" in maps:
         radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
+        peaks = replace(peaks, radius=radius)
     ends = np.searchsorted(window, np.arange(len(found) + 1))
-    return [
-        Peaks(points[a:b], confidences[a:b], labels[a:b], None if radius is None else radius[a:b])
-        for a, b in pairwise(ends)
-    ]
+    return [peaks.take(np.arange(a, b)) for a, b in pairwise(ends)]
 
 
 def find_maxima(
@@ -287,8 +301,8 @@ def find_maxima(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return which cells are nuclei, and every cell's confidence and class, ``(N, h, w)`` each.
 
-    The confidence is the probability of a centre times that of the class. Exported models contain
-    this function, so it uses tensors only.
+    The confidence is that of a nucleus' centre, whatever its class. Exported models contain this
+    function, so it uses tensors only.
 
     Parameters
     ----------
@@ -299,13 +313,11 @@ def find_maxima(
     kind
         ``(N, classes, h, w)`` logits of classes, or ``None``.
     """
-    centre, label = torch.sigmoid(heat.float()).max(dim=1)
-    confidence = centre
+    confidence, label = torch.sigmoid(heat.float()).max(dim=1)
     if kind is not None:
-        share, label = torch.softmax(kind.float(), dim=1).max(dim=1)
-        confidence = centre * share
-    highest = F.max_pool2d(centre[:, None], 3, stride=1, padding=1)[:, 0]
-    return (centre == highest) & (confidence >= min_confidence), confidence, label
+        label = kind.argmax(dim=1)
+    highest = F.max_pool2d(confidence[:, None], 3, stride=1, padding=1)[:, 0]
+    return (confidence == highest) & (confidence >= min_confidence), confidence, label
 
 
 def _conv_block(width_in: int, width_out: int) -> nn.Sequential:

@@ -36,18 +36,30 @@ class Labelled:
         ``(N,)`` class indices.
     confidence
         ``(N,)`` confidences; of no meaning for the truth.
+    class_probability
+        ``(N, classes)``; ``None`` if it is not known.
     """
 
     points: FloatArray
     label: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32]
+    class_probability: npt.NDArray[np.float32] | None = None
 
-    def of_class(self, index: int | None) -> Labelled:
-        """Return the nuclei of one class, or all for ``None``."""
-        if index is None:
-            return self
+    def of_class(self, index: int) -> Labelled:
+        """Return the nuclei of one class."""
         rows = self.label == index
         return Labelled(self.points[rows], self.label[rows], self.confidence[rows])
+
+    def as_class(self, index: int) -> Labelled:
+        """Return all nuclei with their confidence as nuclei of one class.
+
+        It is the confidence times the probability of the class. Nuclei without probabilities
+        count for their own class only.
+        """
+        if self.class_probability is None:
+            return self.of_class(index)
+        confidence = self.confidence * self.class_probability[:, index]
+        return Labelled(self.points, np.full_like(self.label, index), confidence)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,9 @@ class Evaluation:
     Attributes
     ----------
     ap
-        Average precision per class, over all confidences; NaN for a class without nuclei.
+        Average precision per class, over all confidences; NaN for a class without nuclei. A nucleus
+        whose class is doubtful stands in the rankings of both classes (:meth:`Labelled.as_class`),
+        as in VOC and COCO.
     counts
         Per class, of the detections from `min_confidence` up.
     agnostic
@@ -188,8 +202,9 @@ def evaluate_detections(
     for index, name in enumerate(classes):
         there = [tile.of_class(index) for tile in truth]
         nuclei = sum(len(tile.points) for tile in there)
-        hit, confidence = match_all(there, [tile.of_class(index) for tile in found], match_um)
+        hit, confidence = match_all(there, [tile.as_class(index) for tile in found], match_um)
         ap[name] = average_precision(hit, confidence, nuclei)
+        hit, confidence = match_all(there, [tile.of_class(index) for tile in found], match_um)
         counts[name] = count_matches(hit[confidence >= min_confidence], nuclei)
     nuclei = sum(len(tile.points) for tile in truth)
     hit, confidence = match_all(truth, found, match_um)
@@ -207,21 +222,11 @@ def evaluate_detections(
 def best_threshold(
     truth: Sequence[Labelled], found: Sequence[Labelled], *, match_um: float = 3.5
 ) -> float:
-    """Return the threshold in 0.1 - 0.7 with the highest micro F1 over the classes, to 0.01.
+    """Return the threshold in 0.1 - 0.7 with the highest F1 without classes, to 0.01.
 
     Of several the lowest is taken.
     """
-    classes = np.unique(np.concatenate([tile.label for tile in [*truth, *found]]))
-    pairs = [
-        match_all(
-            [tile.of_class(index) for tile in truth],
-            [tile.of_class(index) for tile in found],
-            match_um,
-        )
-        for index in classes
-    ]
-    hit = np.concatenate([np.zeros(0, bool), *(hit for hit, _ in pairs)])
-    confidence = np.concatenate([np.zeros(0, np.float32), *(confidence for _, confidence in pairs)])
+    hit, confidence = match_all(truth, found, match_um)
     nuclei = sum(len(tile.points) for tile in truth)
 
     def f1(threshold: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wsi_suite.detector.network import NucleusNet, find_maxima
+from wsi_suite.detector.network import NucleusNet
 from wsi_suite.errors import ModelError
 from wsi_suite.training.labelled import LabelledTile
 
@@ -78,24 +78,30 @@ def measure_halo(
 
 def _core_maps(
     network: NucleusNet, rgb: npt.NDArray[np.uint8], *, halo: int, core_px: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return confidence and offset of the core of a window with `halo` around it."""
+) -> tuple[torch.Tensor, ...]:
+    """Return confidence, class probabilities and offset of the core of a window with `halo` around it."""
     with torch.inference_mode():
         maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
     first = round(halo / network.spec.cell_px)
     core = slice(first, first + round(core_px / network.spec.cell_px))
-    _, confidence, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
-    return confidence[..., core, core], maps["offset"][..., core, core]
+    heat = torch.sigmoid(maps["heat"])
+    classes = torch.softmax(maps["kind"], dim=1) if "kind" in maps else heat
+    return tuple(values[..., core, core] for values in (heat, classes, maps["offset"]))
 
 
-def _agree(
-    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], *, cell_px: float
-) -> bool:
-    """Return whether confidences and positions agree within half of their tolerances."""
+def _agree(a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], *, cell_px: float) -> bool:
+    """Return whether confidences, classes and positions agree within half of their tolerances."""
+    likely = a[0].amax(dim=1, keepdim=True) >= _LOWEST_CONFIDENCE
     confidence = float((a[0] - b[0]).abs().max())
-    where = (a[0] >= _LOWEST_CONFIDENCE)[:, None].expand_as(a[1])
-    shift = float((a[1] - b[1]).abs()[where].max()) * cell_px if where.any() else 0.0
+    confidence = max(confidence, _largest((a[1] - b[1]).abs(), where=likely))
+    shift = _largest((a[2] - b[2]).abs(), where=likely) * cell_px
     return confidence <= CONFIDENCE_TOLERANCE / 2 and shift <= POSITION_TOLERANCE_PX / 2
+
+
+def _largest(values: torch.Tensor, *, where: torch.Tensor) -> float:
+    """Return the largest of some values, 0 if there are none."""
+    chosen = values[where.expand_as(values)]
+    return float(chosen.max()) if chosen.numel() else 0.0
 
 
 def _mosaic(

@@ -60,13 +60,13 @@ def detect_tiles(
             decode_peaks(maps, min_confidence=LOWEST_CONFIDENCE, cell_px=network.spec.cell_px)[0],
             spec,
         )
-        inside = (peaks.points < (width, height)).all(axis=1)
+        peaks = peaks.take(np.flatnonzero((peaks.points < (width, height)).all(axis=1)))
         truth.append(
             Labelled(pixels.points * pixels.mpp, tile.label, np.ones(len(tile.label), np.float32))
         )
         found.append(
             Labelled(
-                peaks.points[inside] * pixels.mpp, peaks.label[inside], peaks.confidence[inside]
+                peaks.points * pixels.mpp, peaks.label, peaks.confidence, peaks.class_probability
             )
         )
     return truth, found
