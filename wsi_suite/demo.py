@@ -18,9 +18,9 @@ from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.runs.batch import run_batch
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.synthetic import Truth, make_slide, read_truth, write_truth
-from wsi_suite.training.evaluation import Labelled, count_matches, match_all
+from wsi_suite.training.evaluation import count_matches
+from wsi_suite.training.matches import MATCH_UM, Labelled, match_all
 
-MATCH_UM = 3.5
 SLIDE_NAME = "synthetic_ER.tif"
 TRUTH_NAME = "truth.parquet"
 
@@ -77,7 +77,7 @@ class Comparison:
         yield self._row(" + ".join(sorted(classes)), there, found, h_of=None)
 
     def _row(self, name: str, there: Labelled, found: Labelled, *, h_of: str | None) -> Row:
-        hit, _ = match_all([there], [found], MATCH_UM)
+        hit = match_all([there], [found], MATCH_UM).hit
         assert self.outcome.summary is not None
         return Row(
             name,

@@ -16,6 +16,7 @@ from wsi_suite.analysis.worker_cache import close_all, open_raster, open_store, 
 from wsi_suite.detector.detector import Detector
 from wsi_suite.errors import OutputError, SlideError, WorkerError
 from wsi_suite.geometry import Box
+from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.slide_run import prepare_run, release_run
@@ -51,6 +52,15 @@ def test_progress_adds_up(planned: SlideRun) -> None:
         told: list[int] = []
         process_block(job, block, report=told.append)
         assert sum(told) == pixels_to_do(block) == sum(t.core.area for t in block.tiles)
+
+
+def test_nuclei_have_the_probability_of_their_class(planned: SlideRun) -> None:
+    nuclei = process_block(planned.job, planned.grid.blocks[0])
+    assert nuclei is not None
+    likely = nuclei.measurements[CLASS_PROBABILITY]
+    assert len(likely) > 20
+    assert ((likely >= 0.5) & (likely <= 1)).all()  # the likelier of two
+    assert (likely == likely.round(4)).all()
 
 
 def test_nuclei_lie_in_wanted_chunks_of_the_block(planned: SlideRun) -> None:

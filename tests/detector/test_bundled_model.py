@@ -12,8 +12,9 @@ import pytest
 from wsi_suite.detector.detector import load_detector
 from wsi_suite.detector.model_folder import bundled_models, trained_runs
 from wsi_suite.synthetic import make_tile
-from wsi_suite.training.evaluation import Labelled, count_matches, match_all
+from wsi_suite.training.evaluation import count_matches
 from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+from wsi_suite.training.matches import Labelled, match_all
 from wsi_suite.training.tiles import as_in_instanseg, evaluate_model, pad_white
 
 MODELS = ("endonuke-resnet18", "tumour-resnet18")
@@ -33,7 +34,7 @@ def test_it_finds_nine_of_ten_synthetic_nuclei(detector):
     (found,) = detector.detect(pad_white(rgb, detector.spec.network.align_px)[None])
     there = Labelled(truth.nuclei.points * 0.5, truth.nuclei.label, truth.nuclei.confidence)
     here = Labelled(found.points * 0.5, found.label, found.confidence)
-    hit, _ = match_all([there], [here], match_um=3.5)
+    hit = match_all([there], [here], match_um=3.5).hit
     counts = count_matches(hit, len(there.points))
     assert counts.precision > 0.9
     assert counts.recall > 0.9

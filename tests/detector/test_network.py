@@ -148,3 +148,20 @@ def test_offsets_move_points_out_of_the_middle_of_their_cells():
     maps["offset"][0, :, 0, 0] = torch.tensor([0.5, -0.25])
     [found] = decode_peaks(maps, min_confidence=0.5, cell_px=2.0)
     assert found.points.tolist() == [[2.0, 0.5]]
+
+
+def test_the_class_map_says_how_likely_each_class_is():
+    confidence = np.full((1, 1, 3, 4), 0.1)
+    confidence[0, 0, 0, 1], confidence[0, 0, 2, 3] = 0.6, 0.9
+    kind = torch.zeros(1, 2, 3, 4)
+    kind[0, :, 0, 1], kind[0, :, 2, 3] = torch.tensor([0, 1.0]), torch.tensor([2.0, 0])
+    [found] = decode_peaks(maps_of(confidence, kind=kind), min_confidence=0.5, cell_px=1.0)
+    assert found.confidence == pytest.approx([0.6, 0.9])  # of the nucleus, whatever its class
+    assert found.label.tolist() == [1, 0]
+    second, first = 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2))
+    assert found.class_probability == pytest.approx(
+        np.array([[1 - second, second], [first, 1 - first]])
+    )
+    assert found.take(np.array([1])).class_probability.tolist() == [
+        found.class_probability[1].tolist()
+    ]

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from wsi_suite.training.evaluation import (
     Counts,
     EvaluationFigures,
-    Labelled,
     average_precision,
     best_threshold,
     evaluate_detections,
-    match_points,
 )
+from wsi_suite.training.matches import Labelled, match_points
 
 CLASSES = "Stroma", "Epithelium"
 
@@ -92,8 +91,8 @@ def test_the_wrong_class_matches_only_where_classes_are_ignored():
 def test_the_largest_distance_counts_itself():
     truth = np.array([[0.0, 0.0]])
     confidence = np.ones(1, np.float32)
-    assert match_points(truth, np.array([[3.5, 0.0]]), confidence, match_um=3.5).all()
-    assert not match_points(truth, np.array([[3.5001, 0.0]]), confidence, match_um=3.5).any()
+    assert match_points(truth, np.array([[3.5, 0.0]]), confidence, match_um=3.5) == [0]
+    assert match_points(truth, np.array([[3.5001, 0.0]]), confidence, match_um=3.5) == [-1]
 
 
 def test_the_nearest_free_nucleus_is_taken():
@@ -101,15 +100,15 @@ def test_the_nearest_free_nucleus_is_taken():
     found = np.array([[1.4, 0.0], [-1.0, 0.0]])
     # The confident one takes the left nucleus, which is nearer; the other reaches no other one.
     confidence = np.array([0.9, 0.8], np.float32)
-    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [True, False]
-    assert match_points(truth, found, confidence[::-1], match_um=3.5).tolist() == [True, True]
+    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [0, -1]
+    assert match_points(truth, found, confidence[::-1], match_um=3.5).tolist() == [1, 0]
 
 
 def test_of_two_nuclei_at_one_distance_each_is_taken_once():
     truth = np.array([[-1.0, 0.0], [1.0, 0.0]])
     found = np.zeros((3, 2))
     confidence = np.array([0.9, 0.8, 0.7], np.float32)
-    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [True, True, False]
+    assert match_points(truth, found, confidence, match_um=3.5).tolist() == [0, 1, -1]
 
 
 def test_nuclei_of_other_tiles_do_not_match():
@@ -189,3 +188,25 @@ def test_counts_are_those_of_the_detections_from_the_threshold_up(pair, min_conf
     total = sum(result.counts.values(), Counts(0, 0, 0))
     assert total.matched + total.missed == len(truth.points)
     assert total.matched + total.spurious == len(kept.points)
+
+
+def test_a_nucleus_ranks_in_each_class_by_the_probability_of_the_class():
+    # Both stand 1 um from a nucleus; the first is surer of being one, the second of its class.
+    truth = nuclei((0, 0, 0, 1), (50, 0, 1, 1))
+    found = Labelled(
+        points=np.array([[0.0, 1.0], [50.0, 1.0]]),
+        label=np.array([1, 1], np.uint8),
+        confidence=np.array([0.9, 0.6], np.float32),
+        class_probability=np.array([[0.45, 0.55], [0.1, 0.9]], np.float32),
+    )
+    result = evaluate([truth], [found])
+    # Stroma: 0.405 hits before 0.06 does not. Epithelium: 0.54 hits before 0.495 does not.
+    assert result.ap == {"Stroma": 1, "Epithelium": 1}
+    assert result.counts == {"Stroma": Counts(0, 0, 1), "Epithelium": Counts(1, 1, 0)}
+    assert result.agnostic == Counts(2, 0, 0)
+
+
+def test_a_nucleus_without_class_probabilities_ranks_in_its_own_class_alone():
+    tile = nuclei((0, 0, 0, 0.9))
+    assert len(tile.as_class(0).points) == 1
+    assert len(tile.as_class(1).points) == 0

@@ -1,11 +1,9 @@
 """How well a detector finds and classifies labelled nuclei.
 
-A detection matches a nucleus of its class that lies within a given distance and that no more
-confident detection has taken; greedy, confidences descending over all tiles, nearest free nucleus
-first. Average precision is the area under the interpolated precision-recall curve.
+Average precision is the area under the interpolated precision-recall curve.
 
-Source of the task's definition: Naumov et al., *EndoNuke*, Data 2022, 7, 75 (a similarity of 0.5
-is a distance of 3.50 um); Everingham et al., *PASCAL VOC*, 2010 (interpolated precision).
+Source: Everingham et al., *PASCAL VOC*, 2010 (interpolated precision); Guo et al., *On Calibration
+of Modern Neural Networks*, 2017 (expected calibration error).
 """
 
 from __future__ import annotations
@@ -16,50 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from wsi_suite.documents import Part
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Nuclei of one tile: labelled or detected ones.
-
-    Attributes
-    ----------
-    points
-        ``(N, 2)`` in um.
-    label
-        ``(N,)`` class indices.
-    confidence
-        ``(N,)`` confidences; of no meaning for the truth.
-    class_probability
-        ``(N, classes)``; ``None`` if it is not known.
-    """
-
-    points: FloatArray
-    label: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float32]
-    class_probability: npt.NDArray[np.float32] | None = None
-
-    def of_class(self, index: int) -> Labelled:
-        """Return the nuclei of one class."""
-        rows = self.label == index
-        return Labelled(self.points[rows], self.label[rows], self.confidence[rows])
-
-    def as_class(self, index: int) -> Labelled:
-        """Return all nuclei with their confidence as nuclei of one class.
-
-        It is the confidence times the probability of the class. Nuclei without probabilities
-        count for their own class only.
-        """
-        if self.class_probability is None:
-            return self.of_class(index)
-        confidence = self.confidence * self.class_probability[:, index]
-        return Labelled(self.points, np.full_like(self.label, index), confidence)
+from wsi_suite.training.matches import (
+    MATCH_UM,
+    BoolArray,
+    Labelled,
+    Matches,
+    TileMatches,
+    join_matches,
+    match_all,
+    match_tile,
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +147,7 @@ def evaluate_detections(
     *,
     classes: Sequence[str],
     min_confidence: float,
-    match_um: float = 3.5,
+    match_um: float = MATCH_UM,
 ) -> Evaluation:
     """Compare detected with labelled nuclei, tile by tile.
 
@@ -196,41 +162,67 @@ def evaluate_detections(
     match_um
         Largest distance of a match.
     """
-    # Weaker detections never take a nucleus from stronger ones, so that one matching down to the
-    # lowest confidence holds for every threshold.
-    ap, counts = {}, {}
-    for index, name in enumerate(classes):
-        there = [tile.of_class(index) for tile in truth]
-        nuclei = sum(len(tile.points) for tile in there)
-        hit, confidence = match_all(there, [tile.as_class(index) for tile in found], match_um)
-        ap[name] = average_precision(hit, confidence, nuclei)
-        hit, confidence = match_all(there, [tile.of_class(index) for tile in found], match_um)
-        counts[name] = count_matches(hit[confidence >= min_confidence], nuclei)
-    nuclei = sum(len(tile.points) for tile in truth)
-    hit, confidence = match_all(truth, found, match_um)
-    return Evaluation(
-        ap=ap,
-        counts=counts,
-        agnostic=count_matches(hit[confidence >= min_confidence], nuclei),
-        min_confidence=min_confidence,
-        match_um=match_um,
-        tiles=len(truth),
-        nuclei=nuclei,
+    tiles = [
+        match_tile(there, here, classes=len(classes), match_um=match_um)
+        for there, here in zip(truth, found, strict=True)
+    ]
+    return evaluate_matches(
+        tiles, classes=classes, min_confidence=min_confidence, match_um=match_um
     )
 
 
+def evaluate_matches(
+    tiles: Sequence[TileMatches],
+    *,
+    classes: Sequence[str],
+    min_confidence: float,
+    match_um: float = MATCH_UM,
+) -> Evaluation:
+    """Return the figures of tiles whose detections are matched.
+
+    Parameters
+    ----------
+    tiles
+        The matches of each tile; a tile may be there more than once.
+    classes, min_confidence, match_um
+        As in :func:`evaluate_detections`.
+    """
+    # Weaker detections never take a nucleus from stronger ones, so that one matching down to the
+    # lowest confidence holds for every threshold.
+    ranked = [join_matches([tile.ranked[i] for tile in tiles]) for i in range(len(classes))]
+    classed = [join_matches([tile.classed[i] for tile in tiles]) for i in range(len(classes))]
+    agnostic = join_matches([tile.agnostic for tile in tiles])
+    return Evaluation(
+        ap={
+            name: average_precision(part.hit, part.confidence, part.nuclei)
+            for name, part in zip(classes, ranked, strict=True)
+        },
+        counts={
+            name: _count(part, min_confidence) for name, part in zip(classes, classed, strict=True)
+        },
+        agnostic=_count(agnostic, min_confidence),
+        min_confidence=min_confidence,
+        match_um=match_um,
+        tiles=len(tiles),
+        nuclei=agnostic.nuclei,
+    )
+
+
+def _count(matches: Matches, min_confidence: float) -> Counts:
+    return count_matches(matches.hit[matches.confidence >= min_confidence], matches.nuclei)
+
+
 def best_threshold(
-    truth: Sequence[Labelled], found: Sequence[Labelled], *, match_um: float = 3.5
+    truth: Sequence[Labelled], found: Sequence[Labelled], *, match_um: float = MATCH_UM
 ) -> float:
     """Return the threshold in 0.1 - 0.7 with the highest F1 without classes, to 0.01.
 
     Of several the lowest is taken.
     """
-    hit, confidence = match_all(truth, found, match_um)
-    nuclei = sum(len(tile.points) for tile in truth)
+    matches = match_all(truth, found, match_um)
 
     def f1(threshold: float) -> float:
-        return count_matches(hit[confidence >= threshold], nuclei).f1
+        return _count(matches, threshold).f1
 
     return max((percent / 100 for percent in range(10, 71)), key=f1)
 
@@ -239,45 +231,6 @@ def count_matches(hit: BoolArray, nuclei: int) -> Counts:
     """Count true and false positives and the nuclei that were missed."""
     matched = int(hit.sum())
     return Counts(matched, len(hit) - matched, nuclei - matched)
-
-
-def match_all(
-    truth: Sequence[Labelled], found: Sequence[Labelled], match_um: float
-) -> tuple[BoolArray, npt.NDArray[np.float32]]:
-    """Return for every detection of all tiles whether it matches, and its confidence."""
-    hits = [
-        match_points(there.points, tile.points, tile.confidence, match_um=match_um)
-        for there, tile in zip(truth, found, strict=True)
-    ]
-    if not hits:
-        return np.zeros(0, bool), np.zeros(0, np.float32)
-    return np.concatenate(hits), np.concatenate([tile.confidence for tile in found])
-
-
-def match_points(
-    truth: FloatArray, found: FloatArray, confidence: npt.NDArray[np.float32], *, match_um: float
-) -> BoolArray:
-    """Return for each detection of one tile whether it takes a nucleus.
-
-    Parameters
-    ----------
-    truth, found
-        ``(M, 2)`` and ``(N, 2)`` points in um.
-    confidence
-        ``(N,)`` confidences.
-    """
-    hit = np.zeros(len(found), bool)
-    if not len(truth) or not len(found):
-        return hit
-    free = np.ones(len(truth), bool)
-    near = cKDTree(truth).query_ball_point(found, match_um)
-    for i in np.argsort(-confidence, kind="stable"):
-        candidates = [j for j in near[i] if free[j]]
-        if candidates:
-            distance = np.linalg.norm(truth[candidates] - found[i], axis=1)
-            free[candidates[int(distance.argmin())]] = False
-            hit[i] = True
-    return hit
 
 
 def average_precision(hit: BoolArray, confidence: npt.NDArray[np.float32], nuclei: int) -> float:

@@ -79,7 +79,7 @@ def measure_halo(
 def _core_maps(
     network: NucleusNet, rgb: npt.NDArray[np.uint8], *, halo: int, core_px: int
 ) -> tuple[torch.Tensor, ...]:
-    """Return confidence, class probabilities and offset of the core of a window with `halo` around it."""
+    """Return confidence, class probabilities and offset of the core of a window with a halo."""
     with torch.inference_mode():
         maps = network(torch.from_numpy(rgb.copy()).movedim(-1, 0)[None].float())
     first = round(halo / network.spec.cell_px)

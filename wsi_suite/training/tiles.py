@@ -17,8 +17,9 @@ from wsi_suite.nuclei.seen import SeenFields, learn_fields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.staining.measurement import measure_nuclei
-from wsi_suite.training.evaluation import Evaluation, Labelled, evaluate_detections
+from wsi_suite.training.evaluation import Evaluation, evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
+from wsi_suite.training.matches import MATCH_UM, Labelled
 
 PixelChange = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 """Another look of ``(H, W, 3)`` uint8 pixels; the nuclei stay where they are."""
@@ -76,7 +77,7 @@ def evaluate_model(
     detector: Detector,
     tiles: Sequence[LabelledTile],
     *,
-    match_um: float = 3.5,
+    match_um: float = MATCH_UM,
     change: PixelChange | None = None,
 ) -> Evaluation:
     """Evaluate a model on labelled tiles, at its own threshold.
