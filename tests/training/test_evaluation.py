@@ -70,6 +70,8 @@ def test_figures_that_do_not_exist_are_null_in_json():
         "match_um": 3.5,
         "tiles": 1,
         "nuclei": 0,
+        "calibration_error": None,
+        "class_calibration_error": None,
     }
 
 

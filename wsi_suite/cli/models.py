@@ -355,6 +355,10 @@ def _show_figures(figures: EvaluationFigures) -> None:
         f"F1 without classes {_three(figures.f1_agnostic)}"
     )
     stdout.print(
+        f"calibration error {_three(figures.calibration_error)}   "
+        f"of the classes {_three(figures.class_calibration_error)}"
+    )
+    stdout.print(
         f"{figures.nuclei:,} nuclei in {figures.tiles} tiles; matches within "
         f"{figures.match_um} um, confidence from {figures.min_confidence}",
         style="dim",

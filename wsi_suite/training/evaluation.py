@@ -73,6 +73,12 @@ class Evaluation:
         Per class, of the detections from `min_confidence` up.
     agnostic
         The same, classes ignored.
+    calibration_error
+        Expected calibration error of the confidences: how far, on average, a confidence is from
+        the share of such detections that match, classes ignored. NaN without detections.
+    class_calibration_error
+        The same of the class probabilities, of matches from `min_confidence` up; NaN if there are
+        none.
     min_confidence, match_um
         The threshold, and the largest distance of a match.
     tiles, nuclei
@@ -82,6 +88,8 @@ class Evaluation:
     ap: dict[str, float]
     counts: dict[str, Counts]
     agnostic: Counts
+    calibration_error: float
+    class_calibration_error: float
     min_confidence: float
     match_um: float
     tiles: int
@@ -110,6 +118,8 @@ class EvaluationFigures(Part):
         Mean of the average precisions of the classes that have nuclei.
     f1, f1_agnostic
         Micro F1 over the classes, and F1 without classes.
+    calibration_error, class_calibration_error
+        Expected calibration errors; ``None`` in files of before too.
     """
 
     ap: dict[str, float | None]
@@ -122,6 +132,8 @@ class EvaluationFigures(Part):
     match_um: float
     tiles: int
     nuclei: int
+    calibration_error: float | None = None
+    class_calibration_error: float | None = None
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> EvaluationFigures:
@@ -138,6 +150,8 @@ class EvaluationFigures(Part):
             match_um=evaluation.match_um,
             tiles=evaluation.tiles,
             nuclei=evaluation.nuclei,
+            calibration_error=_number(evaluation.calibration_error),
+            class_calibration_error=_number(evaluation.class_calibration_error),
         )
 
 
@@ -201,11 +215,44 @@ def evaluate_matches(
             name: _count(part, min_confidence) for name, part in zip(classes, classed, strict=True)
         },
         agnostic=_count(agnostic, min_confidence),
+        calibration_error=expected_calibration_error(agnostic.hit, agnostic.confidence),
+        class_calibration_error=_class_calibration_error(tiles, min_confidence),
         min_confidence=min_confidence,
         match_um=match_um,
         tiles=len(tiles),
         nuclei=agnostic.nuclei,
     )
+
+
+def _class_calibration_error(tiles: Sequence[TileMatches], min_confidence: float) -> float:
+    right, likely = [np.zeros(0, bool)], [np.zeros(0, np.float32)]
+    for tile in tiles:
+        counted = (tile.truth >= 0) & (tile.agnostic.confidence >= min_confidence)
+        counted &= ~np.isnan(tile.class_probability)
+        right.append(tile.truth[counted] == tile.found[counted])
+        likely.append(tile.class_probability[counted])
+    return expected_calibration_error(np.concatenate(right), np.concatenate(likely))
+
+
+def expected_calibration_error(
+    right: BoolArray, probability: npt.NDArray[np.float32], *, bins: int = 15
+) -> float:
+    """Return the mean distance between probabilities and how often they are right, NaN of none.
+
+    Probabilities are taken together in `bins` of equal width; each counts by its number.
+
+    Parameters
+    ----------
+    right
+        ``(N,)`` whether each was right.
+    probability
+        ``(N,)`` in [0, 1].
+    """
+    if not len(right):
+        return math.nan
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    excess = np.bincount(place, weights=probability.astype(np.float64) - right, minlength=bins)
+    return float(np.abs(excess).sum() / len(right))
 
 
 def _count(matches: Matches, min_confidence: float) -> Counts:

@@ -16,7 +16,9 @@ class SplitSettings(Section):
     """Which runs are kept from training."""
 
     test_runs: tuple[str, ...] = Field((), description="runs that only the final figures see")
-    validation_runs: tuple[str, ...] = Field((), description="runs that set the threshold")
+    validation_runs: tuple[str, ...] = Field(
+        (), description="runs that calibrate and set the threshold"
+    )
 
 
 class OptimiserSettings(Section):

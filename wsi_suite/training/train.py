@@ -1,7 +1,7 @@
 """Training of a detector on labelled tiles, from settings to a model folder.
 
-The split is by run. Test runs are never seen. Validation runs set the threshold of confidence and
-are watched during training; they never choose weights.
+The split is by run. Test runs are never seen. Validation runs calibrate the probabilities, set the
+threshold of confidence and are watched during training; they never choose weights.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from wsi_suite.detector.stretch import usual_levels
 from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.progress import Progress, no_progress
+from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
 from wsi_suite.training.fitting import fit_network
@@ -86,7 +87,7 @@ def train_model(
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> ModelFolder:
-    """Train, choose the threshold, measure the halo and write the model folder `out`.
+    """Train, calibrate, choose the threshold, measure the halo and write the model folder `out`.
 
     A training that was stopped goes on from its last epoch when called again with the same `out`;
     one that had ended is written again.
@@ -217,9 +218,8 @@ def _finish(
     out: Path,
     provenance: dict[str, Any],
 ) -> ModelFolder:
-    """Choose the threshold, measure the halo and save."""
+    """Calibrate, choose the threshold, measure the halo and save."""
     network = network.to("cpu").eval()
-    round_to_half(network)
     darkest, brightest = usual_levels(tile.read(settings.read_mpp).rgb for tile in split.train)
     spec = ModelSpec(
         name=settings.name,
@@ -228,9 +228,17 @@ def _finish(
         network=settings.network.model_copy(update={"pretrained": False}),
         darkest=darkest,
         brightest=brightest,
+        separation=1.0 if settings.network.sizes else 0.0,  # one nucleus has one centre
         headline_class=settings.headline_class,
         provenance=provenance,
     )
+    if split.validation:
+        truth, found = detect_tiles(network, split.validation, spec=spec)
+        calibration = fit_calibration(truth, found)
+        calibrate_network(network, calibration)
+        provenance = {**provenance, "calibration": vars(calibration)}
+        spec = spec.model_copy(update={"provenance": provenance})
+    round_to_half(network)
     truth, found = detect_tiles(network, split.validation or split.train, spec=spec)
     spec = spec.model_copy(
         update={
