@@ -74,11 +74,33 @@ def test_train_makes_a_model_and_measures_it(
 def test_evaluate_prints_a_table(wsi: Cli, tiles: Path, model: Path) -> None:
     answer = wsi("evaluate", "--model", model, "--data", tiles, "--match-um", 2)
     assert answer.code == 0
-    header, stroma, epithelium, pooled, about = answer.out.splitlines()
+    header, stroma, epithelium, figures, pooled, *_, about = answer.out.splitlines()
     assert header.split() == ["class", "AP", "precision", "recall"]
     assert (stroma.split()[0], epithelium.split()[0]) == ("Stroma", "Epithelium")
+    assert figures.split() == ["value", "95", "%", "interval"]
     assert pooled.startswith("mAP ")
-    assert "in 4 tiles; matches within 2.0 um" in about
+    assert "in 4 tiles of 2 runs; matches within 2.0 um" in about
+
+
+def test_evaluate_compares_two_models_and_writes_a_page(
+    wsi: Cli, tiles: Path, model: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    options = ("--data", tiles, "--model", model, "--against", model)
+    answer = wsi("evaluate", *options, "--report", page)
+    assert answer.code == 0, answer.err
+    assert "less the figures of " in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 80
+    assert "Tiles, the worst first" in page.read_text("utf-8")
+    document = json.loads(wsi("evaluate", *options, "--json").out)
+    assert document["against"]["differences"]["f1_agnostic"]["value"] == 0
+    assert list(document["by_run"]) == ["1", "2"]
+
+
+def test_evaluate_takes_the_bundled_model_by_default(wsi: Cli, tiles: Path) -> None:
+    document = json.loads(wsi("evaluate", "--data", tiles, "--run", 1, "--json").out)
+    assert document["model"] == "endonuke-resnet18"
+    assert document["f1_agnostic"] > 0.8  # of synthetic nuclei
 
 
 def test_evaluate_sees_tiles_as_they_are_or_stretched(wsi: Cli, tiles: Path, model: Path) -> None:

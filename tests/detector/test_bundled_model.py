@@ -15,7 +15,8 @@ from wsi_suite.synthetic import make_tile
 from wsi_suite.training.evaluation import count_matches
 from wsi_suite.training.labelled import load_tiles, tiles_of_runs
 from wsi_suite.training.matches import Labelled, match_all
-from wsi_suite.training.tiles import as_in_instanseg, evaluate_model, pad_white
+from wsi_suite.training.tiles import as_in_instanseg, pad_white
+from wsi_suite.training.trial import try_model
 
 MODELS = ("endonuke-resnet18",)
 
@@ -61,7 +62,7 @@ def test_the_card_tells_the_figures_of_the_held_out_runs(
     tiles = load_tiles(real_data / "endonuke", detector.spec.labels)
     held_out = tiles_of_runs(tiles, held_out_runs(detector))
     change = partial(as_in_instanseg, spec=detector.spec) if stretched else None
-    result = evaluate_model(detector, held_out, change=change)
+    result = try_model(detector, held_out, change=change).evaluate()
     card = (detector.model.path / "MODEL_CARD.md").read_text("utf-8")
     line = re.search(rf"^\| {row}.*$", card, re.M)
     assert line is not None

@@ -9,7 +9,8 @@ import torch
 from wsi_suite.detector.detector import Compute, Detector
 from wsi_suite.detector.model_folder import ModelSpec, save_model
 from wsi_suite.training.evaluation import EvaluationFigures
-from wsi_suite.training.tiles import as_in_instanseg, detect_tiles, evaluate_model, pad_white
+from wsi_suite.training.tiles import as_in_instanseg, detect_tiles, pad_white
+from wsi_suite.training.trial import try_model
 
 
 class Spotter(torch.nn.Module):
@@ -76,7 +77,7 @@ def test_a_model_is_evaluated_at_its_own_threshold(tmp_path, make_network, tiles
     spec = ModelSpec(name="tiny", network=network.spec, min_confidence=0.42)
     model = save_model(tmp_path / "tiny", spec, network)
     figures = EvaluationFigures.of(
-        evaluate_model(Detector(model, Compute("cpu", "fp32", batch=1)), tiles, match_um=5)
+        try_model(Detector(model, Compute("cpu", "fp32", batch=1)), tiles, match_um=5).evaluate()
     )
     assert set(figures.ap) == {"Stroma", "Epithelium"}
     assert (figures.tiles, figures.nuclei) == (3, 24)

@@ -16,7 +16,17 @@ from typing import Any, NoReturn
 
 import typer
 
-from wsi_suite.cli import crossvalidate, look, models, projects, qupath, run, score, serve
+from wsi_suite.cli import (
+    crossvalidate,
+    evaluation,
+    look,
+    models,
+    projects,
+    qupath,
+    run,
+    score,
+    serve,
+)
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
 
@@ -93,9 +103,9 @@ _add(
     "wsi-suite crossvalidate train.yaml --data endonuke --folds 3 --seed 0 --seed 1 --out folds",
 )
 _add(
-    models.evaluate,
+    evaluation.evaluate,
     "Train and evaluate models",
-    "wsi-suite evaluate --model models/mine --data endonuke --run 386-456",
+    "wsi-suite evaluate --model models/mine --data endonuke --report mine.html",
 )
 _models = _add_group(
     models.list_models, "Train and evaluate models", "wsi-suite models", name="models"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.models import Data, HAndE, TileMpp, TrainConfig, TrainValue, check_training_extra
+from wsi_suite.cli.evaluation import Data, TileMpp
+from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue, check_training_extra
 from wsi_suite.cli.options import Debug, Device, Json
 
 if TYPE_CHECKING:

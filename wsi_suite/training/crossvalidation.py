@@ -23,8 +23,8 @@ from wsi_suite.training.evaluation import Evaluation
 from wsi_suite.training.labelled import LabelledTile, load_tiles
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.shifts import SHIFTS
-from wsi_suite.training.tiles import evaluate_model
 from wsi_suite.training.train import train_model
+from wsi_suite.training.trial import try_model
 
 REPORT_FILE = "crossvalidation.json"
 UNCHANGED = "as they are"
@@ -196,7 +196,7 @@ def cross_validate(
         detector = load_detector(model.path, device=device)
         looks = {UNCHANGED: None, **SHIFTS}
         figures = {
-            name: Figures.of(evaluate_model(detector, held_out, change=change))
+            name: Figures.of(try_model(detector, held_out, change=change).evaluate())
             for name, change in looks.items()
         }
         results.append(

@@ -216,7 +216,7 @@ def evaluate_matches(
         },
         agnostic=_count(agnostic, min_confidence),
         calibration_error=expected_calibration_error(agnostic.hit, agnostic.confidence),
-        class_calibration_error=_class_calibration_error(tiles, min_confidence),
+        class_calibration_error=expected_calibration_error(*classed_right(tiles, min_confidence)),
         min_confidence=min_confidence,
         match_um=match_um,
         tiles=len(tiles),
@@ -224,14 +224,15 @@ def evaluate_matches(
     )
 
 
-def _class_calibration_error(tiles: Sequence[TileMatches], min_confidence: float) -> float:
-    right, likely = [np.zeros(0, bool)], [np.zeros(0, np.float32)]
-    for tile in tiles:
-        counted = (tile.truth >= 0) & (tile.agnostic.confidence >= min_confidence)
-        counted &= ~np.isnan(tile.class_probability)
-        right.append(tile.truth[counted] == tile.found[counted])
-        likely.append(tile.class_probability[counted])
-    return expected_calibration_error(np.concatenate(right), np.concatenate(likely))
+def classed_right(
+    tiles: Sequence[TileMatches], min_confidence: float
+) -> tuple[BoolArray, npt.NDArray[np.float32]]:
+    """Return whether the class of each match is right, and its probability; of all tiles."""
+    parts = [tile.classed_right(min_confidence) for tile in tiles]
+    if not parts:
+        return np.zeros(0, bool), np.zeros(0, np.float32)
+    right, likely = zip(*parts, strict=True)
+    return np.concatenate(right), np.concatenate(likely)
 
 
 def expected_calibration_error(
@@ -284,13 +285,19 @@ def average_precision(hit: BoolArray, confidence: npt.NDArray[np.float32], nucle
     """Return the area under the interpolated precision-recall curve; NaN without nuclei."""
     if nuclei == 0:
         return float("nan")
-    matched = np.cumsum(hit[np.argsort(-confidence, kind="stable")])
-    recall = matched / nuclei
+    recall, precision = precision_recall(Matches(hit, confidence, nuclei))
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
+def precision_recall(matches: Matches) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return recall and interpolated precision, ``(N,)`` each, by falling confidence.
+
+    The interpolated precision at a recall is the best that is reached there or beyond. There must
+    be nuclei.
+    """
+    matched = np.cumsum(matches.hit[np.argsort(-matches.confidence, kind="stable")])
     precision = matched / np.arange(1, len(matched) + 1)
-    # At each recall the best precision that is reached there or beyond.
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    steps = np.diff(recall, prepend=0.0)
-    return float((steps * envelope).sum())
+    return matched / matches.nuclei, np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _share(part: int, whole: int) -> float:

@@ -93,9 +93,10 @@ class TileMatches:
         Per class, the detections of this class.
     agnostic
         All detections, classes ignored.
+    taken
+        ``(N,)`` row of the labelled nucleus that each detection of `agnostic` takes, -1 for none.
     truth
-        ``(N,)`` class of the labelled nucleus that each detection of `agnostic` takes, -1 for
-        none.
+        ``(N,)`` class of that nucleus, -1 for none.
     found
         ``(N,)`` class of each detection.
     class_probability
@@ -107,10 +108,27 @@ class TileMatches:
     ranked: tuple[Matches, ...]
     classed: tuple[Matches, ...]
     agnostic: Matches
+    taken: npt.NDArray[np.int64]
     truth: npt.NDArray[np.int64]
     found: npt.NDArray[np.uint8]
     class_probability: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
+
+    def missed(self, min_confidence: float) -> BoolArray:
+        """Return ``(M,)`` which labelled nuclei no detection from `min_confidence` up takes."""
+        missed = np.ones(len(self.labels), bool)
+        kept = self.agnostic.confidence >= min_confidence
+        missed[self.taken[kept & (self.taken >= 0)]] = False
+        return missed
+
+    def classed_right(self, min_confidence: float) -> tuple[BoolArray, npt.NDArray[np.float32]]:
+        """Return of each match from `min_confidence` up whether its class is right, and how likely.
+
+        Matches without a class probability are left out.
+        """
+        rows = (self.truth >= 0) & (self.agnostic.confidence >= min_confidence)
+        rows &= ~np.isnan(self.class_probability)
+        return self.truth[rows] == self.found[rows], self.class_probability[rows]
 
 
 def match_tile(
@@ -138,6 +156,7 @@ def match_tile(
             match_all([part], [found.of_class(index)], match_um) for index, part in enumerate(there)
         ),
         agnostic=Matches(taken >= 0, found.confidence, len(truth.points)),
+        taken=taken,
         truth=np.append(truth.label.astype(np.int64), -1)[taken],
         found=found.label,
         class_probability=np.full(len(found.label), np.nan, np.float32)

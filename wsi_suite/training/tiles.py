@@ -1,4 +1,4 @@
-"""Detection on labelled tiles, and evaluation against their labels."""
+"""Detection on labelled tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from wsi_suite.config import MeasureSettings
-from wsi_suite.detector.detector import Detector, separate_peaks
+from wsi_suite.detector.detector import separate_peaks
 from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import NucleusNet, decode_peaks
 from wsi_suite.detector.stretch import restore, stretch, stretch_limits
@@ -17,9 +17,8 @@ from wsi_suite.nuclei.seen import SeenFields, learn_fields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.staining.measurement import measure_nuclei
-from wsi_suite.training.evaluation import Evaluation, evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
-from wsi_suite.training.matches import MATCH_UM, Labelled
+from wsi_suite.training.matches import Labelled
 
 PixelChange = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 """Another look of ``(H, W, 3)`` uint8 pixels; the nuclei stay where they are."""
@@ -71,36 +70,6 @@ def detect_tiles(
             )
         )
     return truth, found
-
-
-def evaluate_model(
-    detector: Detector,
-    tiles: Sequence[LabelledTile],
-    *,
-    match_um: float = MATCH_UM,
-    change: PixelChange | None = None,
-) -> Evaluation:
-    """Evaluate a model on labelled tiles, at its own threshold.
-
-    Parameters
-    ----------
-    detector
-        The model, on a device.
-    tiles
-        Labelled with the model's classes, ``detector.spec.labels``.
-    match_um
-        Largest distance of a match.
-    change
-        As in :func:`detect_tiles`.
-    """
-    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, change=change)
-    return evaluate_detections(
-        truth,
-        found,
-        classes=detector.classes,
-        min_confidence=detector.spec.min_confidence,
-        match_um=match_um,
-    )
 
 
 def as_in_instanseg(rgb: npt.NDArray[np.uint8], *, spec: ModelSpec) -> npt.NDArray[np.uint8]:

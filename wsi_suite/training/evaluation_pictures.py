@@ -1,0 +1,171 @@
+"""Pictures of an evaluation: curves, reliability, counts (PNG), and tiles with errors (JPEG)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wsi_suite.training.evaluation import classed_right, precision_recall
+from wsi_suite.training.matches import join_matches
+from wsi_suite.training.trial import Trial
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+"""Colours of classes, apart for the colour-blind too (Okabe and Ito, 2008)."""
+
+_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_ENLARGED = 3  # picture pixels per tile pixel
+_BINS = 10
+
+
+def draw_curves(trial: Trial) -> bytes:
+    """Draw precision over recall: of each class, and without classes."""
+    with style.context(_STYLE):
+        figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        parts = [
+            (name, COLOURS[index % len(COLOURS)], [tile.ranked[index] for tile in trial.matches])
+            for index, name in enumerate(trial.classes)
+        ]
+        parts.append(("without classes", "0.4", [tile.agnostic for tile in trial.matches]))
+        for name, colour, matches in parts:
+            joined = join_matches(matches)
+            if joined.nuclei:
+                recall, precision = precision_recall(joined)
+                axes.plot(recall, precision, color=colour, label=name)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(frameon=False, loc="lower left")
+        return _png(figure)
+
+
+def draw_reliability(trial: Trial) -> bytes:
+    """Draw how often probabilities are right: of nuclei, and of their classes."""
+    nuclei = join_matches([tile.agnostic for tile in trial.matches])
+    right, likely = classed_right(trial.matches, trial.min_confidence)
+    with style.context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+        left, second = figure.subplots(1, 2)
+        _draw_bins(left, nuclei.hit, nuclei.confidence, "confidence", "share that match")
+        _draw_bins(
+            second,
+            right,
+            likely,
+            "class probability",
+            "share of the right class",
+        )
+        return _png(figure)
+
+
+def _draw_bins(
+    axes: Axes,
+    right: npt.NDArray[np.bool_],
+    probability: npt.NDArray[np.float32],
+    name: str,
+    share: str,
+) -> None:
+    place = np.minimum((probability * _BINS).astype(int), _BINS - 1)
+    number = np.bincount(place, minlength=_BINS)
+    there = np.flatnonzero(number)
+    mean = np.bincount(place, weights=probability, minlength=_BINS)[there] / number[there]
+    hit = np.bincount(place, weights=right, minlength=_BINS)[there] / number[there]
+    axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
+    axes.bar((there + 0.5) / _BINS, number[there] / max(1, number.max()), 0.9 / _BINS, color="0.92")
+    axes.plot(mean, hit, "o-", color=COLOURS[0])
+    axes.set(xlabel=name, ylabel=share, xlim=(0, 1), ylim=(0, 1.02))
+
+
+def draw_counts(names: Sequence[str], counts: Sequence[npt.NDArray[np.int_]]) -> bytes:
+    """Draw detections over labelled nuclei, a point a tile.
+
+    Parameters
+    ----------
+    names
+        Of the parts.
+    counts
+        ``(tiles, 2)`` labelled and detected nuclei of each part.
+    """
+    with style.context(_STYLE):
+        figure = Figure(figsize=(2.6 * len(names), 2.8), layout="constrained")
+        colours = ("0.4", *COLOURS)
+        for place, (name, values) in enumerate(zip(names, counts, strict=True)):
+            axes = figure.add_subplot(1, len(names), place + 1)
+            most = max(1, int(values.max(initial=1))) * 1.05
+            axes.plot([0, most], [0, most], color="0.8", zorder=0)
+            axes.plot(
+                values[:, 0],
+                values[:, 1],
+                "o",
+                ms=3,
+                color=colours[place % len(colours)],
+                alpha=0.6,
+            )
+            axes.set(
+                title=name, xlabel="labelled", ylabel="detected", xlim=(0, most), ylim=(0, most)
+            )
+            axes.set_aspect("equal")
+        return _png(figure)
+
+
+def draw_tile(trial: Trial, row: int, *, mpp: float) -> bytes:
+    """Draw a tile as it is, and beside it with its nuclei.
+
+    A filled disc is a detection of the right class, in the colour of that class; a disc with a ring
+    one of the wrong class, the ring in the colour of the right one; a cross a detection that takes
+    no nucleus; an empty ring a nucleus that was missed.
+
+    Parameters
+    ----------
+    trial, row
+        The tile.
+    mpp
+        Resolution, um per pixel.
+    """
+    pixels = trial.tiles[row].read(mpp)
+    height, width = pixels.rgb.shape[:2]
+    size = width * _ENLARGED, height * _ENLARGED
+    plain = cv2.resize(pixels.rgb, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    marked = plain.copy()
+    matches, found, truth = trial.matches[row], trial.found[row], trial.truth[row]
+    kept = found.confidence >= trial.min_confidence
+    scale = _ENLARGED / np.array(pixels.mpp)
+    for point, kind, there in zip(
+        found.points[kept] * scale, found.label[kept], matches.truth[kept], strict=True
+    ):
+        place = int(point[0]), int(point[1])
+        if there < 0:
+            cv2.drawMarker(marked, place, (0, 0, 0), cv2.MARKER_TILTED_CROSS, 11, 4)
+            cv2.drawMarker(marked, place, _rgb(kind), cv2.MARKER_TILTED_CROSS, 11, 2)
+            continue
+        cv2.circle(marked, place, 6, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(marked, place, 5, _rgb(kind), -1, cv2.LINE_AA)
+        if there != kind:
+            cv2.circle(marked, place, 9, _rgb(int(there)), 2, cv2.LINE_AA)
+    for point, kind in zip(
+        truth.points[matches.missed(trial.min_confidence)] * scale,
+        truth.label[matches.missed(trial.min_confidence)],
+        strict=True,
+    ):
+        place = int(point[0]), int(point[1])
+        cv2.circle(marked, place, 8, (255, 255, 255), 4, cv2.LINE_AA)
+        cv2.circle(marked, place, 8, _rgb(kind), 2, cv2.LINE_AA)
+    gap = np.full((size[1], 6, 3), 255, np.uint8)
+    both = np.hstack([plain, gap, marked])
+    _, data = cv2.imencode(".jpg", both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return data.tobytes()
+
+
+def _rgb(index: int) -> tuple[int, int, int]:
+    colour = COLOURS[index % len(COLOURS)]
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
+    return stream.getvalue()
