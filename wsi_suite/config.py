@@ -149,6 +149,9 @@ class ScoreSettings(Section):
     marker: Literal["ER", "PR", "Ki-67", "other"] | None = Field(
         None, description="what the DAB shows; a nuclear H-score needs a nuclear marker"
     )
+    breast_guidelines: bool = Field(
+        True, description="ER, PR and Ki-67 by the guidelines for breast cancer, too"
+    )
 
     @model_validator(mode="before")
     @classmethod

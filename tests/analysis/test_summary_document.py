@@ -48,24 +48,29 @@ def test_written_summaries_come_back(summary: Summary, tmp_path: Path) -> None:
     assert list(content_of(tmp_path)) == [
         "format", "slide", "model", "compute", "notes", "marker", "measurement", "thresholds_od",
         "thresholds_origin", "tissue_area_mm2", "scored_area_mm2", "scored_tissue_mm2",
-        "glass_dab_od", "headline", "h_scores", "scores", "regions", "warnings",
+        "glass_dab_od", "headline", "h_scores", "scores", "regions", "receptor",
+        "ki67", "hot_spots", "warnings",
     ]  # fmt: skip
     assert summary.pooled == summary.scores["Epithelium + Stroma"]
 
 
 def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path) -> None:
-    """They told no format, no notes, no origin of the thresholds and no tissue in regions."""
+    """They told no format, no notes, no origin of the thresholds, and fewer scores."""
     write_summary(tmp_path, summary)
     earlier = content_of(tmp_path)
     assert earlier.pop("format") == 1
-    for key in ("notes", "thresholds_origin", "scored_tissue_mm2"):
+    missing = ("notes", "thresholds_origin", "scored_tissue_mm2", "receptor", "ki67", "hot_spots")
+    for key in missing:
         del earlier[key]
+    for figures in earlier["scores"].values():
+        del figures["irs"]
     parts = {key: earlier[key] for key in ("h_scores", "scores")}
     earlier["regions"] = [{"name": "A", "class": None, "area_mm2": 1.5, **parts}]
     (tmp_path / "summary.json").write_text(json.dumps(earlier), "utf-8")
     found = read_summary(tmp_path)
     assert found is not None
-    assert found.scores == summary.scores
+    assert found.pooled == summary.pooled.model_copy(update={"irs": None})
+    assert (found.receptor, found.ki67, found.hot_spots) == (None, None, {})
     assert (found.notes, found.thresholds_origin, found.scored_tissue_mm2) == ((), None, None)
     assert found.regions[0].tissue_area_mm2 is None
 

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
-from wsi_suite.scoring.hscore import Allred, Score, allred, h_score, positive_percent, score_nuclei
+from wsi_suite.scoring.hscore import (
+    Allred,
+    Irs,
+    Score,
+    allred,
+    h_score,
+    irs,
+    mean_intensity,
+    positive_percent,
+    score_nuclei,
+)
 
 COUNT = st.integers(0, 10**7)
 
@@ -58,6 +68,40 @@ def test_allred_intensity_at_its_borders(score: Score, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("negative", "positive", "proportion"),
+    [
+        (1_000_000, 1, 1),
+        (9_001, 999, 1),
+        (9_000, 1_000, 2),
+        (50, 50, 2),
+        (4_999, 5_001, 3),  # between 50 % and 51 %
+        (49, 51, 3),
+        (20, 80, 3),
+        (1_999, 8_001, 4),
+        (0, 1, 4),
+    ],
+)
+def test_irs_proportion_at_its_borders(negative: int, positive: int, proportion: int) -> None:
+    assert irs(Score(negative, positive, 0, 0)) == Irs(proportion, 1, proportion)
+    assert irs(Score(negative, 0, 0, positive)) == Irs(proportion, 3, 3 * proportion)
+
+
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_irs_is_a_product_and_shares_its_intensity_with_allred(
+    negative: int, one: int, two: int, three: int
+) -> None:
+    score = Score(negative, one, two, three)
+    found, other = score.irs, score.allred
+    if found is None or other is None:
+        assert found is other
+        return
+    assert found.score == found.proportion * found.intensity
+    assert found.score in {0, 1, 2, 3, 4, 6, 8, 9, 12}
+    assert (found.score == 0) == (score.positive == 0)
+    assert found.intensity == other.intensity == mean_intensity(score)
+
+
+@pytest.mark.parametrize(
     ("score", "reason"),
     [
         (Score(0, 0, 0, 0), "no nuclei"),
@@ -67,6 +111,7 @@ def test_allred_intensity_at_its_borders(score: Score, expected: int) -> None:
 def test_where_there_is_no_score_there_is_a_reason(score: Score, reason: str) -> None:
     assert score.h_score is None
     assert score.allred is None
+    assert score.irs is None
     assert score.positive_percent is None
     assert score.why_no_score == reason
 
@@ -77,6 +122,7 @@ def test_only_negative_nuclei_score_zero(negative: int, unknown: int) -> None:
     assert score.h_score == 0
     assert score.positive_percent == 0
     assert score.allred == Allred(0, 0, 0)
+    assert score.irs == Irs(0, 0, 0)
     assert score.why_no_score is None
 
 

@@ -64,6 +64,7 @@ def test_every_class_and_all_together() -> None:
         "positive_percent": 75.0,
         "h_score": 150.0,
         "allred": {"proportion": 5, "intensity": 2, "score": 7},
+        "irs": {"proportion": 3, "intensity": 2, "score": 6},
         "reason": None,
     }
     stroma = found["scores"]["Stroma"]
@@ -201,3 +202,26 @@ def test_regions_count_on_the_slide_and_by_their_tissue() -> None:
     no_tissue, partly, *_ = found["warnings"]
     assert no_tissue.startswith("No tissue was found in glass, ")
     assert partly.startswith("Less than half of half was found to be tissue")
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        (CALIBRATED, "ER positive"),
+        (CALIBRATED.model_copy(update={"marker": "PR"}), "PR positive"),
+        (CALIBRATED.model_copy(update={"marker": "Ki-67"}), None),
+        (CALIBRATED.model_copy(update={"breast_guidelines": False}), None),
+    ],
+)
+def test_receptors_have_a_status_if_they_are_the_marker(
+    settings: ScoreSettings, status: str | None
+) -> None:
+    found = summary(table([0.2, 0.0], label=[1, 0]), settings)["receptor"]
+    assert (found and (found["status"], found["class"])) == (status and (status, "Epithelium"))
+
+
+def test_controls_are_asked_for_where_few_nuclei_are_positive() -> None:
+    found = summary(table([0.2] + [0.0] * 9, label=[1] * 10))
+    assert found["receptor"]["status"] == "ER Low Positive"
+    (warning,) = found["warnings"]
+    assert warning.startswith("ER is positive in 10.0 % of the nuclei of Epithelium: from 0 %")

@@ -1,4 +1,4 @@
-"""H-score, positive percentage and Allred score, as QuPath computes them.
+"""H-score, positive percentage and Allred score, as QuPath computes them, and the IRS.
 
 All come from four counts. Comparisons are of integers, so that a third or two thirds of the
 nuclei fall on the side of the border where QuPath has them.
@@ -23,6 +23,17 @@ class Allred(NamedTuple):
     """Allred score: how many nuclei are positive (0 - 5), how strongly (0 - 3), and the sum.
 
     The sum is 0 or 2 to 8.
+    """
+
+    proportion: int
+    intensity: int
+    score: int
+
+
+class Irs(NamedTuple):
+    """Immunoreactive score: positive nuclei (0 - 4), their intensity (0 - 3), and the product.
+
+    The product is 0, 1, 2, 3, 4, 6, 8, 9 or 12.
     """
 
     proportion: int
@@ -79,6 +90,11 @@ class Score:
         return allred(self)
 
     @property
+    def irs(self) -> Irs | None:
+        """See :func:`irs`."""
+        return irs(self)
+
+    @property
     def why_no_score(self) -> str | None:
         """Why there is no score of any kind, or ``None`` if there are scores."""
         if self.measured:
@@ -100,14 +116,13 @@ def allred(counts: Score) -> Allred | None:
     """Return the Allred score; ``None`` without measured nuclei.
 
     The proportion is 0 without positive nuclei, 1 above 0, 2 from 1 %, 3 from 10 %, 4 above 1/3 and
-    5 above 2/3. The intensity is 0 without positive nuclei, else 1; 2 if the mean grade of the
-    positive nuclei is above 5/3, and 3 if it is above 7/3.
+    5 above 2/3. The intensity is :func:`mean_intensity`.
     """
     if not counts.measured:
         return None
     if not counts.positive:
         return Allred(0, 0, 0)
-    positive, total, weighted = counts.positive, counts.measured, _weighted(counts)
+    positive, total = counts.positive, counts.measured
     proportion = 1 + sum(
         (
             100 * positive >= total,
@@ -116,8 +131,40 @@ def allred(counts: Score) -> Allred | None:
             3 * positive > 2 * total,
         )
     )
-    intensity = 1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive)
+    intensity = mean_intensity(counts)
     return Allred(proportion, intensity, proportion + intensity)
+
+
+def irs(counts: Score) -> Irs | None:
+    """Return the immunoreactive score; ``None`` without measured nuclei.
+
+    The proportion is 0 without positive nuclei, 1 below 10 %, 2 from 10 % to 50 %, 3 above 50 % and
+    4 above 80 %. The original leaves open what lies between 50 % and 51 %: here it is 3. The
+    intensity is :func:`mean_intensity`.
+
+    References
+    ----------
+    W. Remmele and H. E. Stegner, Der Pathologe 8 (1987), 138 - 140.
+    """
+    if not counts.measured:
+        return None
+    positive, total = counts.positive, counts.measured
+    proportion = sum(
+        (positive > 0, 10 * positive >= total, 2 * positive > total, 5 * positive > 4 * total)
+    )
+    intensity = mean_intensity(counts)
+    return Irs(proportion, intensity, proportion * intensity)
+
+
+def mean_intensity(counts: Score) -> int:
+    """Return the average intensity of the positive nuclei, 0 to 3, as in QuPath's Allred score.
+
+    0 without positive nuclei, else 1; 2 if their mean grade is above 5/3, and 3 if it is above 7/3.
+    """
+    positive, weighted = counts.positive, _weighted(counts)
+    if not positive:
+        return 0
+    return 1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive)
 
 
 def score_nuclei(

@@ -15,10 +15,20 @@ from pydantic import Field
 
 from wsi_suite.documents import Part
 from wsi_suite.scoring.hscore import Score
+from wsi_suite.scoring.ki67 import Ki67Figures
+from wsi_suite.scoring.receptors import ReceptorStatus
 
 
 class AllredFigures(Part):
     """Allred score; see :class:`~wsi_suite.scoring.hscore.Allred`."""
+
+    proportion: int
+    intensity: int
+    score: int
+
+
+class IrsFigures(Part):
+    """Immunoreactive score; see :class:`~wsi_suite.scoring.hscore.Irs`."""
 
     proportion: int
     intensity: int
@@ -48,6 +58,7 @@ class ScoreFigures(Part):
     positive_percent: float | None
     h_score: float | None
     allred: AllredFigures | None
+    irs: IrsFigures | None = None
     reason: str | None
 
     @classmethod
@@ -64,6 +75,7 @@ class ScoreFigures(Part):
             positive_percent=score.positive_percent,
             h_score=score.h_score,
             allred=AllredFigures(**score.allred._asdict()) if score.allred else None,
+            irs=IrsFigures(**score.irs._asdict()) if score.irs else None,
             reason=score.why_no_score,
         )
 
@@ -87,6 +99,41 @@ class RegionScores(Part):
     tissue_area_mm2: float | None = None
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]
+
+
+class HotSpot(Part):
+    """A circle in which much is positive, or much of the headline class is.
+
+    Attributes
+    ----------
+    x_px0, y_px0, radius_um
+        Its centre in level-0 pixels, and its radius.
+    area_mm2
+        Its area, by which its density divides.
+    figures
+        Counts and scores of the headline class in it.
+    """
+
+    x_px0: float
+    y_px0: float
+    radius_um: float
+    area_mm2: float
+    figures: ScoreFigures
+
+
+class HotSpots(Part):
+    """The hottest circles that do not overlap, the hottest first; or why there are none.
+
+    Attributes
+    ----------
+    spots
+        The circles; maybe fewer than were asked for.
+    reason
+        Why there is none, or ``None``.
+    """
+
+    spots: tuple[HotSpot, ...]
+    reason: str | None
 
 
 class Headline(Part):
@@ -129,6 +176,14 @@ class SlideScores(Part):
         Figures of each class, and last of all classes together.
     regions
         Regions of interest, if some were given.
+    receptor
+        Status of ER or PR by ASCO/CAP 2020, if that is the marker.
+    ki67
+        Ki-67 as the International Ki67 in Breast Cancer Working Group scores it, if that is the
+        marker.
+    hot_spots
+        Hot-spots of the headline class by density, under its name, and of its positive nuclei by
+        their share, under the name "Positive".
     warnings
         Sentences that everybody who uses the figures should read.
     """
@@ -145,6 +200,9 @@ class SlideScores(Part):
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]
     regions: tuple[RegionScores, ...]
+    receptor: ReceptorStatus | None = None
+    ki67: Ki67Figures | None = None
+    hot_spots: dict[str, HotSpots] = Field(default_factory=dict)
     warnings: tuple[str, ...]
 
     @property

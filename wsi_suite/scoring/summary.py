@@ -15,6 +15,7 @@ from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
+from wsi_suite.scoring.receptors import ReceptorStatus, controls_warning, receptor_status
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
 from wsi_suite.scoring.slide_scores import (
     Headline,
@@ -99,6 +100,7 @@ def summarise(
             regions.append(_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp)))
         scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
+    receptor = _receptor(scores[headline], settings, class_name=headline)
     return SlideScores(
         marker=settings.marker,
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
@@ -117,13 +119,21 @@ def summarise(
         h_scores=named_h_scores(scores),
         scores=_figures(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
         regions=tuple(regions),
+        receptor=receptor,
         warnings=(
             *_no_tissue(scored_tissue_mm2, regions),
             *tissue_warnings,
             *_unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
             *_warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
+            *(controls_warning(receptor) if receptor else ()),
         ),
     )
+
+
+def _receptor(score: Score, settings: ScoreSettings, *, class_name: str) -> ReceptorStatus | None:
+    if not settings.breast_guidelines or settings.marker not in ("ER", "PR"):
+        return None
+    return receptor_status(score, settings.marker, class_name=class_name)
 
 
 def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:
