@@ -26,6 +26,7 @@ from wsi_suite.cli import (
     run,
     score,
     serve,
+    studies,
 )
 from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
@@ -90,6 +91,12 @@ _add(
     "Score slides",
     "wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]",
     "wsi-suite score results/B12_ER --roi hot.geojson --out hot --geojson ellipse --by-region",
+)
+_add(
+    studies.compare,
+    "Check scores",
+    "wsi-suite compare results readers.xlsx --out agreement.html",
+    "wsi-suite compare dr_a.csv dr_b.csv --score positive_percent --cutoff 1",
 )
 _add(
     models.train,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import cv2
@@ -12,21 +11,18 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wsi_suite.pages import COLOURS, PLOT_STYLE, png_of
 from wsi_suite.training.evaluation import classed_right, precision_recall
 from wsi_suite.training.matches import join_matches
 from wsi_suite.training.trial import Trial
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-"""Colours of classes, apart for the colour-blind too (Okabe and Ito, 2008)."""
-
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _ENLARGED = 3  # picture pixels per tile pixel
 _BINS = 10
 
 
 def draw_curves(trial: Trial) -> bytes:
     """Draw precision over recall: of each class, and without classes."""
-    with style.context(_STYLE):
+    with style.context(PLOT_STYLE):
         figure = Figure(figsize=(4.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         parts = [
@@ -41,14 +37,14 @@ def draw_curves(trial: Trial) -> bytes:
                 axes.plot(recall, precision, color=colour, label=name)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False, loc="lower left")
-        return _png(figure)
+        return png_of(figure)
 
 
 def draw_reliability(trial: Trial) -> bytes:
     """Draw how often probabilities are right: of nuclei, and of their classes."""
     nuclei = join_matches([tile.agnostic for tile in trial.matches])
     right, likely = classed_right(trial.matches, trial.min_confidence)
-    with style.context(_STYLE):
+    with style.context(PLOT_STYLE):
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         left, second = figure.subplots(1, 2)
         _draw_bins(left, nuclei.hit, nuclei.confidence, "confidence", "share that match")
@@ -59,7 +55,7 @@ def draw_reliability(trial: Trial) -> bytes:
             "class probability",
             "share of the right class",
         )
-        return _png(figure)
+        return png_of(figure)
 
 
 def _draw_bins(
@@ -90,7 +86,7 @@ def draw_counts(names: Sequence[str], counts: Sequence[npt.NDArray[np.int_]]) ->
     counts
         ``(tiles, 2)`` labelled and detected nuclei of each part.
     """
-    with style.context(_STYLE):
+    with style.context(PLOT_STYLE):
         figure = Figure(figsize=(2.6 * len(names), 2.8), layout="constrained")
         colours = ("0.4", *COLOURS)
         for place, (name, values) in enumerate(zip(names, counts, strict=True)):
@@ -109,7 +105,7 @@ def draw_counts(names: Sequence[str], counts: Sequence[npt.NDArray[np.int_]]) ->
                 title=name, xlabel="labelled", ylabel="detected", xlim=(0, most), ylim=(0, most)
             )
             axes.set_aspect("equal")
-        return _png(figure)
+        return png_of(figure)
 
 
 def draw_tile(trial: Trial, row: int, *, mpp: float) -> bytes:
@@ -163,9 +159,3 @@ def draw_tile(trial: Trial, row: int, *, mpp: float) -> bytes:
 def _rgb(index: int) -> tuple[int, int, int]:
     colour = COLOURS[index % len(COLOURS)]
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
-    return stream.getvalue()

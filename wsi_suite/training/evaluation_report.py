@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
-import wsi_suite
+from wsi_suite import pages
 from wsi_suite.documents import Part
-from wsi_suite.files import whole_file
+from wsi_suite.pages import COLOURS, inline
 from wsi_suite.training.evaluation import EvaluationFigures
 from wsi_suite.training.evaluation_pictures import (
-    COLOURS,
     draw_counts,
     draw_curves,
     draw_reliability,
@@ -182,43 +179,33 @@ def write_page(path: Path, report: EvaluationReport, trial: Trial, *, read_mpp: 
     read_mpp
         Resolution of the pictures of tiles, um per pixel.
     """
-    pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("wsi_suite.training", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["three"] = lambda value: "–" if value is None else f"{value:.3f}"
-    pages.filters["percent"] = lambda value: (
-        "–" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
-    )
     this, other = model_names(report)
     classes: Sequence[int | None] = (None, *range(len(trial.classes)))
     rows = range(len(trial.tiles))
     counts = [np.array([count_tile(trial, row, index) for row in rows]) for index in classes]
-    page = pages.get_template("evaluation_page.html").render(
+    pages.write_page(
+        path,
+        "evaluation_page.html",
+        package="wsi_suite.training",
         report=report,
         this=this,
         other=other,
         level=f"{100 * LEVEL:g} %",
         resamples=RESAMPLES,
-        version=wsi_suite.__version__,
         colours=COLOURS,
-        curves=_inline(draw_curves(trial)),
-        reliability=_inline(draw_reliability(trial)),
-        counts=_inline(draw_counts(("all", *trial.classes), counts)),
+        curves=inline(draw_curves(trial)),
+        reliability=inline(draw_reliability(trial)),
+        counts=inline(draw_counts(("all", *trial.classes), counts)),
         worst=[
             {
                 "id": trial.tiles[row].id,
                 "run": trial.tiles[row].run,
                 "figures": EvaluationFigures.of(trial.evaluate([row])),
-                "picture": _inline(draw_tile(trial, row, mpp=read_mpp), "jpeg"),
+                "picture": inline(draw_tile(trial, row, mpp=read_mpp), "jpeg"),
             }
             for row in worst_tiles(trial)[:SHOWN_TILES]
         ],
     )
-    with whole_file(path) as partial:
-        partial.write_text(page, encoding="utf-8")
 
 
 def model_names(report: EvaluationReport) -> tuple[str, str]:
@@ -238,15 +225,3 @@ def worst_tiles(trial: Trial) -> list[int]:
     """Return the rows of the tiles by their F1 over the classes, lowest first, empty ones last."""
     f1 = [trial.evaluate([row]).f1 for row in range(len(trial.tiles))]
     return sorted(range(len(f1)), key=lambda row: (bool(np.isnan(f1[row])), f1[row]))
-
-
-def _three(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
-
-
-def _inline(picture: bytes, kind: str = "png") -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")

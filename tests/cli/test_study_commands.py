@@ -1,0 +1,63 @@
+"""``compare`` from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import Cli
+
+
+@pytest.fixture
+def folders(results: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two results folders of three slides; the second one's H-scores are 1, 2 and 3 higher."""
+    summary = json.loads((results / "summary.json").read_text("utf-8"))
+    for number in (1, 2, 3):
+        for side, more in (("a", 0), ("b", number)):
+            folder = tmp_path / side / f"B{number}"
+            folder.mkdir(parents=True)
+            summary["slide"] = f"B{number}.svs"
+            figures = summary["scores"][summary["headline"]["class"]]
+            figures["h_score"] = 50.0 * number + more
+            (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    shutil.copy(results / "run.json", tmp_path / "a" / "B1")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_two_runs_are_compared(folders: tuple[Path, Path], wsi: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    answer = wsi("compare", *folders, "--cutoff", 100, "--out", page)
+    assert answer.code == 0
+    assert "-2.0" in next(line for line in answer.out.splitlines() if line.startswith("bias"))
+    assert "3 pairs; A: a, B: b" in answer.out
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    found = json.loads(wsi("compare", *folders, "--json").out)
+    assert found["limits"]["bias"]["value"] == pytest.approx(-2)
+    assert found["at_cutoff"] is None
+
+
+def test_a_run_is_compared_with_a_reader(
+    folders: tuple[Path, Path], wsi: Cli, tmp_path: Path
+) -> None:
+    reader = tmp_path / "reader.csv"
+    reader.write_text("slide;score\nB1;50\nB2;100\nB3;150\nB4;9\n", encoding="utf-8")
+    answer = wsi("compare", folders[0], reader)
+    assert answer.code == 0
+    assert answer.err.splitlines() == ["note: only in reader.csv (1): B4"]
+
+
+def test_what_cannot_be_compared_is_one_line(results: Path, wsi: Cli, tmp_path: Path) -> None:
+    reader = tmp_path / "reader.csv"
+    reader.write_text("slide;score\nB12_ER;50\n", encoding="utf-8")
+    for arguments, said in (
+        ((tmp_path, reader), "no results in it"),
+        ((results, tmp_path / "none.csv"), "cannot be read"),
+        ((results, reader, "--class", "Tumour"), "no class 'Tumour' (--class); expected "),
+        ((results, reader, "--column-a", "x"), "--column-a is for tables"),
+        ((results, reader, "--groups", "a,b"), "--groups a,b"),
+    ):
+        answer = wsi("compare", *arguments)
+        assert (answer.code, len(answer.errors), answer.out) == (2, 1, "")
+        assert said in answer.errors[0]

@@ -1,0 +1,75 @@
+"""Pages of a report: one HTML file that needs no other, and the style of its pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+import wsi_suite
+from wsi_suite.files import whole_file
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+"""Colours of classes, apart for the colour-blind too (Okabe and Ito, 2008)."""
+
+PLOT_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+"""Style of plots, for :func:`matplotlib.style.context`."""
+
+
+def write_page(path: Path, template: str, *, package: str, **values: object) -> None:
+    """Write a page, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    template
+        Name of a template in `package`; it extends ``page.html``.
+    package
+        A package of the suite, such as ``wsi_suite.training``.
+    values
+        What the template shows. Its filters: ``three`` (decimals), ``one``, and ``percent`` of a
+        share, with its sign.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    pages = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(package, "."), jinja2.PackageLoader("wsi_suite", ".")]
+        ),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    pages.filters["one"] = lambda value: as_text(value, ".1f")
+    pages.filters["three"] = lambda value: as_text(value, ".3f")
+    pages.filters["percent"] = lambda value: (
+        "–" if value is None else as_text(100 * value, "+.1f") + " %"
+    )
+    page = pages.get_template(template).render(version=wsi_suite.__version__, **values)
+    with whole_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def as_text(value: float | None, form: str) -> str:
+    """Return a number for people: with a true minus; a dash for ``None``."""
+    return "–" if value is None else format(value, form).replace("-", "−")
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a figure as PNG; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def inline(picture: bytes, kind: str = "png") -> str:
+    """Return a picture as the source of an ``img`` element."""
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")

@@ -1,0 +1,1 @@
+"""Studies of many results: agreement with readers, calibration of thresholds, control charts."""

@@ -1,0 +1,94 @@
+"""Plots of paired scores (PNG)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wsi_suite.pages import COLOURS, PLOT_STYLE, as_text, png_of
+from wsi_suite.scoring.agreement import Limits, Scores
+
+_NAME_LENGTH = 40
+
+
+def draw_scatter(
+    first: Scores, second: Scores, *, names: tuple[str, str], tolerance: float
+) -> bytes:
+    """Draw the first score over the second, with the line of equality and the tolerance about it.
+
+    Parameters
+    ----------
+    first, second
+        ``(N,)`` scores.
+    names
+        What to call them.
+    tolerance
+        Tolerated difference.
+    """
+    with style.context(PLOT_STYLE):
+        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        both = np.concatenate([first, second])
+        pad = max(1.0, float(np.ptp(both)) * 0.05)
+        low, high = float(both.min()) - pad, float(both.max()) + pad
+        ends = np.array([low, high])
+        axes.fill_between(ends, ends - tolerance, ends + tolerance, color="0.94", linewidth=0)
+        axes.plot(ends, ends, color="0.7", zorder=1)
+        _points(axes, second, first)
+        axes.set(xlabel=_short(names[1]), ylabel=_short(names[0]), xlim=ends, ylim=ends)
+        axes.set_aspect("equal")
+        return png_of(figure)
+
+
+def draw_difference(
+    first: Scores, second: Scores, *, names: tuple[str, str], limits: Limits
+) -> bytes:
+    """Draw a Bland-Altman plot: differences over means, bias and limits with their intervals.
+
+    Parameters
+    ----------
+    first, second
+        ``(N,)`` scores; the difference is first less second.
+    names
+        What to call them.
+    limits
+        Of their differences.
+    """
+    with style.context(PLOT_STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color="0.85", zorder=0)
+        lines = ((limits.upper, "1.96 s"), (limits.bias, "bias"), (limits.lower, "−1.96 s"))
+        for limit, words in lines:
+            if limit.value is None or limit.low is None or limit.high is None:
+                continue
+            middle = limit is limits.bias
+            colour = COLOURS[0] if middle else COLOURS[1]
+            axes.axhline(limit.value, color=colour, ls="-" if middle else "--", zorder=1)
+            axes.axhspan(limit.low, limit.high, color=colour, alpha=0.1, linewidth=0, zorder=0)
+            axes.annotate(
+                f"{words} {as_text(limit.value, '.1f')}",
+                (1, limit.value),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+            )
+        _points(axes, (first + second) / 2, first - second)
+        axes.set(xlabel="mean of the two", ylabel=f"{_short(names[0])} less\n{_short(names[1])}")
+        return png_of(figure)
+
+
+def _points(axes: Axes, x: Scores, y: Scores) -> None:
+    alpha = 0.75 if len(x) < 100 else max(0.2, 0.75 * math.sqrt(100 / len(x)))
+    axes.plot(x, y, "o", ms=5, mew=0, color="0.2", alpha=alpha)
+
+
+def _short(name: str) -> str:
+    short = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+    return short.replace("$", r"\$")  # else matplotlib takes it for mathematics
