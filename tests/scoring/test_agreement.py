@@ -76,7 +76,7 @@ def test_kappa_by_hand() -> None:
     # Observed 35 / 50; by chance 25 * 30 + 25 * 20 of 2500, that is 0.5.
     found = weighted_kappa([[20, 5], [10, 15]])
     assert found.value == pytest.approx(0.4)
-    # Interval of statsmodels 0.14.
+    # Interval of statsmodels 0.15.
     assert (found.low, found.high) == (pytest.approx(0.1510923), pytest.approx(0.6489077))
 
 
@@ -86,7 +86,7 @@ def test_kappa_has_quadratic_weights() -> None:
     chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     found = weighted_kappa(table)
     assert found.value == pytest.approx(1 - (squares * table).sum() / (squares * chance).sum())
-    # Interval of statsmodels 0.14.
+    # Interval of statsmodels 0.15.
     assert (found.low, found.high) == (pytest.approx(0.5774172), pytest.approx(0.8523114))
 
 
