@@ -22,6 +22,14 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_added_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the models that whoever runs the tests has added out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WSI_SUITE_MODELS", str(tmp_path_factory.mktemp("added") / "models"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real slides and tiles: ``WSI_SUITE_DATA``, else beside the checkout."""

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from wsi_suite.detector.model_folder import ModelSpec, save_model
-from wsi_suite.detector.network import NetworkSpec, NucleusNet
+from wsi_suite.detector.network import NucleusNet
+from wsi_suite.detector.network_spec import NetworkSpec
 
 
 def clouds(height: int, width: int, *, seed: int) -> np.ndarray:

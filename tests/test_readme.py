@@ -64,7 +64,8 @@ def _make_dataset(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_blocks_run_in_their_order(desk: Path):
+def test_all_blocks_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WSI_SUITE_MODELS", str(desk / "added"))
     assert len(BLOCKS) >= 4
     for kind, text in BLOCKS:
         if kind == "python":

@@ -97,7 +97,7 @@ class DetectSettings(Section):
 
     earlier_names = {"min_score": "min_confidence"}
 
-    model: str = Field("endonuke-resnet18", description="a bundled model's name, or a folder")
+    model: str = Field("endonuke-resnet18", description="a model's name, or a folder")
     min_confidence: Fraction | None = Field(None, description="keep nuclei from here (model's own)")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: fp16 on CUDA, else fp32; bf16: faster on some CPUs, less exact"

@@ -83,11 +83,11 @@ def _torch() -> Check:
 
 
 def _models() -> Check:
-    from wsi_suite.detector.model_folder import bundled_models, find_model
+    from wsi_suite.detector.model_folder import bundled_models, find_model, named_models
 
-    names = bundled_models()
-    if not names:
+    if not bundled_models():
         return Check("models", "bad", "none bundled", "install wsi-suite again from a wheel")
+    names = named_models()
     hashes = [f"{name} ({find_model(name).hash[:12]})" for name in names]
     return Check("models", "ok", ", ".join(hashes))
 

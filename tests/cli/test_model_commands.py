@@ -161,7 +161,7 @@ def test_export_refuses_an_unknown_model_or_format(wsi: Cli, model: Path, tmp_pa
     out = tmp_path / "x"
     answer = wsi("models", "export", "endonuke", "--format", "onnx", "--out", out)
     assert answer.code == 2
-    assert "model 'endonuke' is neither bundled nor a folder" in answer.errors[0]
+    assert "model 'endonuke' is neither a known name nor a folder" in answer.errors[0]
     answer = wsi("models", "export", model, "--format", "torch", "--out", out)
     assert answer.code == 2
     assert "format 'torch' is unknown" in answer.errors[0]

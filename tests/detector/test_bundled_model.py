@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from wsi_suite.detector.detector import Detector, load_detector
+from wsi_suite.detector.model_check import verify_model
 from wsi_suite.detector.model_folder import bundled_models, trained_runs
 from wsi_suite.synthetic import make_tile
 from wsi_suite.training.evaluation import count_matches
@@ -28,6 +29,10 @@ def test_all_are_tested_here():
 @pytest.fixture(scope="module", params=MODELS)
 def detector(request):
     return load_detector(request.param, device="cpu", precision="fp32")
+
+
+def test_it_is_as_its_checksums_state(detector):
+    assert verify_model(detector.model).stated
 
 
 def test_it_finds_nine_of_ten_synthetic_nuclei(detector):

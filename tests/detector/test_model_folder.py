@@ -78,7 +78,7 @@ def test_bundled_models_are_found_by_name():
 
 def test_an_unknown_model_is_refused():
     bundled = ", ".join(bundled_models())
-    with pytest.raises(ModelError, match=f"'hovernet' is neither .*; bundled: {bundled}"):
+    with pytest.raises(ModelError, match=f"'hovernet' is neither .*; known: {bundled}"):
         find_model("hovernet")
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wsi_suite.detector.network import NetworkSpec
+from wsi_suite.detector.network_spec import NetworkSpec
 from wsi_suite.training.augment import AugmentSettings
 from wsi_suite.training.crops import CropDataset, EpochSampler, TrainingTiles, training_loader
 from wsi_suite.training.settings import HAndESettings, OptimiserSettings, TrainSettings

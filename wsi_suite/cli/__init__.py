@@ -23,6 +23,7 @@ from wsi_suite.cli import (
     models,
     projects,
     qupath,
+    registry,
     run,
     score,
     serve,
@@ -115,11 +116,33 @@ _add(
     "wsi-suite evaluate --model models/mine --data endonuke --report mine.html",
 )
 _models = _add_group(
-    models.list_models, "Train and evaluate models", "wsi-suite models", name="models"
+    registry.models, "Train and evaluate models", "wsi-suite models", name="models"
+)
+_add(registry.list_models, "Find models", "wsi-suite models list", name="list", group=_models)
+_add(
+    registry.show,
+    "Find models",
+    "wsi-suite models show endonuke-resnet18",
+    group=_models,
 )
 _add(
+    registry.verify,
+    "Find models",
+    "wsi-suite models verify",
+    "wsi-suite models verify models/mine",
+    group=_models,
+)
+_add(
+    registry.add,
+    "Keep models",
+    "wsi-suite models add models/mine",
+    "wsi-suite models add models/mine --name mine-2",
+    group=_models,
+)
+_add(registry.remove, "Keep models", "wsi-suite models remove mine-2", group=_models)
+_add(
     models.export,
-    "Train and evaluate models",
+    "Use models elsewhere",
     "wsi-suite models export endonuke-resnet18 --format instanseg --out endonuke-qupath",
     group=_models,
 )

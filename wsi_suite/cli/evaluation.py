@@ -37,7 +37,9 @@ TileMpp = Annotated[
 TriedModel = Annotated[
     str,
     typer.Option(
-        "--model", help="A bundled model's name, or a model folder.", metavar="NAME|FOLDER"
+        "--model",
+        help="A model's name ('wsi-suite models' lists them), or a model folder.",
+        metavar="NAME|FOLDER",
     ),
 ]
 Against = Annotated[

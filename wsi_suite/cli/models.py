@@ -1,4 +1,4 @@
-"""``train``, ``models`` and ``models export``."""
+"""``train`` and ``models export``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ModelOut = Annotated[
 ExportedModel = Annotated[
     str,
     typer.Argument(
-        help="A bundled model's name, or a model folder.",
+        help="A model's name, or a model folder.",
         metavar="NAME|FOLDER",
         show_default=False,
     ),
@@ -111,7 +111,11 @@ def train(
     figures = None
     if settings.split.test_runs:
         figures = evaluate_on_tiles(
-            str(out), data=data, mpp=mpp, runs=settings.split.test_runs, device=device
+            str(model.path.resolve()),
+            data=data,
+            mpp=mpp,
+            runs=settings.split.test_runs,
+            device=device,
         )
     if as_json:
         measured = None if figures is None else figures.as_json()
@@ -126,44 +130,6 @@ def check_training_extra() -> None:
 
     if find_spec("lightning") is None or find_spec("tensorboard") is None:
         raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
-
-
-def list_models(context: typer.Context, *, as_json: Json = False, debug: Debug = False) -> None:
-    """List the bundled models, or export one for other programs."""
-    if context.invoked_subcommand is not None:
-        return
-    from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.detector.model_folder import bundled_models, find_model
-
-    folders = [find_model(name) for name in bundled_models()]
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": folder.spec.name,
-                    "path": str(folder.path),
-                    "hash": folder.hash,
-                    "classes": folder.spec.classes,
-                    "read_mpp": folder.spec.read_mpp,
-                }
-                for folder in folders
-            ]
-        )
-        return
-    if not folders:
-        say("No model is bundled; give a model folder to --model.")
-        return
-    rows = (
-        (
-            folder.spec.name,
-            ", ".join(folder.spec.classes),
-            folder.spec.read_mpp,
-            folder.spec.network.backbone,
-            folder.hash[:12],
-        )
-        for folder in folders
-    )
-    show_table(("model", "classes", "um/px", "backbone", "hash"), rows)
 
 
 def export(

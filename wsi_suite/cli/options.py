@@ -54,7 +54,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="A bundled model's name, or a model folder.",
+        help="A model's name ('wsi-suite models' lists them), or a model folder.",
         metavar="NAME|FOLDER",
         show_default="endonuke-resnet18",
         rich_help_panel=_RESULTS,

@@ -1,4 +1,8 @@
-"""Models as folders: ``model.yaml``, ``weights.safetensors``, ``MODEL_CARD.md``."""
+"""Models as folders: ``model.yaml``, ``weights.safetensors``, ``SHA256SUMS``, ``MODEL_CARD.md``.
+
+A model is named by its folder, or, if it came with the package or was added by the user, by its
+name.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,28 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wsi_suite.config import Section, parse_settings, read_values
+from wsi_suite.detector.checksums import check_sum, write_sums
 from wsi_suite.detector.label_spec import LabelSpec
-from wsi_suite.detector.network import NetworkSpec, NucleusNet
+from wsi_suite.detector.network_spec import NetworkSpec
 from wsi_suite.detector.stretch import RgbLevels
 from wsi_suite.documents import Part, refuse_later_format
 from wsi_suite.errors import ConfigError, LaterFormatError, ModelError, did_you_mean
-from wsi_suite.files import whole_file
+from wsi_suite.files import is_leftover, whole_file
 from wsi_suite.nuclei.seen import SeenFields
-from wsi_suite.resources import models_folder
+from wsi_suite.resources import added_models_folder, models_folder
 
-SPEC_FILE, WEIGHTS_FILE = "model.yaml", "weights.safetensors"
+if TYPE_CHECKING:
+    import torch
+
+    from wsi_suite.detector.network import NucleusNet
+
+SPEC_FILE, WEIGHTS_FILE, CARD_FILE = "model.yaml", "weights.safetensors", "MODEL_CARD.md"
 _FORMAT = 2
 
 LARGE_RADIUS_UM = 8.0
@@ -86,25 +95,33 @@ class ModelSpec(Section):
         return self.labels.names
 
 
-class _Runs(Part):
-    """Runs that a model has learned from; YAML takes one named 386 for a number."""
+class Runs(Part):
+    """Runs by their use in a training; YAML takes one named 386 for a number."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
 
 
-class _History(Part):
-    """Training runs of a model, and the model it started from."""
+class History(Part):
+    """How a model was trained, and the one it started from; what is not known is empty."""
 
-    runs: _Runs = _Runs()
-    start_from: _History | None = None
+    name: str | None = None
+    runs: Runs = Runs()
+    tiles: dict[str, int] = Field({})
+    nuclei: dict[str, int] = Field({})
+    h_and_e: dict[str, int] = Field({})
+    calibration: dict[str, float] | None = None
+    wsi_suite: str | None = None
+    start_from: History | None = None
 
 
 def trained_runs(provenance: Mapping[str, Any]) -> set[str]:
     """Return the runs that a model, or the one it started from, has learned from."""
     runs: set[str] = set()
-    history: _History | None = _History.model_validate(provenance)
+    history: History | None = History.model_validate(provenance)
     while history is not None:
         runs.update(history.runs.train)
         history = history.start_from
@@ -122,25 +139,63 @@ class ModelFolder:
 
 def bundled_models() -> list[str]:
     """Return the names of the models that come with the package."""
-    folder = models_folder()
-    return sorted(path.parent.name for path in folder.glob(f"*/{SPEC_FILE}"))
+    return _names_in(models_folder())
+
+
+def added_models() -> list[str]:
+    """Return the names of the models that the user added."""
+    return _names_in(added_models_folder())
+
+
+def named_models() -> list[str]:
+    """Return the names by which models are found: of the bundled ones, then of those added."""
+    return list(dict.fromkeys([*bundled_models(), *added_models()]))
 
 
 def find_model(name: str | Path) -> ModelFolder:
-    """Find a bundled model by name, or a model by its folder.
+    """Find a bundled or an added model by its name, or any model by its folder.
+
+    Parameters
+    ----------
+    name
+        A text is a name or a folder, a path is a folder.
 
     Raises
     ------
     ModelError
-        There is none, or its files are missing or wrong. Nothing else is loaded instead.
+        There is none, it may be one of several that differ, or its files are missing or wrong.
+        Nothing else is loaded instead.
     """
-    folder = models_folder() / name
-    if str(name) not in bundled_models():
-        folder = Path(name)
-        if not folder.is_dir():
-            known = bundled_models()
-            hint = did_you_mean(str(name), known) or f"; bundled: {', '.join(known) or 'none'}"
-            raise ModelError(f"model '{name}' is neither bundled nor a folder{hint}")
+    if isinstance(name, Path):
+        return _read_folder(name)
+    meant = [root / name for root, names in _known() if name in names]
+    meant += [Path(name)] if Path(name).is_dir() else []
+    if not meant:
+        known = named_models()
+        hint = did_you_mean(name, known) or f"; known: {', '.join(known) or 'none'}"
+        raise ModelError(f"model '{name}' is neither a known name nor a folder{hint}")
+    first, *others = map(_read_folder, meant)
+    for other in others:
+        if other.hash != first.hash:
+            raise ModelError(
+                f"model '{name}' may be {first.path} or {other.path}, which differ; expected one: "
+                "give the path of the folder that is meant, as ./NAME"
+            )
+    return first
+
+
+def _known() -> tuple[tuple[Path, list[str]], ...]:
+    return (models_folder(), bundled_models()), (added_models_folder(), added_models())
+
+
+def _names_in(folder: Path) -> list[str]:
+    found = (path.parent for path in folder.glob(f"*/{SPEC_FILE}"))
+    return sorted(path.name for path in found if not is_leftover(path))
+
+
+def _read_folder(folder: Path) -> ModelFolder:
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder; expected a model folder")
     for file in (SPEC_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: no {file} in it; expected {SPEC_FILE} and {WEIGHTS_FILE}")
@@ -164,10 +219,13 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     Raises
     ------
     ModelError
-        The weights are damaged, hold values that are not numbers, or belong to another network.
+        The weights are damaged, hold values that are not numbers, belong to another network, or
+        are not those that the folder's ``SHA256SUMS`` states.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    from wsi_suite.detector.network import NucleusNet
 
     spec = folder.spec.network.model_copy(update={"pretrained": False})
     network = NucleusNet(spec, classes=len(folder.spec.classes))
@@ -181,6 +239,7 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: does not fit {SPEC_FILE} ({reason})") from None
+    check_sum(path)
     return network.eval()
 
 
@@ -202,6 +261,7 @@ def save_model(path: Path, spec: ModelSpec, network: NucleusNet) -> ModelFolder:
     _check_finite(weights, path / WEIGHTS_FILE)
     _replace(path / WEIGHTS_FILE, save(weights))
     write_spec(path / SPEC_FILE, spec)
+    write_sums(path, (SPEC_FILE, WEIGHTS_FILE))
     return find_model(path)
 
 
@@ -219,6 +279,8 @@ def round_to_half(network: torch.nn.Module) -> None:
 
 
 def _check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    import torch
+
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ModelError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.survey import facts_of, look_at_slide
 from wsi_suite.analysis.worker_cache import close_slides, open_detector, open_raster, usable_threads
 from wsi_suite.config import Settings, parse_settings
-from wsi_suite.errors import InputError, PixelSizeError, RegionError, did_you_mean
+from wsi_suite.errors import InputError, ModelError, PixelSizeError, RegionError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.progress import Meter, Progress, Step
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
     from wsi_suite.detector.model_folder import ModelFolder
     from wsi_suite.qupath.objects import Shape
+
+log = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 2  # while one block ends, the next is being read
 _SLIDES_KEPT = 4
@@ -61,17 +64,42 @@ class Analyst:
         Those that may be asked for, by name; the first is taken if none is named.
     compute
         How forward passes are run.
+    names
+        Lists the names of further models; asked again each time, as users add models.
     """
 
-    def __init__(self, models: dict[str, ModelFolder], compute: Compute) -> None:
-        self.models = models
+    def __init__(
+        self,
+        models: Mapping[str, ModelFolder],
+        compute: Compute,
+        *,
+        names: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._models = models
+        self._names = names
         self._compute = compute
         self._threads = usable_threads(1)
         self._look = lru_cache(_SLIDES_KEPT)(look_at_slide)
 
+    def models(self) -> Mapping[str, ModelFolder]:
+        """Return the models that may be asked for, by name, the default first.
+
+        A damaged one is left out, with a line in the log.
+        """
+        from wsi_suite.detector.model_folder import find_model
+
+        new: dict[str, ModelFolder] = {}
+        for name in self._names():
+            if name not in self._models:
+                try:
+                    new[name] = find_model(name)
+                except ModelError as error:
+                    log.warning("%s", error)
+        return {**self._models, **new}
+
     def warm_up(self) -> None:
         """Load the default model and send something through it."""
-        model = next(iter(self.models.values()))
+        model = next(iter(self._models.values()))
         detector = open_detector(
             model.path.resolve(), model_hash=model.hash, compute=self._compute, gpu=0
         )
@@ -151,11 +179,12 @@ class Analyst:
 
     def _model(self, name: str | None) -> ModelFolder:
         if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            hint = did_you_mean(name, self.models) or f"; there is: {', '.join(self.models)}"
+            return next(iter(self._models.values()))
+        models = self.models()
+        if name not in models:
+            hint = did_you_mean(name, models) or f"; there is: {', '.join(models)}"
             raise InputError(f"model '{name}' is not known to this service{hint}")
-        return self.models[name]
+        return models[name]
 
 
 class _Clock:

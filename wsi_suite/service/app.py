@@ -87,7 +87,8 @@ def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots, *, local: bool
     @router.get("/models", tags=["service"])
     def models() -> list[Model]:
         """List the models that jobs may name."""
-        default = next(iter(analyst.models))
+        found = analyst.models()
+        default = next(iter(found))
         return [
             Model(
                 name=name,
@@ -96,7 +97,7 @@ def _add_facts(router: APIRouter, analyst: Analyst, roots: Roots, *, local: bool
                 min_confidence=model.spec.min_confidence,
                 default=name == default,
             )
-            for name, model in analyst.models.items()
+            for name, model in found.items()
         ]
 
     @router.get("/roots", tags=["slides"])

@@ -135,13 +135,12 @@ def _config(guard: Guard) -> uvicorn.Config:
 
 def _make_analyst(settings: ServiceSettings) -> Analyst:
     from wsi_suite.detector.detector import choose_compute
-    from wsi_suite.detector.model_folder import bundled_models, find_model
+    from wsi_suite.detector.model_folder import find_model, named_models
 
     first = find_model(settings.model)
-    models: dict[str, ModelFolder] = {first.spec.name: first}
-    for name in bundled_models():
-        models.setdefault(name, find_model(name))
-    analyst = Analyst(models, choose_compute(settings.device))
+    name = settings.model if settings.model in named_models() else first.spec.name
+    models: dict[str, ModelFolder] = {name: first}
+    analyst = Analyst(models, choose_compute(settings.device), names=named_models)
     analyst.warm_up()
     return analyst
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from wsi_suite.config import Section
 from wsi_suite.detector.label_spec import LabelSpec
-from wsi_suite.detector.network import NetworkSpec
+from wsi_suite.detector.network_spec import NetworkSpec
 from wsi_suite.training.augment import AugmentSettings
 
 
