@@ -152,6 +152,14 @@ class ScoreSettings(Section):
     breast_guidelines: bool = Field(
         True, description="ER, PR and Ki-67 by the guidelines for breast cancer, too"
     )
+    hot_spots: int = Field(3, ge=0, le=100, description="hot-spots of each kind; 0: none")
+    hot_spot_nuclei: int = Field(500, ge=10, description="nuclei in a hot-spot")
+    hot_spot_mm2: Positive | None = Field(
+        None, description="area of a hot-spot, mm2, in place of a number of nuclei"
+    )
+    hot_spot_min_nuclei: int = Field(
+        100, ge=1, description="fewest nuclei in a hot-spot of fixed area"
+    )
 
     @model_validator(mode="before")
     @classmethod

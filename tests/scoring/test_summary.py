@@ -225,3 +225,124 @@ def test_controls_are_asked_for_where_few_nuclei_are_positive() -> None:
     assert found["receptor"]["status"] == "ER Low Positive"
     (warning,) = found["warnings"]
     assert warning.startswith("ER is positive in 10.0 % of the nuclei of Epithelium: from 0 %")
+
+
+def crowd(count: int, *, positive: float = 0.3, seed: int = 0) -> Nuclei:
+    """Return nuclei of one class in a square of 2000 px, the more positive the farther right."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 2000, (2, count))
+    dab_od = np.where(rng.random(count) < 2 * positive * x / 2000, 0.9, 0.0).astype(np.float32)
+    return Nuclei(
+        x=x,
+        y=y,
+        confidence=np.ones(count, np.float32),
+        label=np.ones(count, np.uint8),
+        classes=("Stroma", "Epithelium"),
+        measurements={"Nucleus: DAB OD mean": dab_od},
+    )
+
+
+def test_hot_spots_tell_the_figures_of_the_headline_class_in_them() -> None:
+    nuclei = crowd(4000)
+    nuclei.measurements["Nucleus: DAB OD mean"][::50] = np.nan
+    nuclei.label[::7] = 0
+    found = summary(nuclei)["hot_spots"]
+    assert list(found) == ["Epithelium", "Epithelium: Positive"]
+    for spots in found.values():
+        assert spots["reason"] is None
+        assert 1 <= len(spots["spots"]) <= 3
+        for spot in spots["spots"]:
+            away = np.hypot(nuclei.x - spot["x_px0"], nuclei.y - spot["y_px0"]) * 0.5
+            held = (away <= spot["radius_um"]) & (nuclei.label == 1)
+            dab_od = nuclei.measurements["Nucleus: DAB OD mean"][held]
+            figures = spot["figures"]
+            assert figures["nuclei"] == held.sum() >= 500
+            assert figures["not_measurable"] == np.isnan(dab_od).sum()
+            assert figures["3+"] == (dab_od > 0.5).sum()
+            assert figures["density_per_mm2"] == held.sum() / spot["area_mm2"]
+    hottest = found["Epithelium: Positive"]["spots"][0]
+    assert hottest["figures"]["nuclei"] - hottest["figures"]["not_measurable"] == 500
+    assert (
+        hottest["figures"]["positive_percent"]
+        > summary(nuclei)["scores"]["Epithelium"]["positive_percent"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("nuclei", "reasons"),
+    [
+        (
+            table([0.2, np.nan], label=[1, 1]),
+            (
+                "2 nuclei of Epithelium, fewer than the 500 of a hot-spot",
+                "1 measured nuclei of Epithelium, fewer than the 500 of a hot-spot",
+            ),
+        ),
+        (crowd(600, positive=0), (None, "no positive nuclei of Epithelium")),
+    ],
+)
+def test_without_hot_spots_there_is_a_reason(
+    nuclei: Nuclei, reasons: tuple[str | None, ...]
+) -> None:
+    found = summary(nuclei)["hot_spots"]
+    assert tuple(spots["reason"] for spots in found.values()) == reasons
+    assert [not spots["spots"] for spots in found.values()] == [bool(reason) for reason in reasons]
+    assert summary(nuclei, CALIBRATED.model_copy(update={"hot_spots": 0}))["hot_spots"] == {}
+
+
+def test_hot_spots_lie_inside_the_regions() -> None:
+    region = Roi("R", None, MultiPolygon([box(300, 300, 900, 900)]))
+    found = summary(crowd(8000), rois=[region], size_px0=(2000, 600))["hot_spots"]
+    assert found["Epithelium"]["reason"] == (
+        "no circle of 500 nuclei of Epithelium lies wholly inside the scored area"
+    )
+    few = CALIBRATED.model_copy(update={"hot_spot_nuclei": 50})
+    for spots in summary(crowd(8000), few, rois=[region], size_px0=(2000, 600))[
+        "hot_spots"
+    ].values():
+        for spot in spots["spots"]:
+            radius = spot["radius_um"] / 0.5
+            assert 300 <= spot["x_px0"] - radius <= spot["x_px0"] + radius <= 900
+            assert 300 <= spot["y_px0"] - radius <= spot["y_px0"] + radius <= 600
+
+
+def test_lumina_do_not_bound_hot_spots_but_the_rim_of_tissue_does() -> None:
+    nuclei = crowd(4000)
+    rim = box(0, 0, 2000, 2000)
+    lumina = [box(x, y, x + 20, y + 20) for x in range(50, 2000, 100) for y in range(50, 2000, 100)]
+    holed = rim.difference(MultiPolygon(lumina))
+    with_lumina, without = (
+        summary(nuclei, tissue=MultiPolygon([tissue]))["hot_spots"] for tissue in (holed, rim)
+    )
+    assert with_lumina == without
+    strips = MultiPolygon([box(0, y, 2000, y + 90) for y in range(0, 2000, 100)])
+    assert summary(nuclei, tissue=strips)["hot_spots"]["Epithelium"]["spots"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (CALIBRATED, False),
+        (CALIBRATED.model_copy(update={"marker": "Ki-67"}), True),
+        (CALIBRATED.model_copy(update={"marker": "Ki-67", "breast_guidelines": False}), False),
+    ],
+)
+def test_ki67_is_scored_by_its_group_if_it_is_the_marker(
+    settings: ScoreSettings, told: bool
+) -> None:
+    found = summary(crowd(4000), settings)
+    assert (found["ki67"] is not None) == told
+    if told:
+        figures, hottest = found["ki67"], found["hot_spots"]["Epithelium: Positive"]["spots"][0]
+        assert figures["index_percent"] == found["scores"]["Epithelium"]["positive_percent"]
+        assert figures["hot_spot_percent"] == hottest["figures"]["positive_percent"]
+        assert len(figures["fields"]) == 4
+        assert figures["class"] == "Epithelium"
+
+
+def test_order_of_the_table_changes_no_figure() -> None:
+    nuclei = crowd(3000)
+    shuffled = nuclei.take(np.random.default_rng(5).permutation(len(nuclei)))
+    for marker in ("ER", "Ki-67"):
+        settings = CALIBRATED.model_copy(update={"marker": marker})
+        assert summary(shuffled, settings) == summary(nuclei, settings)

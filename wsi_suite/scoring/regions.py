@@ -17,7 +17,8 @@ from wsi_suite.errors import RegionError
 from wsi_suite.geometry import Points, Roi
 
 if TYPE_CHECKING:
-    from shapely.geometry import MultiPolygon
+    from shapely.geometry import MultiPolygon, Polygon
+    from shapely.geometry.base import BaseGeometry
 
 IGNORED_CLASS = "Ignore*"
 """QuPath's class of annotations that are to be left out."""
@@ -73,7 +74,7 @@ def _inside(
     An edge concerns only the points of its own rows, which lie together: the work grows with
     points x edges per row, not with points x edges.
     """
-    edges = _edges(area)
+    edges = edges_of(area)
     if len(edges) == 0:
         return np.zeros(0, np.int_)
     left, right = edges[:, ::2].min(), edges[:, ::2].max()
@@ -89,16 +90,31 @@ def _inside(
     return near[inside]
 
 
-def _edges(area: MultiPolygon) -> npt.NDArray[np.float64]:
+def edges_of(area: BaseGeometry) -> npt.NDArray[np.float64]:
     """Return ``(E, 4)`` edges x0, y0, x1, y1 of all rings with y0 < y1; level ones are left out.
 
     Seen from both sides, an edge that two regions share is the same to the bit.
     """
     pieces = [np.zeros((0, 4))]
-    for polygon in area.geoms:
+    for polygon in polygons_of(area):
         for ring in (polygon.exterior, *polygon.interiors):
             corners = np.asarray(ring.coords, np.float64)[:, :2]
             pieces.append(np.hstack([corners[:-1], corners[1:]]))
     edges = np.concatenate(pieces)
     edges = np.where(edges[:, 1:2] > edges[:, 3:4], edges[:, [2, 3, 0, 1]], edges)
     return edges[edges[:, 1] < edges[:, 3]]
+
+
+def polygons_of(area: BaseGeometry) -> list[Polygon]:
+    """Return the polygons of an area; an intersection may leave points and lines beside them."""
+    import shapely
+
+    parts = shapely.get_parts(shapely.get_parts(area))
+    return [part for part in parts if part.geom_type == "Polygon"]
+
+
+def without_holes(area: BaseGeometry) -> BaseGeometry:
+    """Return an area and what it encloses, such as the lumina of glands in tissue."""
+    import shapely
+
+    return shapely.union_all([shapely.polygons(part.exterior) for part in polygons_of(area)])

@@ -182,8 +182,9 @@ class SlideScores(Part):
         Ki-67 as the International Ki67 in Breast Cancer Working Group scores it, if that is the
         marker.
     hot_spots
-        Hot-spots of the headline class by density, under its name, and of its positive nuclei by
-        their share, under the name "Positive".
+        Hot-spots of the headline class: the densest under its name, such as "Epithelium", and those
+        with the largest share of positive nuclei as "Epithelium: Positive"; empty if none were
+        wanted.
     warnings
         Sentences that everybody who uses the figures should read.
     """

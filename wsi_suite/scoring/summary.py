@@ -13,10 +13,11 @@ from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
-from wsi_suite.scoring.receptors import ReceptorStatus, controls_warning, receptor_status
-from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.scoring.receptors import controls_warning
+from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois, without_holes
 from wsi_suite.scoring.slide_scores import (
     Headline,
     RegionScores,
@@ -85,14 +86,15 @@ def summarise(
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
-    scored = None
+    scored, inside = None, None if tissue is None else without_holes(tissue)
     regions: list[RegionScores] = []
     in_regions: list[tuple[str, Nuclei]] = []
     if rois is not None:
         rois = scored_rois(rois)
         in_any = np.zeros(len(nuclei), np.bool_)
         areas = [_on_slide(roi.area, size_px0) for roi in rois]
-        scored_area_mm2, scored_tissue_mm2 = _areas_mm2(_union(areas), tissue, mpp=mpp)
+        inside = _union(areas)
+        scored_area_mm2, scored_tissue_mm2 = _areas_mm2(inside, tissue, mpp=mpp)
         for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
             in_any[rows] = True
             in_regions.append((roi.name, nuclei.take(rows)))
@@ -100,7 +102,9 @@ def summarise(
             regions.append(_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp)))
         scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
-    receptor = _receptor(scores[headline], settings, class_name=headline)
+    receptor = receptor_of(scores[headline], settings, class_name=headline)
+    of_headline = HeadlineNuclei.of(nuclei, grades, name=headline, rows=scored, mpp=mpp)
+    hot_spots = hot_spots_of(of_headline, settings, inside=inside)
     return SlideScores(
         marker=settings.marker,
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
@@ -120,6 +124,8 @@ def summarise(
         scores=_figures(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
         regions=tuple(regions),
         receptor=receptor,
+        ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
+        hot_spots=hot_spots,
         warnings=(
             *_no_tissue(scored_tissue_mm2, regions),
             *tissue_warnings,
@@ -128,12 +134,6 @@ def summarise(
             *(controls_warning(receptor) if receptor else ()),
         ),
     )
-
-
-def _receptor(score: Score, settings: ScoreSettings, *, class_name: str) -> ReceptorStatus | None:
-    if not settings.breast_guidelines or settings.marker not in ("ER", "PR"):
-        return None
-    return receptor_status(score, settings.marker, class_name=class_name)
 
 
 def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:
