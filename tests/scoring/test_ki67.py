@@ -24,6 +24,8 @@ def figures(points: Points, positive: np.ndarray, **options: float) -> Ki67Figur
     [
         ((25, 25, 25, 25), (1, 1, 1, 1)),
         ((97, 1, 1, 1), (1, 1, 1, 1)),
+        ((199, 0, 0, 1), (3, 0, 0, 1)),
+        ((200, 0, 0, 1), (4, 0, 0, 0)),  # the eye takes less than half a percent for none
         ((0, 50, 30, 20), (0, 2, 1, 1)),
         ((20, 30, 0, 50), (1, 1, 0, 2)),
         ((40, 40, 20, 0), (1, 1, 1, 0)),  # a tie: three fields
@@ -58,7 +60,7 @@ def test_index_over_all_nuclei_and_where_it_lies(
 ) -> None:
     kinds = np.repeat([False, True], [negative, positive])
     found = figures(scatter(len(kinds)), kinds)
-    assert found.index_percent == 100 * positive / len(kinds)
+    assert found.index_percent == positive / len(kinds) * 100
     assert (found.range, found.reliable) == (where, reliable)
 
 

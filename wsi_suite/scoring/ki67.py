@@ -128,23 +128,17 @@ def ki67_figures(
     blocks = list(_blocks(points, positive))
     nuclei = {level: sum(b.nuclei for b in blocks if b.level == level) for level in LEVELS}
     fields = _counted(blocks, fields_by_level(nuclei))
-    by_level = {level: [one for one in fields if one.level == level] for level in LEVELS}
-    levels = {level: 100 * nuclei[level] / count if count else 0.0 for level in LEVELS}
     return Ki67Figures(
         class_name=class_name,
         nuclei=count,
         positive=stained,
-        index_percent=100 * stained / count if count else None,
+        index_percent=stained / count * 100 if count else None,
         range=_range(stained, count),
         reliable=20 * stained <= count or 10 * stained >= 3 * count if count else None,
-        levels=levels,
+        levels={level: nuclei[level] / count * 100 if count else 0.0 for level in LEVELS},
         fields=tuple(fields),
         unweighted_percent=_index(fields),
-        weighted_percent=sum(
-            levels[level] / 100 * (_index(counted) or 0.0) for level, counted in by_level.items()
-        )
-        if fields
-        else None,
+        weighted_percent=_weighted_index(fields, nuclei),
         hot_spot_percent=hot_spot_percent,
         reason=_reason(count, class_name),
     )
@@ -153,17 +147,18 @@ def ki67_figures(
 def fields_by_level(nuclei: Mapping[Level, int]) -> dict[Level, int]:
     """Return how many fields of each level are counted.
 
-    Every level that is there gets one. Of three levels the largest gets a second, if one is the
-    largest; of two both get a second, but if their shares differ by 25 % or more the larger gets
-    two more; a level alone gets all four.
+    Every level that is there, with half a percent of the nuclei or more, gets one. Of three levels
+    the largest gets a second, if one is the largest; of two both get a second, but if their shares
+    differ by 25 % or more the larger gets two more; a level alone gets all four.
 
     Parameters
     ----------
     nuclei
-        Nuclei in fields of each level: the group estimates areas by eye.
+        Nuclei in fields of each level: the group estimates areas by eye, in whole percents.
     """
     total = sum(nuclei.values())
-    there = sorted((level for level in LEVELS if nuclei[level]), key=lambda level: -nuclei[level])
+    there = [level for level in LEVELS if nuclei[level] and 200 * nuclei[level] >= total]
+    there.sort(key=lambda level: -nuclei[level])
     numbers: dict[Level, int] = {level: int(level in there) for level in LEVELS}
     if len(there) == 1:
         numbers[there[0]] = _FIELDS
@@ -247,13 +242,21 @@ def _field(block: _Block) -> Ki67Field:
         height_px0=(bottom - top) / 100,
         nuclei=block.nuclei,
         positive=block.positive,
-        positive_percent=100 * block.positive / block.nuclei,
+        positive_percent=block.positive / block.nuclei * 100,
     )
 
 
 def _index(fields: Sequence[Ki67Field]) -> float | None:
     nuclei = sum(field.nuclei for field in fields)
-    return 100 * sum(field.positive for field in fields) / nuclei if nuclei else None
+    return sum(field.positive for field in fields) / nuclei * 100 if nuclei else None
+
+
+def _weighted_index(fields: Sequence[Ki67Field], nuclei: Mapping[Level, int]) -> float | None:
+    """Return the mean of the levels' indices, weighted by the nuclei that they stand for."""
+    by_level = {level: _index([one for one in fields if one.level == level]) for level in LEVELS}
+    counted = {level: index for level, index in by_level.items() if index is not None}
+    total = sum(nuclei[level] for level in counted)
+    return sum(nuclei[level] * index for level, index in counted.items()) / total if total else None
 
 
 def _range(
