@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Positive = Annotated[float, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
 
@@ -159,6 +160,9 @@ class ScoreSettings(Section):
     )
     hot_spot_min_nuclei: int = Field(
         100, ge=1, description="fewest nuclei in a hot-spot of fixed area"
+    )
+    cutoffs_percent: tuple[Percent, ...] | None = Field(
+        None, description="positive % at which a diagnosis changes (the marker's own)"
     )
 
     @model_validator(mode="before")

@@ -40,6 +40,11 @@ def summary(nuclei: Nuclei, settings: ScoreSettings = CALIBRATED, **options: Any
     return content
 
 
+def told(found: dict[str, Any]) -> list[str]:
+    """Return the warnings but that tables of tests have few nuclei."""
+    return [warning for warning in found["warnings"] if "a score should rest on" not in warning]
+
+
 def test_every_class_and_all_together() -> None:
     found = summary(table([0.0, 0.2, 0.4, 0.9, 0.0, np.nan], label=[1, 1, 1, 1, 0, 0]))
     assert found["headline"] == {
@@ -53,6 +58,7 @@ def test_every_class_and_all_together() -> None:
         "Epithelium: H-score": 150.0,
         "Epithelium + Stroma: H-score": 120.0,
     }
+    assert found["scores"]["Epithelium"].pop("certainty")
     assert found["scores"]["Epithelium"] == {
         "nuclei": 4,
         "not_measurable": 0,
@@ -142,31 +148,31 @@ def test_regions_are_reported_each_and_their_union_once() -> None:
 def test_what_users_should_know_is_said(
     settings: ScoreSettings, options: dict[str, Any], words: str
 ) -> None:
-    (warning,) = summary(table([0.2, 0.4], label=[1, 0]), settings, **options)["warnings"]
+    (warning,) = told(summary(table([0.2, 0.4], label=[1, 0]), settings, **options))
     assert words in warning
 
 
 def test_thresholds_that_a_laboratory_gave_are_not_called_defaults() -> None:
     given = ScoreSettings(marker="PR", thresholds_od=(0.2, 0.4, 0.6))
     found = summary(table([0.2, 0.4], label=[1, 0]), given)
-    assert (found["thresholds_origin"], found["warnings"]) == ("user", [])
+    assert (found["thresholds_origin"], told(found)) == ("user", [])
     assert summary(table([0.2], label=[1]), ScoreSettings())["thresholds_origin"] == "default"
 
 
 def test_saturation_is_said_above_seventy_percent() -> None:
     dab_od = [0.9] * 7 + [0.2] * 3
-    assert summary(table(dab_od, label=[1] * 10))["warnings"] == []
-    (warning,) = summary(table([*dab_od, 0.9], label=[1] * 11))["warnings"]
+    assert told(summary(table(dab_od, label=[1] * 10))) == []
+    (warning,) = told(summary(table([*dab_od, 0.9], label=[1] * 11)))
     assert warning.startswith("73 % of the nuclei are 3+")
 
 
 def test_nuclei_that_could_not_be_measured_are_said() -> None:
-    (warning,) = summary(table([0.2, np.nan], label=[1, 1]))["warnings"]
+    (warning,) = told(summary(table([0.2, np.nan], label=[1, 1])))
     assert warning.startswith("1 of 2 nuclei could not be measured")
 
 
 def test_clean_glass_and_a_nuclear_marker_need_no_warning() -> None:
-    assert summary(table([0.2], label=[1]), glass_dab_od=0.05)["warnings"] == []
+    assert told(summary(table([0.2], label=[1]), glass_dab_od=0.05)) == []
 
 
 def test_a_slide_without_tissue_says_so() -> None:
@@ -223,7 +229,7 @@ def test_receptors_have_a_status_if_they_are_the_marker(
 def test_controls_are_asked_for_where_few_nuclei_are_positive() -> None:
     found = summary(table([0.2] + [0.0] * 9, label=[1] * 10))
     assert found["receptor"]["status"] == "ER Low Positive"
-    (warning,) = found["warnings"]
+    (warning,) = told(found)
     assert warning.startswith("ER is positive in 10.0 % of the nuclei of Epithelium: from 0 %")
 
 

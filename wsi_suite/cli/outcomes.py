@@ -89,18 +89,16 @@ def _score_row(
     place: str, class_name: str, score: ScoreFigures, *, area_mm2: float | None
 ) -> tuple[object, ...]:
     """Return the line of a slide or of one of its regions."""
+    from wsi_suite.scoring.certainty_words import with_interval
+
     return (
         place,
         None if area_mm2 is None else round(area_mm2, 3),
         class_name,
         score.nuclei,
-        _rounded(score.positive_percent),
-        _rounded(score.h_score),
+        with_interval(score.positive_percent, score.positive_percent_interval, digits=1),
+        with_interval(score.h_score, score.h_score_interval, digits=0),
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

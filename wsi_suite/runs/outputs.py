@@ -17,6 +17,7 @@ from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
+from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
@@ -114,14 +115,16 @@ def read_enlarged(store: TileStore, box: Box, *, facts: SlideFacts) -> npt.NDArr
 def _caption(summary: Summary, facts: SlideFacts) -> Caption:
     headline = summary.headline
     name, value = headline.class_name, headline.value
-    percent = summary.scores[name].positive_percent
+    figures = summary.scores[name]
+    percent = with_interval(figures.positive_percent, figures.positive_percent_interval, digits=1)
+    h_score = with_interval(value, figures.h_score_interval, digits=0)
     area = summary.scored_area_mm2
     assert area is not None, "a run knows the area of its tissue"
-    detail = name if percent is None else f"{name}, {percent:.1f} % positive"
+    detail = name if percent is None else f"{name}, {percent} % positive"
     return Caption(
         title=facts.name,
-        headline="No H-score" if value is None else f"H-score {value:.0f}",
-        detail=f"{name}: {headline.reason}" if value is None else detail,
+        headline="No H-score" if h_score is None else f"H-score {h_score}",
+        detail=f"{name}: {headline.reason}" if h_score is None else detail,
         facts=(
             f"{area:.2f} mm² {'in regions' if summary.regions else 'of tissue'}",
             f"marker: {summary.marker or 'not set'}",

@@ -29,13 +29,20 @@ SUMMARY_COLUMNS = (
     "nuclei",
     "headline",
     "h_score",
+    "h_score_low",
+    "h_score_high",
     "positive_percent",
+    "positive_percent_low",
+    "positive_percent_high",
+    "verdict",
     "pooled_h_score",
     "scored_tissue_mm2",
     "density_per_mm2",
     "warnings",
     "error",
 )
+
+_KEYS = {"slide", "folder", "state", "error"}
 
 
 def write_summary_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -69,7 +76,8 @@ def read_summary_csv(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return []
-    return [row for row in rows if row.keys() == set(SUMMARY_COLUMNS) and None not in row.values()]
+    known = set(SUMMARY_COLUMNS)  # earlier versions wrote fewer
+    return [row for row in rows if _KEYS <= row.keys() <= known and None not in row.values()]
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -95,11 +103,18 @@ def summary_row(outcome: Outcome) -> Row:
 def _score_columns(summary: Summary) -> Row:
     """Return the columns that a slide's summary fills."""
     headline, pooled = summary.headline, summary.pooled
+    figures = summary.scores[headline.class_name]
+    h_score, percent = figures.h_score_interval, figures.positive_percent_interval
     return {
         "nuclei": pooled.nuclei,
         "headline": headline.name,
         "h_score": _rounded(headline.value),
-        "positive_percent": _rounded(summary.scores[headline.class_name].positive_percent),
+        "h_score_low": _rounded(h_score.low if h_score else None),
+        "h_score_high": _rounded(h_score.high if h_score else None),
+        "positive_percent": _rounded(figures.positive_percent),
+        "positive_percent_low": _rounded(percent.low if percent else None),
+        "positive_percent_high": _rounded(percent.high if percent else None),
+        "verdict": figures.verdict,
         "pooled_h_score": _rounded(pooled.h_score),
         "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
         "density_per_mm2": _rounded(pooled.density_per_mm2),

@@ -14,9 +14,11 @@ from typing import Literal
 from pydantic import Field
 
 from wsi_suite.documents import Part
+from wsi_suite.scoring.certainty import Certainty
 from wsi_suite.scoring.hscore import Score
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
+from wsi_suite.scoring.uncertainty import Interval
 
 
 class AllredFigures(Part):
@@ -46,6 +48,8 @@ class ScoreFigures(Part):
         Nuclei that are Negative, 1+, 2+, 3+.
     reason
         Why there is no score, or ``None``.
+    certainty
+        How sure the scores are; ``None`` in results that did not keep it.
     """
 
     nuclei: int
@@ -60,9 +64,12 @@ class ScoreFigures(Part):
     allred: AllredFigures | None
     irs: IrsFigures | None = None
     reason: str | None
+    certainty: Certainty | None = None
 
     @classmethod
-    def of(cls, score: Score, *, area_mm2: float | None) -> ScoreFigures:
+    def of(
+        cls, score: Score, *, area_mm2: float | None, certainty: Certainty | None = None
+    ) -> ScoreFigures:
         """Return the figures of a score; `area_mm2` is what its density divides by."""
         return cls(
             nuclei=score.nuclei,
@@ -77,7 +84,24 @@ class ScoreFigures(Part):
             allred=AllredFigures(**score.allred._asdict()) if score.allred else None,
             irs=IrsFigures(**score.irs._asdict()) if score.irs else None,
             reason=score.why_no_score,
+            certainty=certainty,
         )
+
+    @property
+    def h_score_interval(self) -> Interval | None:
+        """Interval of the H-score, as far as it was kept."""
+        return None if self.certainty is None else self.certainty.h_score
+
+    @property
+    def positive_percent_interval(self) -> Interval | None:
+        """Interval of positive %, as far as it was kept."""
+        return None if self.certainty is None else self.certainty.positive_percent
+
+    @property
+    def verdict(self) -> str | None:
+        """Verdict of the nearest cut-off, if there is one."""
+        near = None if self.certainty is None else self.certainty.cut_off
+        return None if near is None else near.verdict
 
 
 class RegionScores(Part):

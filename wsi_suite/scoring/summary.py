@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.certainty import Certainty, find_certainty
+from wsi_suite.scoring.certainty_words import certainty_warnings
 from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
@@ -25,6 +28,7 @@ from wsi_suite.scoring.slide_scores import (
     SlideScores,
     named_h_scores,
 )
+from wsi_suite.scoring.uncertainty import Grid
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -87,6 +91,9 @@ def summarise(
     grades = grade_nuclei(nuclei, settings.thresholds_od)
     scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
     scored, inside = None, None if tissue is None else without_holes(tissue)
+    sure = partial(
+        find_certainty, nuclei, grades, grid=Grid.of(nuclei.points, mpp=mpp), settings=settings
+    )
     regions: list[RegionScores] = []
     in_regions: list[tuple[str, Nuclei]] = []
     if rois is not None:
@@ -98,13 +105,16 @@ def summarise(
         for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
             in_any[rows] = True
             in_regions.append((roi.name, nuclei.take(rows)))
+            sizes = _areas_mm2(area, tissue, mpp=mpp)
             scores = score_nuclei(nuclei, grades, rows=rows)
-            regions.append(_region(roi, scores, areas_mm2=_areas_mm2(area, tissue, mpp=mpp)))
+            regions.append(_region(roi, scores, areas_mm2=sizes, certainty=sure(rows=rows)))
         scored = np.flatnonzero(in_any)
     scores = score_nuclei(nuclei, grades, rows=scored)
     receptor = receptor_of(scores[headline], settings, class_name=headline)
     of_headline = HeadlineNuclei.of(nuclei, grades, name=headline, rows=scored, mpp=mpp)
     hot_spots = hot_spots_of(of_headline, settings, inside=inside)
+    areas_mm2 = (scored_area_mm2, scored_tissue_mm2)
+    figures = _figures(scores, areas_mm2=areas_mm2, certainty=sure(rows=scored))
     return SlideScores(
         marker=settings.marker,
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
@@ -121,7 +131,7 @@ def summarise(
             reason=scores[headline].why_no_score,
         ),
         h_scores=named_h_scores(scores),
-        scores=_figures(scores, areas_mm2=(scored_area_mm2, scored_tissue_mm2)),
+        scores=figures,
         regions=tuple(regions),
         receptor=receptor,
         ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
@@ -132,6 +142,7 @@ def summarise(
             *_unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
             *_warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
             *(controls_warning(receptor) if receptor else ()),
+            *certainty_warnings(headline, figures[headline], regions=regions),
         ),
     )
 
@@ -170,7 +181,11 @@ def _areas_mm2(
 
 
 def _region(
-    roi: Roi, scores: Mapping[str, Score], *, areas_mm2: tuple[float, float | None]
+    roi: Roi,
+    scores: Mapping[str, Score],
+    *,
+    areas_mm2: tuple[float, float | None],
+    certainty: Mapping[str, Certainty],
 ) -> RegionScores:
     return RegionScores(
         name=roi.name,
@@ -178,17 +193,23 @@ def _region(
         area_mm2=areas_mm2[0],
         tissue_area_mm2=areas_mm2[1],
         h_scores=named_h_scores(scores),
-        scores=_figures(scores, areas_mm2=areas_mm2),
+        scores=_figures(scores, areas_mm2=areas_mm2, certainty=certainty),
     )
 
 
 def _figures(
-    scores: Mapping[str, Score], *, areas_mm2: tuple[float | None, float | None]
+    scores: Mapping[str, Score],
+    *,
+    areas_mm2: tuple[float | None, float | None],
+    certainty: Mapping[str, Certainty],
 ) -> dict[str, ScoreFigures]:
     """Return figures by class; densities divide by the tissue's area, else by the whole area."""
     whole_mm2, tissue_mm2 = areas_mm2
     area_mm2 = whole_mm2 if tissue_mm2 is None else tissue_mm2
-    return {name: ScoreFigures.of(score, area_mm2=area_mm2) for name, score in scores.items()}
+    return {
+        name: ScoreFigures.of(score, area_mm2=area_mm2, certainty=certainty[name])
+        for name, score in scores.items()
+    }
 
 
 def _no_tissue(tissue_mm2: float | None, regions: Sequence[RegionScores]) -> list[str]:

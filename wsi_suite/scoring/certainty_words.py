@@ -1,0 +1,96 @@
+"""How sure a score is, in words for ``summary.json``, the terminal and the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty
+from wsi_suite.scoring.slide_scores import RegionScores, ScoreFigures
+from wsi_suite.scoring.uncertainty import Interval
+
+DOUBTFUL_SHARE = 0.2
+"""There is a warning if the class of more nuclei than this is doubtful."""
+
+
+def with_interval(value: float | None, interval: Interval | None, *, digits: int) -> str | None:
+    """Return a figure and its interval, such as ``128 (121 - 136)``; without one the figure."""
+    if value is None:
+        return None
+    figure = f"{value:.{digits}f}"
+    if interval is None or interval.low is None or interval.high is None:
+        return figure
+    return f"{figure} ({interval.low:.{digits}f} - {interval.high:.{digits}f})"
+
+
+def certainty_warnings(
+    class_name: str, figures: ScoreFigures, *, regions: Sequence[RegionScores]
+) -> list[str]:
+    """Return what readers of the headline should know of how sure it is.
+
+    Parameters
+    ----------
+    class_name
+        The headline class.
+    figures
+        Its figures in all that is scored.
+    regions
+        The regions of interest.
+    """
+    places = [("", figures)]
+    if len(regions) > 1:
+        places += [(f"{region.name}: ", region.scores[class_name]) for region in regions]
+    warnings = []
+    for place, each in places:
+        if each.certainty is None or not each.nuclei:
+            continue
+        warnings += [
+            f"{place}{sentence}"
+            for sentence in (
+                *_few(class_name, each, each.certainty),
+                *_near_cut_off(class_name, each, each.certainty),
+                *_doubtful(class_name, each, each.certainty),
+            )
+        ]
+    return warnings
+
+
+def _few(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
+    if certainty.enough:
+        return []
+    measured = figures.nuclei - figures.not_measurable
+    return [
+        f"Only {measured} nuclei ({class_name}) could be scored; a score should rest on "
+        f"{certainty.minimum}."
+    ]
+
+
+def _near_cut_off(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
+    near = certainty.cut_off
+    if near is None or near.verdict != REVIEW:
+        return []
+    percent = with_interval(figures.positive_percent, certainty.positive_percent, digits=1)
+    if near.held:
+        cutoffs = " and ".join(f"{cutoff:g} %" for cutoff in near.held)
+        why = f"the interval holds the cut-off {cutoffs}"
+    else:
+        why = (
+            f"would be {certainty.doubt.positive_percent:.1f}, across a cut-off, if all nuclei of "
+            "doubtful class were of the other class"
+        )
+    return [f"Positive % of {class_name} is {percent} and {why}: review by eye."]
+
+
+def _doubtful(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
+    doubt, now = certainty.doubt, figures.h_score
+    if doubt.share is None or doubt.share <= DOUBTFUL_SHARE or doubt.h_score == now:
+        return []
+    sentence = (
+        f"The class of {100 * doubt.share:.0f} % of the nuclei ({class_name}) is doubtful (class "
+        f"probability below {DOUBTFUL_BELOW:g})"
+    )
+    if now is None or doubt.h_score is None:
+        return [f"{sentence}."]
+    return [
+        f"{sentence}: if all of them were of the other class, the H-score of {now:.0f} would be "
+        f"{doubt.h_score:.0f}."
+    ]
