@@ -1,0 +1,197 @@
+"""Maps of the slide on its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from shapely.geometry import MultiPolygon
+from shapely.ops import unary_union
+
+from wsi_suite.pages import inline
+from wsi_suite.report.drawing import area_path, jpeg
+from wsi_suite.report.fields import Field
+from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
+
+if TYPE_CHECKING:
+    from wsi_suite.report.slide_page import SlideResult
+
+_THUMBNAIL_PX = 1100
+_THUMBNAIL_QUALITY = 80
+_BAR_SHARE = 6  # of the width that the scale bar takes at most
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One map: what it shows, and its key."""
+
+    name: str
+    title: str
+    picture: str
+    low: str
+    high: str
+    unit: str
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShownRegion:
+    """A region of interest on the map."""
+
+    name: str
+    path: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of a slide; all lengths are level-0 pixels.
+
+    Attributes
+    ----------
+    width, height
+        Of the slide.
+    thumbnail
+        Its picture, or an empty text.
+    thumbnail_size
+        Level-0 pixels that the picture spans.
+    tissue
+        Path of the tissue's outline, or an empty text.
+    regions, layers, fields
+        What is drawn over it.
+    grid_size
+        Level-0 pixels that the pictures of layers span.
+    cell_um
+        Side of the cells of layers.
+    bar_um, bar_px0
+        Length of the scale bar.
+    """
+
+    width: int
+    height: int
+    thumbnail: str
+    thumbnail_size: tuple[float, float]
+    tissue: str
+    regions: tuple[ShownRegion, ...]
+    layers: tuple[Layer, ...]
+    fields: tuple[Field, ...]
+    grid_size: tuple[float, float]
+    cell_um: int
+    bar_um: float
+    bar_px0: float
+
+    @property
+    def unit(self) -> float:
+        """Level-0 pixels of one hundredth of the longest side: lines and letters follow it."""
+        return max(self.width, self.height) / 100
+
+
+def show_maps(
+    result: SlideResult,
+    grades: npt.NDArray[np.uint8],
+    *,
+    scored: npt.NDArray[np.int_],
+    fields: Sequence[Field],
+) -> Maps:
+    """Return the maps of a slide.
+
+    Parameters
+    ----------
+    result
+        The slide's.
+    grades
+        ``(N,)`` intensities of all nuclei.
+    scored
+        Rows of the nuclei that are scored.
+    fields
+        Fields to mark.
+    """
+    provenance = result.provenance
+    width, height = provenance.size_px0
+    tissue = provenance.tissue()
+    points = result.nuclei.points[scored]
+    grid = choose_grid(points, size_px0=(width, height), mpp=provenance.mpp)
+    covered = grid.covered(_scored_area(result, tissue))
+    tolerance = max(width, height) / _THUMBNAIL_PX
+    name = result.summary.headline.class_name
+    of_class = np.ones(len(scored), np.bool_)
+    if name in result.nuclei.classes:
+        of_class = result.nuclei.label[scored] == result.nuclei.classes.index(name)
+    layers = [
+        _layer(
+            "density",
+            "Density of all nuclei",
+            density_map(points, grid=grid, covered=covered),
+            unit="per mm²",
+        ),
+        _layer(
+            "h-score",
+            f"Local H-score, {name}",
+            h_score_map(points[of_class], grades[scored][of_class], grid=grid, covered=covered),
+            unit="",
+        ),
+    ]
+    thumbnail, thumbnail_size = "", (0.0, 0.0)
+    if result.thumbnail is not None:
+        pixels, scale = result.thumbnail
+        thumbnail_size = (pixels.shape[1] * scale.x, pixels.shape[0] * scale.y)
+        picture = jpeg(pixels, largest_px=_THUMBNAIL_PX, quality=_THUMBNAIL_QUALITY)
+        thumbnail = inline(picture, "jpeg")
+    bar_um = _bar_um(width * provenance.mpp[0] / _BAR_SHARE)
+    return Maps(
+        width=width,
+        height=height,
+        thumbnail=thumbnail,
+        thumbnail_size=thumbnail_size,
+        tissue="" if tissue is None else area_path(tissue, tolerance_px0=tolerance),
+        regions=tuple(
+            ShownRegion(
+                roi.name,
+                area_path(roi.area, tolerance_px0=tolerance),
+                max(0, round(roi.area.bounds[0])),
+                max(0, round(roi.area.bounds[1])),
+            )
+            for roi in result.rois
+        ),
+        layers=tuple(layer for layer in layers if layer is not None),
+        fields=tuple(fields),
+        grid_size=(grid.columns * grid.cell_px0[0], grid.rows * grid.cell_px0[1]),
+        cell_um=grid.cell_um,
+        bar_um=bar_um,
+        bar_px0=bar_um / provenance.mpp[0],
+    )
+
+
+def _layer(name: str, title: str, drawn: CellMap | None, *, unit: str) -> Layer | None:
+    if drawn is None:
+        return None
+    return Layer(
+        name=name,
+        title=title,
+        picture=inline(drawn.picture),
+        low=f"{drawn.low:,.0f}",
+        high=f"{drawn.high:,.0f}",
+        unit=unit,
+        stops=drawn.stops,
+    )
+
+
+def _scored_area(result: SlideResult, tissue: MultiPolygon | None) -> MultiPolygon | None:
+    """Return the tissue that is scored, ``None`` if it is not known: all of the slide."""
+    if not result.rois:
+        return tissue
+    area = unary_union([roi.area for roi in result.rois])
+    if tissue is not None:
+        area = area.intersection(tissue)
+    polygons = [part for part in getattr(area, "geoms", [area]) if part.geom_type == "Polygon"]
+    return MultiPolygon(polygons)
+
+
+def _bar_um(longest_um: float) -> float:
+    """Return the longest of 1, 2 or 5 x 10^n um that fits."""
+    unit = 10.0 ** np.floor(np.log10(longest_um))
+    return float(max(step * unit for step in (1, 2, 5) if step * unit <= longest_um * 1.001))
