@@ -24,6 +24,7 @@ from wsi_suite.cli import (
     projects,
     qupath,
     registry,
+    report,
     run,
     score,
     serve,
@@ -92,6 +93,12 @@ _add(
     "Score slides",
     "wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]",
     "wsi-suite score results/B12_ER --roi hot.geojson --out hot --geojson ellipse --by-region",
+)
+_add(
+    report.report,
+    "Score slides",
+    "wsi-suite report results/B12_ER",
+    "wsi-suite report results --table study.xlsx --columns slide,h_score,positive_percent",
 )
 _add(
     studies.compare,

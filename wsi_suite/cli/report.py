@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsi_suite.cli.options import Debug
+
+if TYPE_CHECKING:
+    from wsi_suite.errors import WsiSuiteError
 
 ReportFolders = Annotated[
     list[Path],
@@ -37,6 +41,25 @@ Columns = Annotated[
 ]
 
 
+@dataclass
+class ToldReports:
+    """Pages that were written, which are named on stderr, and errors, which are shown."""
+
+    written: int = 0
+    failed: list[WsiSuiteError] = field(default_factory=list)
+
+    def tell(self, news: Path | WsiSuiteError) -> None:
+        """Show one of them."""
+        from wsi_suite.cli.terminal import say, show_error
+
+        if isinstance(news, Path):
+            self.written += 1
+            say(str(news))
+        else:
+            self.failed.append(news)
+            show_error(news)
+
+
 def report(
     *,
     folders: ReportFolders,
@@ -52,29 +75,10 @@ def report(
     """
     from wsi_suite.cli.outcomes import leave
     from wsi_suite.cli.progress import working
-    from wsi_suite.cli.terminal import say, show_error
-    from wsi_suite.errors import WsiSuiteError
 
-    failed: list[WsiSuiteError] = []
-    written = 0
-
-    def tell(news: Path | WsiSuiteError) -> None:
-        nonlocal written
-        if isinstance(news, WsiSuiteError):
-            failed.append(news)
-            show_error(news)
-        else:
-            written += 1
-            say(str(news))
-
+    told = ToldReports()
     with working("writing reports"):
         from wsi_suite.runs.reports import report_folders
-        from wsi_suite.runs.score_table import choose_columns
 
-        report_folders(
-            folders,
-            tables=table or (),
-            columns=None if columns is None else choose_columns(columns),
-            tell=tell,
-        )
-    leave(failed, of=len(failed) + written)
+        report_folders(folders, tables=table or (), columns=columns, tell=told.tell)
+    leave(told.failed, of=len(told.failed) + told.written)

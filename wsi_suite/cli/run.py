@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,10 @@ from wsi_suite.cli.options import (
     settings_from,
 )
 from wsi_suite.cli.outcomes import show_outcomes
+
+if TYPE_CHECKING:
+    from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.runs.outcome import Outcome
 
 _QUPATH = "QuPath projects"
 
@@ -93,6 +97,14 @@ RunForce = Annotated[
     ),
 ]
 
+Report = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Write report.html for each slide and for DIR, as 'wsi-suite report' does.",
+    ),
+]
+
 
 def run(
     *,
@@ -112,6 +124,7 @@ def run(
     scheduler: Scheduler = None,
     keep_tiles: KeepTiles = None,
     overwrite: Overwrite = False,
+    report: Report = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -142,6 +155,10 @@ def run(
     if project is not None:
         if slides or roi:
             raise ConfigError("--project: takes the project's images; leave out SLIDE and --roi")
+        if report:
+            raise ConfigError(
+                "--report: not with --project; run 'wsi-suite report' on its results afterwards"
+            )
         run_on_project(
             project,
             out=out,
@@ -170,6 +187,7 @@ def run(
         stage="run",
         rois=roi,
         overwrite=overwrite,
+        report=report,
         as_json=as_json,
     )
 
@@ -258,7 +276,13 @@ def detect(
     )
 
 
-def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None:  # noqa: ANN401 - run_batch's
+def _batch(
+    slides: Sequence[Path],
+    *,
+    as_json: bool,
+    report: bool = False,
+    **arguments: Any,  # noqa: ANN401 - run_batch's
+) -> None:
     """Run slides, print the outcomes and exit with the right code."""
     from wsi_suite.cli.progress import slide_progress
 
@@ -270,4 +294,18 @@ def _batch(slides: Sequence[Path], *, as_json: bool, **arguments: Any) -> None: 
         outcomes = run_batch(slides, progress=shown.step, tell=shown.tell, **arguments)
     written = arguments["stage"] != "tile" and not shown.complaints
     table = out / "summary.csv" if written else None
-    show_outcomes(outcomes, as_json=as_json, table=table, beside=shown.complaints)
+    failed = _report(outcomes, out=out) if report else []
+    show_outcomes(outcomes, as_json=as_json, table=table, beside=[*shown.complaints, *failed])
+
+
+def _report(outcomes: Sequence[Outcome], *, out: Path) -> list[WsiSuiteError]:
+    """Write the reports of slides that are done; return what went wrong, which was told."""
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.report import ToldReports
+
+    told = ToldReports()
+    with working("writing reports"):
+        from wsi_suite.runs.reports import report_batch
+
+        report_batch(out, outcomes, tell=told.tell)
+    return told.failed

@@ -87,11 +87,11 @@ def write_slide_page(path: Path, result: SlideResult) -> None:
     scored = np.arange(len(nuclei))
     if result.rois:
         scored = np.unique(np.concatenate(inside))
-    names = [region.name for region in summary.regions]
+    names = [roi.name for roi in result.rois]
     binned = bin_nuclei(
         nuclei,
         thresholds_od=summary.thresholds_od,
-        parts=[("", scored), *zip(names, inside, strict=False)],
+        parts=[("", scored), *zip(names, inside, strict=True)],
     )
     _check(binned, summary, place=path.parent)
     grades = grade_nuclei(nuclei, summary.thresholds_od)
@@ -180,5 +180,6 @@ def _live(binned: BinnedCounts, result: SlideResult) -> dict[str, Any]:
 
 def _command(folder: str) -> tuple[str, str]:
     """Return the command that scores a folder again, before and after the thresholds."""
+    folder = f"./{folder}" if folder.startswith("-") else folder
     quoted = shlex.quote(folder) if _SAFE_IN_QUOTES & set(folder) else f'"{folder}"'
     return f'wsi-suite score {quoted} --set "score.thresholds_od=[', ']"'

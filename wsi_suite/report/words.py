@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-NONE = "–"
-
-
-def one_digit(value: float | None) -> str:
-    """Return a figure with one digit after the point, or a dash."""
-    return NONE if value is None else _minus(f"{value:.1f}")
+from wsi_suite.pages import as_text
 
 
 def whole(value: float | None) -> str:
     """Return a figure without digits after the point, or a dash."""
-    return NONE if value is None else _minus(f"{value:,.0f}")
+    return as_text(value, ",.0f")
 
 
-def percent(value: float | None) -> str:
+def percentage(value: float | None) -> str:
     """Return a percentage with its sign, or a dash."""
-    return NONE if value is None else f"{one_digit(value)} %"
+    return as_text(value, ".1f") + ("" if value is None else " %")
 
 
 def mm2(value: float | None) -> str:
     """Return an area in three digits, or a dash."""
-    return NONE if value is None else f"{value:.3g}"
+    return as_text(value, ".3g")
 
 
 def thresholds(values: tuple[float, ...]) -> str:
@@ -32,15 +27,10 @@ def thresholds(values: tuple[float, ...]) -> str:
     return " / ".join(f"{value:g}" for value in values)
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
 FILTERS: Mapping[str, Callable[..., str]] = {
-    "one_digit": one_digit,
     "whole": whole,
-    "percent": percent,
+    "percentage": percentage,
     "mm2": mm2,
     "thresholds": thresholds,
 }
-"""Filters of the templates."""
+"""Filters of the templates, beside those of :mod:`wsi_suite.pages`."""

@@ -41,7 +41,7 @@ REPORT_NAME = "report.html"
 _LOCK_NAMES = ("lock", "lock.held")
 _TRIES = 10  # to lock a folder that others unlock at the same time
 
-_OUR_NAMES = re.compile(r"summary.*\.csv.*")
+_OUR_NAMES = re.compile(r"summary.*\.csv.*|scores\.csv|report\.html")
 """What the suite itself writes beside the folders of slides."""
 
 _NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING
 
 from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.analysis.summary import SUMMARY_FILE, read_summary
-from wsi_suite.errors import DataError, OutputError, WsiSuiteError
+from wsi_suite.documents import RUN_FILE
+from wsi_suite.errors import ConfigError, DataError, OutputError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.provenance import parse_provenance
 from wsi_suite.runs.folder import REPORT_NAME, STORE_NAME, TABLE_NAME
+from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.outputs import read_enlarged, stored_thumbnail
 from wsi_suite.runs.run_record import RunRecord, read_run
+from wsi_suite.runs.score_table import (
+    SCORES_FILE,
+    check_table,
+    choose_columns,
+    column_names,
+    score_rows,
+    write_score_table,
+)
 from wsi_suite.runs.state import State
+from wsi_suite.runs.summary_csv import Row, read_outcomes, stored_outcome
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
@@ -27,6 +38,9 @@ if TYPE_CHECKING:
     from wsi_suite.report.slide_page import Thumbnail
 
 THUMBNAIL_PX = 2000
+
+Told = Callable[[Path | WsiSuiteError], None]
+"""Callback of reports: receives each page and table that was written, and each failure."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,67 @@ class Pictures:
     thumbnail: Thumbnail | None = None
 
 
+def report_folders(
+    folders: Sequence[Path],
+    *,
+    tables: Sequence[Path] = (),
+    columns: str | None = None,
+    tell: Told,
+) -> None:
+    """Write the reports of results folders, and of the folders of batches with their tables.
+
+    Parameters
+    ----------
+    folders
+        Results folders of slides, or folders that hold those of a batch.
+    tables
+        Files for one table over all slides, beside the ``scores.csv`` of each batch.
+    columns
+        Columns of the tables, see :func:`~wsi_suite.runs.score_table.choose_columns`.
+    tell
+        Receives each file that was written, and errors; one slide that fails stops no other.
+
+    Raises
+    ------
+    ConfigError
+        A table or a column is none that can be written.
+    """
+    for table in tables:
+        check_table(table)
+    found: list[Outcome] = []
+    for folder in folders:
+        if any((folder / name).exists() for name in (RUN_FILE, SUMMARY_FILE)):
+            _told(partial(report_slide, folder), tell=tell)
+            outcome = stored_outcome(folder)
+            found += [] if outcome is None else [outcome]
+            continue
+        outcomes = _outcomes_of_batch(folder, tell=tell)
+        _report_slides(outcomes, tell=tell)
+        if outcomes:
+            _told(partial(_write_batch, folder, outcomes, tables, columns), tell=tell)
+        found += outcomes
+    rows = score_rows(found)
+    for table in tables if found else ():
+        chosen = choose_columns(columns, column_names(rows))
+        _told(partial(_write_table, table, rows, chosen), tell=tell)
+
+
+def report_batch(out: Path, outcomes: Sequence[Outcome], *, tell: Told) -> None:
+    """Write the reports of the slides that a batch has done, and the one of its folder.
+
+    Parameters
+    ----------
+    out
+        The folder of the batch; slides of earlier batches are listed, too.
+    outcomes
+        Of this batch.
+    tell
+        As for :func:`report_folders`.
+    """
+    _report_slides(outcomes, tell=tell)
+    _told(partial(_write_batch, out, read_outcomes(out), (), None), tell=tell)
+
+
 def report_slide(folder: Path) -> Path:
     """Write ``report.html`` into the results folder of a slide, and return its path.
 
@@ -65,10 +140,13 @@ def report_slide(folder: Path) -> Path:
 
     run = read_run(folder)
     if run is not None and run.state is not State.DONE:
-        raise DataError(f"{folder}: its run is {run.state}, not done; run again to finish it")
+        reason = f" ({run.error})" if run.error else ""
+        raise DataError(f"{folder}: its run is {run.state}{reason}; run again to finish it")
     summary = read_summary(folder)
     if summary is None:
-        raise DataError(f"{folder}: no {SUMMARY_FILE}; give a folder that 'wsi-suite run' left")
+        raise DataError(
+            f"{folder}: no {SUMMARY_FILE} here; give a folder that 'wsi-suite run' left"
+        )
     table = folder / TABLE_NAME
     nuclei, metadata = read_nuclei(table)
     path = folder / REPORT_NAME
@@ -86,6 +164,69 @@ def report_slide(folder: Path) -> Path:
                 versions={} if run is None else run.versions,
             ),
         )
+    return path
+
+
+def _outcomes_of_batch(folder: Path, *, tell: Told) -> list[Outcome]:
+    """Return the outcomes in the folder of a batch, and tell if there are none."""
+    outcomes = read_outcomes(folder) if folder.is_dir() else []
+    if not outcomes:
+        tell(
+            DataError(
+                f"{folder}: no results here; give a folder that 'wsi-suite run' left, or the one "
+                "that holds those of a batch"
+            )
+        )
+    return outcomes
+
+
+def _report_slides(outcomes: Sequence[Outcome], *, tell: Told) -> None:
+    """Write the reports of slides that are done; ``score`` leaves folders that hold no nuclei."""
+    for outcome in outcomes:
+        folder = outcome.folder
+        if outcome.summary is None or folder is None:
+            continue
+        if (folder / RUN_FILE).exists() or (folder / TABLE_NAME).exists():
+            _told(partial(report_slide, folder), tell=tell)
+
+
+def _told(write: Callable[[], Path], *, tell: Told) -> None:
+    """Write a file and tell its path, or why it could not be written."""
+    try:
+        tell(write())
+    except ConfigError:
+        raise
+    except WsiSuiteError as error:
+        tell(error)
+
+
+def _write_batch(
+    out: Path, outcomes: Sequence[Outcome], tables: Sequence[Path], columns: str | None
+) -> Path:
+    """Write ``scores.csv`` and the page of a batch, which links to the tables beside it."""
+    from wsi_suite.report import BatchSlide, write_batch_page
+
+    rows = score_rows(outcomes)
+    write_score_table(out / SCORES_FILE, rows, columns=choose_columns(columns, column_names(rows)))
+    beside = [table.name for table in tables if table.resolve().parent == out.resolve()]
+    slides = [
+        BatchSlide(
+            name=str(row["slide"]),
+            folder=None if row["folder"] is None else str(row["folder"]),
+            state=str(row["state"]),
+            has_report=outcome.folder is not None and (outcome.folder / REPORT_NAME).is_file(),
+            summary=outcome.summary,
+            error=None if outcome.error is None else str(outcome.error),
+        )
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    path = out / REPORT_NAME
+    write_batch_page(path, slides, name=out.resolve().name, tables=[SCORES_FILE, *beside])
+    return path
+
+
+def _write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> Path:
+    write_score_table(path, rows, columns=columns)
     return path
 
 

@@ -159,42 +159,67 @@ def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[Row]:
         busy = isinstance(outcome.error, BusyError)
         rows.append(found if busy and found is not None else summary_row(outcome))
     rows += [row for row in stored.values() if row is not None]
+    rows += _remembered(out, rows)
+    return sorted(rows, key=lambda row: (str(row["slide"]), str(row["folder"] or "")))
+
+
+def _remembered(out: Path, rows: Sequence[Row]) -> list[Row]:
+    """Return the lines of slides that failed before they had a folder: they stand here alone."""
     slides, folders = {row["slide"] for row in rows}, {row["folder"] for row in rows}
-    # Slides that failed before they had a folder are remembered here alone.
-    rows += [
+    return [
         row
         for row in read_summary_csv(out / TABLE_FILE)
         if row["state"] == State.FAILED
         and not (row["folder"] in folders if row["folder"] else row["slide"] in slides)
     ]
-    return sorted(rows, key=lambda row: (str(row["slide"]), str(row["folder"] or "")))
+
+
+def read_outcomes(out: Path) -> list[Outcome]:
+    """Return how each slide of a folder of results ended, as far as that is stored, sorted."""
+    folders = sorted(folder for folder in out.iterdir() if folder.is_dir())
+    outcomes = [outcome for outcome in map(stored_outcome, folders) if outcome is not None]
+    outcomes += [
+        Outcome(
+            Path(str(row["slide"])),
+            out / str(row["folder"]) if row["folder"] else None,
+            State.FAILED,
+            error=WsiSuiteError(str(row["error"])),
+        )
+        for row in _remembered(out, [summary_row(outcome) for outcome in outcomes])
+    ]
+    return sorted(outcomes, key=lambda outcome: (outcome.slide.name, str(outcome.folder or "")))
 
 
 def _stored_row(folder: Path) -> Row | None:
-    """Return the line of the slide of a folder that a run or ``score`` left; else ``None``."""
+    outcome = stored_outcome(folder)
+    return None if outcome is None else summary_row(outcome)
+
+
+def stored_outcome(folder: Path) -> Outcome | None:
+    """Return how the slide of a folder ended that a run or ``score`` left; else ``None``."""
     try:
         run = read_run(folder)
         if run is None:
-            return _row_of_scores(folder)
+            return _outcome_of_scores(folder)
     except OutputError:
         return None
     slide = Path(run.fingerprint.slide.name)
     error = None if run.error is None else WsiSuiteError(run.error)
     stored = Outcome(slide, folder, run.state, error=error)
     if run.state is not State.DONE:
-        return summary_row(stored)
+        return stored
     try:
         summary = read_summary(folder)
         if summary is None:
             raise OutputError(f"{folder / SUMMARY_FILE}: missing; run again")
-        return summary_row(replace(stored, summary=summary))
+        return replace(stored, summary=summary)
     except OutputError as damaged:
-        return summary_row(replace(stored, error=damaged))
+        return replace(stored, error=damaged)
 
 
-def _row_of_scores(folder: Path) -> Row | None:
-    """Return the line of a folder that ``score`` left, if it is one."""
+def _outcome_of_scores(folder: Path) -> Outcome | None:
+    """Return the outcome of a folder that ``score`` left, if it is one."""
     summary = read_summary(folder)
     if summary is None:
         return None
-    return summary_row(Outcome(Path(summary.slide), folder, State.DONE, summary))
+    return Outcome(Path(summary.slide), folder, State.DONE, summary)
