@@ -159,3 +159,16 @@ def test_the_page_stands_alone_and_tells_the_figures(tmp_path):
     assert len(sources) == 3 + 2
     assert all(source.startswith("data:image/") for source in sources)
     assert "http" not in page
+
+
+def test_the_page_has_a_roc_curve_if_classes_have_probabilities(tmp_path):
+    trial = make_trial(tmp_path, found=[0.9, 0.2])
+    likely = [np.eye(2, dtype=np.float32)[nuclei.label] for nuclei in trial.found]
+    sure = [
+        replace(nuclei, class_probability=p) for nuclei, p in zip(trial.found, likely, strict=True)
+    ]
+    trial = replace(trial, found=tuple(sure))
+    report = report_trial(trial)
+    assert report.class_area == {"Stroma": 1, "Epithelium": 1}
+    write_page(tmp_path / "page.html", report, trial, read_mpp=0.5)
+    assert "ROC of the class probability" in (tmp_path / "page.html").read_text("utf-8")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from wsi_suite.pages import COLOURS, PLOT_STYLE, png_of
 from wsi_suite.training.evaluation import classed_right, precision_recall
 from wsi_suite.training.matches import join_matches
+from wsi_suite.training.roc import Roc
 from wsi_suite.training.trial import Trial
 
 _ENLARGED = 3  # picture pixels per tile pixel
@@ -38,6 +39,26 @@ def draw_curves(trial: Trial) -> bytes:
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False, loc="lower left")
         return png_of(figure)
+
+
+def draw_rocs(rocs: Sequence[Roc], classes: Sequence[str]) -> bytes:
+    """Draw how class probabilities tell the classes of found nuclei apart, a curve a class."""
+    with style.context(_STYLE):
+        figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
+        for roc in rocs:
+            axes.plot(
+                roc.false_rate,
+                roc.true_rate,
+                color=COLOURS[classes.index(roc.positive) % len(COLOURS)],
+                label=f"{roc.positive} vs. {roc.negative}: area {roc.area:.3f}",
+            )
+        axes.set(
+            xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02)
+        )
+        axes.legend(frameon=False, loc="lower right")
+        return _png(figure)
 
 
 def draw_reliability(trial: Trial) -> bytes:

@@ -15,8 +15,10 @@ from wsi_suite.training.evaluation_pictures import (
     draw_counts,
     draw_curves,
     draw_reliability,
+    draw_rocs,
     draw_tile,
 )
+from wsi_suite.training.roc import class_areas, class_rocs
 from wsi_suite.training.trial import (
     LEVEL,
     RESAMPLES,
@@ -77,6 +79,8 @@ class EvaluationReport(EvaluationFigures):
         detections that take none.
     count_error
         Per class, and under *all*, at the threshold.
+    class_area
+        Per class, the area under the ROC curve of its probability among matches at the threshold.
     against
         Another model, if one was asked for; ``differences`` are this model's figures less its.
     """
@@ -88,6 +92,7 @@ class EvaluationReport(EvaluationFigures):
     by_run: dict[str, EvaluationFigures]
     confusion: dict[str, dict[str, int]]
     count_error: dict[str, CountError]
+    class_area: dict[str, float | None]
     against: Comparison | None = None
 
 
@@ -117,6 +122,7 @@ def report_trial(trial: Trial, *, against: Trial | None = None) -> EvaluationRep
         by_run={run: EvaluationFigures.of(trial.evaluate(trial.of_run(run))) for run in trial.runs},
         confusion=_confusion(trial),
         count_error=_count_errors(trial),
+        class_area=class_areas(trial),
         against=comparison,
     )
 
@@ -182,6 +188,7 @@ def write_page(path: Path, report: EvaluationReport, trial: Trial, *, read_mpp: 
     this, other = model_names(report)
     classes: Sequence[int | None] = (None, *range(len(trial.classes)))
     rows = range(len(trial.tiles))
+    rocs = class_rocs(trial)
     counts = [np.array([count_tile(trial, row, index) for row in rows]) for index in classes]
     pages.write_page(
         path,
@@ -194,6 +201,7 @@ def write_page(path: Path, report: EvaluationReport, trial: Trial, *, read_mpp: 
         resamples=RESAMPLES,
         colours=COLOURS,
         curves=inline(draw_curves(trial)),
+        rocs=inline(draw_rocs(rocs, trial.classes)) if rocs else None,
         reliability=inline(draw_reliability(trial)),
         counts=inline(draw_counts(("all", *trial.classes), counts)),
         worst=[
