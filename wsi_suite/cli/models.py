@@ -36,6 +36,16 @@ HAndE = Annotated[
         show_default=False,
     ),
 ]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        help="File of a ResNet's weights, .safetensors or .pth as of timm or torchvision, that the "
+        "backbone starts from.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 ModelOut = Annotated[
     Path,
     typer.Option(
@@ -74,6 +84,7 @@ def train(
     data: Data,
     out: ModelOut,
     h_and_e: HAndE = None,
+    init: Init = None,
     mpp: TileMpp = None,
     set_: TrainValue = None,
     device: Device = None,
@@ -83,10 +94,11 @@ def train(
     r"""Train a detector on labelled tiles.
 
     Figures on split.test_runs come at the end. A training that was stopped goes on when the same
-    command is given again; 'tensorboard --logdir DIR' shows its curves. Needs the extra
-    'train': pip install 'wsi-suite\[train]'.
+    command is given again. Meanwhile 'tensorboard --logdir DIR' shows its curves, and some
+    validation tiles with what is labelled and found. DIR/training keeps settings, curves, hashes
+    of the data and versions. Needs the extra 'train': pip install 'wsi-suite\[train]'.
     """
-    from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.cli.terminal import note, print_json, say
     from wsi_suite.config import parse_settings, read_values
 
     check_training_extra()
@@ -94,6 +106,8 @@ def train(
     from wsi_suite.training.settings import TrainSettings
 
     values = read_values(config, overrides=set_ or [])
+    if init is not None:
+        values["init"] = str(init)
     settings = parse_settings(TrainSettings, values, source=config)
     with epoch_progress() as progress:
         from wsi_suite.training.train import train_model  # takes seconds
@@ -106,6 +120,7 @@ def train(
             mpp=mpp,
             device=device or "auto",
             progress=progress,
+            tell=note,
         )
     say(f"model: {model.path}")
     figures = None

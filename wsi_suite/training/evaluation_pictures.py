@@ -15,9 +15,9 @@ from wsi_suite.pages import COLOURS, PLOT_STYLE, png_of
 from wsi_suite.training.evaluation import classed_right, precision_recall
 from wsi_suite.training.matches import join_matches
 from wsi_suite.training.roc import Roc
+from wsi_suite.training.tile_pictures import beside, draw_found, enlarge
 from wsi_suite.training.trial import Trial
 
-_ENLARGED = 3  # picture pixels per tile pixel
 _BINS = 10
 
 
@@ -43,7 +43,7 @@ def draw_curves(trial: Trial) -> bytes:
 
 def draw_rocs(rocs: Sequence[Roc], classes: Sequence[str]) -> bytes:
     """Draw how class probabilities tell the classes of found nuclei apart, a curve a class."""
-    with style.context(_STYLE):
+    with style.context(PLOT_STYLE):
         figure = Figure(figsize=(4.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
@@ -58,7 +58,7 @@ def draw_rocs(rocs: Sequence[Roc], classes: Sequence[str]) -> bytes:
             xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02)
         )
         axes.legend(frameon=False, loc="lower right")
-        return _png(figure)
+        return png_of(figure)
 
 
 def draw_reliability(trial: Trial) -> bytes:
@@ -130,11 +130,7 @@ def draw_counts(names: Sequence[str], counts: Sequence[npt.NDArray[np.int_]]) ->
 
 
 def draw_tile(trial: Trial, row: int, *, mpp: float) -> bytes:
-    """Draw a tile as it is, and beside it with its nuclei.
-
-    A filled disc is a detection of the right class, in the colour of that class; a disc with a ring
-    one of the wrong class, the ring in the colour of the right one; a cross a detection that takes
-    no nucleus; an empty ring a nucleus that was missed.
+    """Draw a tile as it is, and beside it with its nuclei, as :func:`draw_found` does.
 
     Parameters
     ----------
@@ -144,39 +140,13 @@ def draw_tile(trial: Trial, row: int, *, mpp: float) -> bytes:
         Resolution, um per pixel.
     """
     pixels = trial.tiles[row].read(mpp)
-    height, width = pixels.rgb.shape[:2]
-    size = width * _ENLARGED, height * _ENLARGED
-    plain = cv2.resize(pixels.rgb, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
-    marked = plain.copy()
-    matches, found, truth = trial.matches[row], trial.found[row], trial.truth[row]
-    kept = found.confidence >= trial.min_confidence
-    scale = _ENLARGED / np.array(pixels.mpp)
-    for point, kind, there in zip(
-        found.points[kept] * scale, found.label[kept], matches.truth[kept], strict=True
-    ):
-        place = int(point[0]), int(point[1])
-        if there < 0:
-            cv2.drawMarker(marked, place, (0, 0, 0), cv2.MARKER_TILTED_CROSS, 11, 4)
-            cv2.drawMarker(marked, place, _rgb(kind), cv2.MARKER_TILTED_CROSS, 11, 2)
-            continue
-        cv2.circle(marked, place, 6, (255, 255, 255), -1, cv2.LINE_AA)
-        cv2.circle(marked, place, 5, _rgb(kind), -1, cv2.LINE_AA)
-        if there != kind:
-            cv2.circle(marked, place, 9, _rgb(int(there)), 2, cv2.LINE_AA)
-    for point, kind in zip(
-        truth.points[matches.missed(trial.min_confidence)] * scale,
-        truth.label[matches.missed(trial.min_confidence)],
-        strict=True,
-    ):
-        place = int(point[0]), int(point[1])
-        cv2.circle(marked, place, 8, (255, 255, 255), 4, cv2.LINE_AA)
-        cv2.circle(marked, place, 8, _rgb(kind), 2, cv2.LINE_AA)
-    gap = np.full((size[1], 6, 3), 255, np.uint8)
-    both = np.hstack([plain, gap, marked])
+    marked = draw_found(
+        pixels,
+        trial.truth[row],
+        trial.found[row],
+        trial.matches[row],
+        min_confidence=trial.min_confidence,
+    )
+    both = beside(enlarge(pixels), marked)
     _, data = cv2.imencode(".jpg", both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return data.tobytes()
-
-
-def _rgb(index: int) -> tuple[int, int, int]:
-    colour = COLOURS[index % len(COLOURS)]
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from wsi_suite.detector.detector import Compute
-from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import NucleusNet
-from wsi_suite.progress import Progress, Step, no_progress
+from wsi_suite.progress import Progress, no_progress
+from wsi_suite.training.callbacks import CURVES_FILE, Curves, EpochReport, ValidationLooks
 from wsi_suite.training.crops import TrainingTiles, training_loader
-from wsi_suite.training.evaluation import evaluate_detections
 from wsi_suite.training.labelled import LabelledTile
 from wsi_suite.training.settings import TrainSettings
 from wsi_suite.training.targets import detection_loss
-from wsi_suite.training.tiles import detect_tiles
 
 LIGHTNING_LOGGERS = "lightning.pytorch", "lightning.fabric"
 
@@ -35,9 +34,32 @@ _ADVICE = (
     "Checkpoint directory .* exists and is not empty",
     "The dirpath has changed",
     "The '.*' does not have many workers",
+    "Found .* module\\(s\\) in eval mode",
     "(GPU|MPS) available but not used",
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
 )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network that was fitted.
+
+    Attributes
+    ----------
+    network
+        With the running mean of its weights.
+    epochs
+        Number of epochs that were trained.
+    kept_epoch
+        The epoch whose weights it has: the last, or with patience that of the best look.
+    kept_map
+        Validation mAP of that epoch with patience, else ``None``.
+    """
+
+    network: NucleusNet
+    epochs: int
+    kept_epoch: int
+    kept_map: float | None = None
 
 
 def fit_network(
@@ -47,10 +69,13 @@ def fit_network(
     validation: list[LabelledTile],
     work: Path,
     compute: Compute,
-    start: NucleusNet | None = None,
+    start: Callable[[NucleusNet], object] | None = None,
     progress: Progress = no_progress,
-) -> NucleusNet:
-    """Fit a network to tiles and return it with the running mean of its weights.
+) -> Fitted:
+    """Fit a network to tiles.
+
+    Kept is the running mean of the weights: that of the end, or with ``optimiser.patience`` that of
+    the look with the highest validation mAP.
 
     Parameters
     ----------
@@ -59,26 +84,25 @@ def fit_network(
     train, validation
         Tiles to learn from, and tiles to look at from time to time.
     work
-        Folder of checkpoints and TensorBoard logs. A training whose checkpoint is there goes on
-        from it, to the same weights as if it had never stopped.
+        Folder of checkpoints, ``metrics.csv`` and TensorBoard logs. A training whose checkpoint is
+        there goes on from it, to the same weights as if it had never stopped.
     compute
         Device and precision.
     start
-        A network of the same parts whose weights are the start; else they are random.
+        Gives a new network of random weights those it starts from; ``None`` leaves them.
     progress
         Receives epochs done and in all after each, with the latest ``train/loss`` and its parts,
-        ``validation/map`` and ``validation/f1``.
+        ``validation/map``, ``validation/f1`` and the other figures of a look.
     """
-    callbacks: list[Callback] = [
-        _ValidationLooks(settings, validation),
-        _EpochReport(settings.name, progress),
-    ]
+    looks = ValidationLooks(settings, validation)
+    callbacks = [looks, Curves(work / CURVES_FILE, looks), EpochReport(settings.name, progress)]
     last = work / "last.ckpt"
     with _quiet_lightning():
         L.seed_everything(settings.optimiser.seed, verbose=False)
         module = _Fitting(settings)
         if start is not None:
-            module.start_from(start)
+            start(module.network)
+            module.averaged.load_state_dict(module.network.state_dict())
         trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
         trainer.fit(
             module,
@@ -86,7 +110,15 @@ def fit_network(
             ckpt_path=last if last.exists() else None,
             weights_only=True,  # a checkpoint of somebody else must not run code
         )
-    return module.averaged
+    network = module.averaged
+    epochs = kept = trainer.current_epoch
+    if looks.best_weights is not None:
+        network.load_state_dict(looks.best_weights)
+        kept = looks.best.epoch
+    if settings.optimiser.freeze:  # the mean of what stays the same differs from it by rounding
+        network.backbone.load_state_dict(module.network.backbone.state_dict())
+    kept_map = None if looks.best_weights is None else looks.best.value
+    return Fitted(network, epochs, kept, kept_map)
 
 
 class _Fitting(L.LightningModule):
@@ -101,7 +133,17 @@ class _Fitting(L.LightningModule):
             self.network,
             avg_fn=partial(_running_mean, settings.optimiser.average),
             use_buffers=True,
-        )
+        ).requires_grad_(requires_grad=False)
+        if settings.optimiser.freeze:
+            self.network.backbone.requires_grad_(requires_grad=False)
+        self.train()
+
+    def train(self, mode: bool = True) -> _Fitting:
+        """Set the mode; what is frozen stays in evaluation mode, which keeps its statistics."""
+        super().train(mode)
+        if self.settings.optimiser.freeze:
+            self.network.backbone.eval()
+        return self
 
     @property
     def averaged(self) -> NucleusNet:
@@ -109,11 +151,6 @@ class _Fitting(L.LightningModule):
         network = self.average.module
         assert isinstance(network, NucleusNet)
         return network
-
-    def start_from(self, network: NucleusNet) -> None:
-        """Take over the weights of another network."""
-        for part in (self.network, self.averaged):
-            part.load_state_dict(network.state_dict())
 
     def on_train_batch_end(self, *_: object) -> None:
         """Bring the running mean up to date."""
@@ -132,13 +169,16 @@ class _Fitting(L.LightningModule):
             on_epoch=True,
             batch_size=len(batch["rgb"]),
         )
+        self.log("train/rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
         return parts["loss"]
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - lightning's own union is untyped
         """Return AdamW with a one-cycle rate per step."""
         settings = self.settings.optimiser
         optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            [weight for weight in self.network.parameters() if weight.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
@@ -153,44 +193,6 @@ def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor | int) 
     """Return a running mean; the first steps weigh more, so that the random start is forgotten."""
     decay = min(decay, (1 + float(count)) / (10 + float(count)))
     return decay * mean + (1 - decay) * new
-
-
-class _ValidationLooks(Callback):
-    """Log mAP and F1 of the validation runs every few epochs."""
-
-    def __init__(self, settings: TrainSettings, tiles: list[LabelledTile]) -> None:
-        self._settings = settings
-        self._tiles = tiles
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look, where it is time to."""
-        epoch = trainer.current_epoch + 1
-        if not self._tiles or epoch % self._settings.optimiser.validate_every:
-            return
-        assert isinstance(pl_module, _Fitting)
-        network = pl_module.averaged
-        spec = ModelSpec(name=self._settings.name, read_mpp=self._settings.read_mpp)
-        network.eval()
-        truth, found = detect_tiles(network, self._tiles, spec=spec)
-        network.train()
-        result = evaluate_detections(
-            truth, found, classes=self._settings.labels.names, min_confidence=spec.min_confidence
-        )
-        pl_module.log_dict({"validation/map": result.map, "validation/f1": result.f1})
-
-
-class _EpochReport(Callback):
-    """Report the progress of a training."""
-
-    def __init__(self, name: str, progress: Progress) -> None:
-        self._name, self._progress = name, progress
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report the epoch."""
-        assert trainer.max_epochs is not None
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        done = trainer.current_epoch + 1
-        self._progress(Step(self._name, done, trainer.max_epochs, figures=figures))
 
 
 def _make_trainer(

@@ -87,6 +87,11 @@ class LabelledTile:
     label: npt.NDArray[np.uint8]
     radius: npt.NDArray[np.float64]
 
+    @property
+    def labels(self) -> Path:
+        """The label file."""
+        return self.image.parent.parent / "labels" / f"{self.image.stem}.txt"
+
     def read(self, mpp: float) -> TilePixels:
         """Return the tile at about `mpp`: within 5 % as it is, else resampled."""
         rgb = read_rgb(self.image)

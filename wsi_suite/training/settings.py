@@ -22,7 +22,12 @@ class SplitSettings(Section):
 
 
 class OptimiserSettings(Section):
-    """AdamW with a one-cycle rate."""
+    """AdamW with a one-cycle rate.
+
+    The cycle is planned over `epochs`, also where `patience` may end a training earlier. An early
+    end comes at a high rate, where single weights are noisy. The running mean of the weights makes
+    up for a part of that. What is watched and kept is always the running mean.
+    """
 
     epochs: int = Field(125, ge=1, description="parts of a training; each ends in a checkpoint")
     epoch_crops: int = Field(640, ge=1, description="crops per epoch, drawn at random")
@@ -41,6 +46,12 @@ class OptimiserSettings(Section):
     )
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     validate_every: int = Field(5, ge=1, description="epochs between looks at validation runs")
+    patience: int | None = Field(
+        None, ge=1, description="looks without a better mAP that end a training; keeps the best"
+    )
+    freeze: Literal["backbone"] | None = Field(
+        None, description="backbone: its weights and statistics stay as the start has them"
+    )
     loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
 
 
@@ -63,6 +74,9 @@ class TrainSettings(Section):
     start_from: str | None = Field(
         None, description="a model, bundled or a folder, whose weights are the start"
     )
+    init: str | None = Field(
+        None, description="a .safetensors or .pth file of a ResNet, the start of the backbone"
+    )
     labels: LabelSpec = LabelSpec()
     network: NetworkSpec = NetworkSpec()
     h_and_e: HAndESettings = HAndESettings()
@@ -76,6 +90,19 @@ class TrainSettings(Section):
             raise ValueError(
                 f"optimiser.crop_px must be a multiple of {self.network.align_px} with "
                 f"network.stages {self.network.stages} and upsample {self.network.upsample}"
+            )
+        starts = {
+            "start_from": self.start_from is not None,
+            "init": self.init is not None,
+            "network.pretrained": self.network.pretrained,
+        }
+        given = [name for name, there in starts.items() if there]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} both give a start; set one of them")
+        if self.optimiser.freeze and not given:
+            raise ValueError(
+                "optimiser.freeze: random weights are not worth keeping; set a start "
+                f"({', '.join(starts)})"
             )
         if self.headline_class not in (None, *self.labels.names):
             raise ValueError(f"headline_class must be one of {', '.join(self.labels.names)}")

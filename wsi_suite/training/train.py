@@ -1,13 +1,15 @@
 """Training of a detector on labelled tiles, from settings to a model folder.
 
 The split is by run. Test runs are never seen. Validation runs calibrate the probabilities, set the
-threshold of confidence and are watched during training; they never choose weights.
+threshold of confidence and are watched during training; they choose weights only if
+``optimiser.patience`` is set.
 """
 
 from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,12 @@ from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, r
 from wsi_suite.detector.model_folder import (
     ModelFolder,
     ModelSpec,
-    find_model,
-    load_network,
     round_to_half,
     save_model,
-    trained_runs,
 )
 from wsi_suite.detector.network import NucleusNet
 from wsi_suite.detector.stretch import usual_levels
-from wsi_suite.errors import DataError, ModelError, OutputConflictError, OutputError
+from wsi_suite.errors import DataError, OutputConflictError, OutputError
 from wsi_suite.files import whole_file
 from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
@@ -40,7 +39,14 @@ from wsi_suite.training.fitting import fit_network
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
+from wsi_suite.training.start import find_start
 from wsi_suite.training.tiles import detect_tiles, fields_of_tiles
+from wsi_suite.training.training_record import (
+    TrainingRecord,
+    find_environment,
+    keep_record,
+    record_tiles,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +92,7 @@ def train_model(
     mpp: float | None = None,
     device: str = "auto",
     progress: Progress = no_progress,
+    tell: Callable[[str], None] = log.info,
 ) -> ModelFolder:
     """Train, calibrate, choose the threshold, measure the halo and write the model folder `out`.
 
@@ -99,7 +106,8 @@ def train_model(
     data
         Folder of labelled tiles.
     out
-        Becomes the model folder; ``out/training`` holds checkpoints and TensorBoard logs.
+        Becomes the model folder; ``out/training`` holds ``settings.yaml``, the record of code,
+        environment and data (``training.json``), ``metrics.csv``, checkpoints and TensorBoard logs.
     h_and_e
         Folder of tiles stained with H&E, which are drawn again as H-DAB.
     mpp
@@ -108,36 +116,68 @@ def train_model(
         As in :func:`~wsi_suite.detector.detector.choose_compute`.
     progress
         As in :func:`~wsi_suite.training.fitting.fit_network`.
+    tell
+        Receives remarks for the user: what was taken from ``init``, an early end.
 
     Raises
     ------
     DataError, ModelError, OutputConflictError
-        The data, the backbone or the device cannot be used; `out` belongs to other settings.
+        The data, the backbone or the device cannot be used; `out` belongs to other settings or to
+        other data.
     """
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
     tiles = TrainingTiles(split.train, _load_h_and_e(h_and_e, settings, mpp=mpp))
     compute = choose_compute(device, _training_precision(settings, device=device))
-    start = _start(settings)
+    start = find_start(settings)
+    check_validation(split.validation, settings)
+    record = TrainingRecord(
+        environments=(find_environment(compute.device),),
+        start=start.model and start.model.hash,
+        init=start.init,
+        tiles=record_tiles([*split.train, *split.validation]),
+        h_and_e=record_tiles(tiles.h_and_e),
+    )
     _claim(out, settings)
+    record = keep_record(out / WORK_FOLDER, record)
     log.info(
         "%d tiles to train on, %d to validate, %d to test",
         len(split.train),
         len(split.validation),
         len(split.test),
     )
-    network = fit_network(
+    if start.init is not None:
+        tell(f"init {start.init}")
+    fitted = fit_network(
         settings,
         train=tiles,
         validation=split.validation,
         work=out / WORK_FOLDER,
         compute=compute,
-        start=load_network(start) if start else None,
+        start=start.give,
         progress=progress,
     )
-    provenance = _provenance(
-        settings, split=split, h_and_e=tiles.h_and_e, compute=compute, start=start
-    )
-    return _finish(network, settings, split=split, out=out, provenance=provenance)
+    if fitted.epochs < settings.optimiser.epochs:
+        tell(
+            f"ended after epoch {fitted.epochs} of {settings.optimiser.epochs}: no look at the "
+            f"validation runs was better than that of epoch {fitted.kept_epoch}"
+        )
+    provenance = {
+        **start.provenance,
+        **_provenance(settings, split=split, h_and_e=tiles.h_and_e, compute=compute),
+        "commit": record.environments[0].commit,
+        "data_sha256": record.data_sha256,
+        "kept": {"epoch": fitted.kept_epoch, "of": fitted.epochs, "map": fitted.kept_map},
+    }
+    return _finish(fitted.network, settings, split=split, out=out, provenance=provenance)
+
+
+def check_validation(tiles: Sequence[LabelledTile], settings: TrainSettings) -> None:
+    """Refuse patience without nuclei in validation runs, which it follows."""
+    if settings.optimiser.patience is not None and not any(len(tile.label) for tile in tiles):
+        raise DataError(
+            "optimiser.patience: watches the validation runs, and there are none with nuclei; "
+            "name some in split.validation_runs, or set it to null"
+        )
 
 
 def _load_h_and_e(
@@ -165,27 +205,6 @@ def _training_precision(settings: TrainSettings, *, device: str) -> str:
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(False) else "fp32"
     return "bf16" if kind == "cpu" and bf16_is_fast() else "fp32"
-
-
-def _start(settings: TrainSettings) -> ModelFolder | None:
-    """Find the model to start from, and refuse one of other parts or classes."""
-    if settings.start_from is None:
-        return None
-    start = find_model(settings.start_from)
-    wanted = settings.network.model_copy(update={"pretrained": False})
-    if start.spec.network != wanted or start.spec.classes != settings.labels.names:
-        raise ModelError(
-            f"start_from {settings.start_from}: its network or classes differ "
-            f"({start.spec.network}; {', '.join(start.spec.classes)}); set network and labels "
-            "to the same"
-        )
-    seen = trained_runs(start.spec.provenance) & set(settings.split.test_runs)
-    if seen:
-        raise DataError(
-            f"start_from {settings.start_from}: has learned from the test run "
-            f"'{sorted(seen)[0]}'; name other test runs"
-        )
-    return start
 
 
 def _claim(out: Path, settings: TrainSettings) -> None:
@@ -257,15 +276,10 @@ def _provenance(
     split: Split,
     h_and_e: list[LabelledTile],
     compute: Compute,
-    start: ModelFolder | None,
 ) -> dict[str, Any]:
     """Return how the model came to be, as plain values."""
     parts = vars(split)
-    origin = None
-    if start is not None:
-        origin = {"name": start.spec.name, "hash": start.hash, **start.spec.provenance}
     return {
-        "start_from": origin,
         "wsi_suite": wsi_suite.__version__,
         "torch": str(torch.__version__),
         "device": f"{compute.device}, {platform.machine()}",
