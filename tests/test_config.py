@@ -139,7 +139,7 @@ def test_numbers_become_text_where_text_is_meant() -> None:
         ("score.markr=ER", "unknown setting 'score.markr' (did you mean 'score.marker'?)"),
         ("markr=ER", "unknown setting 'markr' (did you mean 'score.marker'?)"),
         ("scor.marker=ER", "unknown setting 'scor' (did you mean 'score'?)"),
-        ("xyzzy=1", "unknown setting 'xyzzy'; known: detect.min_confidence, detect.model, "),
+        ("xyzzy=1", "unknown setting 'xyzzy'; known: detect.flips, detect.min_confidence, "),
         ("score.marker=HER2", "score.marker = 'HER2': expected 'ER', 'PR', 'Ki-67' or 'other'"),
         ("tiles.ome_zarr_version=0.3", "tiles.ome_zarr_version = '0.3': expected '0.4' or '0.5'"),
         (

@@ -309,11 +309,18 @@ def test_tiles_serve_results_of_every_version(bench: Bench, tmp_path: Path) -> N
 
 def test_the_precision_is_named_in_the_outputs(whole: Path) -> None:
     compute = {"device": "cpu", "precision": "fp32", "batch": 1}
-    assert json.loads((whole / "summary.json").read_text("utf-8"))["compute"] == compute
-    assert read_provenance(whole / "nuclei.parquet").compute.model_dump() == compute
+    outputs = compute | {"flips": False}
+    assert json.loads((whole / "summary.json").read_text("utf-8"))["compute"] == outputs
+    assert read_provenance(whole / "nuclei.parquet").compute.model_dump() == outputs
     run = read_run(whole)
     assert run is not None
     assert run.fingerprint.settings["compute"] == compute
+
+
+def test_flips_are_another_run(bench: Bench, whole: Path) -> None:
+    flips = Compute("cpu", "fp32", 1, flips=True)
+    with pytest.raises(OutputConflictError, match="flips"):
+        prepare_run(bench.request(whole, compute=flips))
 
 
 def test_other_kind_of_device_is_refused(bench: Bench, whole: Path) -> None:

@@ -69,7 +69,8 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
             "stain": plain["stain"],
             "measure": plain["measure"],
             "score": plain["score"],
-            "compute": _record(analysis.compute).model_dump(),
+            # Without a false "flips", so that runs that knew no flips are like ours.
+            "compute": _record(analysis.compute).model_dump(exclude_defaults=True),
         }
     # Through JSON, so that a fingerprint equals the one that was read back from ``run.json``.
     return Fingerprint(analysis.identity, json.loads(json.dumps(values)))
@@ -110,7 +111,10 @@ def device_kind(compute: Compute) -> str:
 
 def _record(compute: Compute) -> ComputeRecord:
     return ComputeRecord(
-        device=device_kind(compute), precision=compute.precision, batch=compute.batch
+        device=device_kind(compute),
+        precision=compute.precision,
+        batch=compute.batch,
+        flips=compute.flips,
     )
 
 

@@ -78,6 +78,10 @@ NormaliseTo = Annotated[
     Path | None,
     typer.Option("--normalise-to", help="Picture with the wanted stain.", metavar="PICTURE"),
 ]
+Flips = Annotated[
+    bool,
+    typer.Option("--flips", help="Average eight flips and turns, as detect.flips does."),
+]
 ReportPage = Annotated[
     Path | None,
     typer.Option(
@@ -102,6 +106,7 @@ def evaluate(
     stretched: Stretched = False,
     normalise: Normalise = None,
     normalise_to: NormaliseTo = None,
+    flips: Flips = False,
     report: ReportPage = None,
     device: Device = None,
     as_json: Json = False,
@@ -129,6 +134,7 @@ def evaluate(
         stretched=stretched,
         normalise=normalise,
         normalise_to=normalise_to,
+        flips=flips,
         device=device,
         against=against,
         page=report,
@@ -150,6 +156,7 @@ def evaluate_on_tiles(
     stretched: bool = False,
     normalise: str | None = None,
     normalise_to: Path | None = None,
+    flips: bool = False,
     against: str | None = None,
     page: Path | None = None,
 ) -> EvaluationReport:
@@ -165,7 +172,7 @@ def evaluate_on_tiles(
     from wsi_suite.training.trial import Trial, try_model
 
     detectors = [
-        load_detector(name, device=device or "auto")
+        load_detector(name, device=device or "auto", flips=flips)
         for name in (model, against)
         if name is not None
     ]
@@ -233,7 +240,8 @@ def show_figures(report: EvaluationReport) -> None:
         f"of the classes {_three(report.class_calibration_error)}"
     )
     stdout.print(
-        f"{report.nuclei:,} nuclei in {report.tiles} tiles of {len(report.by_run)} runs; matches "
+        f"{report.nuclei:,} nuclei in {report.tiles} tiles of "
+        f"{_counted(len(report.by_run), 'run')}; matches "
         f"within {report.match_um} um, confidence from {report.min_confidence}",
         style="dim",
     )
@@ -241,6 +249,10 @@ def show_figures(report: EvaluationReport) -> None:
 
 def _range(interval: Interval | Difference, as_text: Callable[[float | None], str]) -> str:
     return f"{as_text(interval.low)} to {as_text(interval.high)}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _signed(value: float | None) -> str:

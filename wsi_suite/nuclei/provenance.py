@@ -26,11 +26,20 @@ class ModelIdentity(Part):
 
 
 class ComputeRecord(Part):
-    """Kind of device, precision and windows per forward pass of the detector."""
+    """How the detector ran.
+
+    Attributes
+    ----------
+    device, precision, batch
+        Kind of device, precision, and windows per forward pass.
+    flips
+        Whether eight flips and quarter turns were averaged; not in results that knew no flips.
+    """
 
     device: str
     precision: str
     batch: int
+    flips: bool = False
 
 
 class RegionRecord(Part):

@@ -113,7 +113,9 @@ def run_batch(
     ):
         compute = None
         if stage != "tile":
-            compute = cluster.choose_compute(device, settings.detect.precision)
+            compute = cluster.choose_compute(
+                device, settings.detect.precision, flips=settings.detect.flips
+            )
         out = _make_folder(out)
         asked = BatchRequest(
             stage=stage,

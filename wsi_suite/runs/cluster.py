@@ -60,7 +60,7 @@ class Cluster:
         )
         return future
 
-    def choose_compute(self, device: str, precision: str) -> Compute:
+    def choose_compute(self, device: str, precision: str, *, flips: bool = False) -> Compute:
         """Settle how forward passes are run, with all workers alike.
 
         Raises
@@ -71,9 +71,9 @@ class Cluster:
         from wsi_suite.detector.detector import choose_compute
 
         if not self.remote:
-            return choose_compute(device, precision)
+            return choose_compute(device, precision, flips=flips)
         answers: dict[str, Any] = self.client.run(
-            choose_compute, device, precision, on_error="return"
+            choose_compute, device, precision, flips=flips, on_error="return"
         )
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):

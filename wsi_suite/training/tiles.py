@@ -10,6 +10,7 @@ import torch
 
 from wsi_suite.config import MeasureSettings
 from wsi_suite.detector.detector import separate_peaks
+from wsi_suite.detector.flips import Network
 from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import NucleusNet, decode_peaks
 from wsi_suite.detector.stretch import restore, stretch, stretch_limits
@@ -33,6 +34,7 @@ def detect_tiles(
     *,
     spec: ModelSpec,
     change: PixelChange | None = None,
+    look: Network | None = None,
 ) -> tuple[list[Labelled], list[Labelled]]:
     """Return the labelled and the found nuclei of tiles, in um, down to a low confidence.
 
@@ -46,6 +48,8 @@ def detect_tiles(
         Of the model.
     change
         Applied to the ``(H, W, 3)`` uint8 pixels at ``spec.read_mpp`` before the network sees them.
+    look
+        How the network is asked; by default with the pixels as they are.
     """
     device = next(network.parameters()).device
     truth, found = [], []
@@ -55,7 +59,7 @@ def detect_tiles(
         rgb = pixels.rgb if change is None else change(pixels.rgb)
         padded = torch.from_numpy(pad_white(rgb, network.spec.align_px)).to(device)
         with torch.inference_mode():
-            maps = network(padded.movedim(-1, 0)[None])
+            maps = (look or network)(padded.movedim(-1, 0)[None])
         peaks = separate_peaks(
             decode_peaks(maps, min_confidence=LOWEST_CONFIDENCE, cell_px=network.spec.cell_px)[0],
             spec,

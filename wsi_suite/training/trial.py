@@ -103,7 +103,9 @@ def try_model(
     change
         As in :func:`~wsi_suite.training.tiles.detect_tiles`.
     """
-    truth, found = detect_tiles(detector.network, tiles, spec=detector.spec, change=change)
+    truth, found = detect_tiles(
+        detector.network, tiles, spec=detector.spec, change=change, look=detector.look
+    )
     return Trial(
         model=detector.spec.name,
         model_hash=detector.model.hash,
