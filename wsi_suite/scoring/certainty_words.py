@@ -8,18 +8,25 @@ from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty
 from wsi_suite.scoring.slide_scores import RegionScores, ScoreFigures
 from wsi_suite.scoring.uncertainty import Interval
 
-DOUBTFUL_SHARE = 0.2
-"""There is a warning if the class of more nuclei than this is doubtful."""
+DOUBTFUL_SHARE, NOTABLE_CHANGE = 0.2, 10
+"""Share of nuclei of doubtful class, and change of the H-score by them, from which there is a
+warning."""
 
 
 def with_interval(value: float | None, interval: Interval | None, *, digits: int) -> str | None:
-    """Return a figure and its interval, such as ``128 (121 - 136)``; without one the figure."""
+    """Return a figure and its interval, such as ``128 (121 - 136)``; without one the figure.
+
+    Limits from 10 on are told without digits.
+    """
     if value is None:
         return None
     figure = f"{value:.{digits}f}"
     if interval is None or interval.low is None or interval.high is None:
         return figure
-    return f"{figure} ({interval.low:.{digits}f} - {interval.high:.{digits}f})"
+    low, high = (
+        f"{limit:.{digits if limit < 10 else 0}f}" for limit in (interval.low, interval.high)
+    )
+    return f"{figure} ({low} - {high})"
 
 
 def certainty_warnings(
@@ -82,15 +89,13 @@ def _near_cut_off(class_name: str, figures: ScoreFigures, certainty: Certainty) 
 
 def _doubtful(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
     doubt, now = certainty.doubt, figures.h_score
-    if doubt.share is None or doubt.share <= DOUBTFUL_SHARE or doubt.h_score == now:
+    if doubt.share is None or doubt.share < DOUBTFUL_SHARE or now is None:
         return []
-    sentence = (
-        f"The class of {100 * doubt.share:.0f} % of the nuclei ({class_name}) is doubtful (class "
-        f"probability below {DOUBTFUL_BELOW:g})"
-    )
-    if now is None or doubt.h_score is None:
-        return [f"{sentence}."]
+    if doubt.h_score is not None and abs(doubt.h_score - now) < NOTABLE_CHANGE:
+        return []
+    then = "there would be none" if doubt.h_score is None else f"would be {doubt.h_score:.0f}"
     return [
-        f"{sentence}: if all of them were of the other class, the H-score of {now:.0f} would be "
-        f"{doubt.h_score:.0f}."
+        f"The class of {100 * doubt.share:.0f} % of the nuclei ({class_name}) is doubtful (class "
+        f"probability below {DOUBTFUL_BELOW:g}): if all of them were of the other class, the "
+        f"H-score of {now:.0f} {then}."
     ]

@@ -191,15 +191,20 @@ def find_interval(
     share = value.sum() / nuclei.sum()  # of the highest score
     residuals = value - share * nuclei
     if len(blocks) < LEAST:
-        return _none(blocks, f"{len(blocks)} blocks with nuclei, fewer than {LEAST}")
+        return _none(
+            blocks,
+            f"an interval needs nuclei in {LEAST} blocks of {blocks.side_um:g} um, here they lie "
+            f"in {len(blocks)}",
+        )
     if not residuals.any():
-        return _none(blocks, "all blocks have the same score")
+        return _none(blocks, "all blocks have the same score, so that nothing tells its spread")
     effective, ratio = blocks.effective, _blocks_per_independent(blocks, residuals, CAUTION)
     if effective < LEAST_INDEPENDENT * ratio:
         return _none(
             blocks,
-            f"the blocks tell as much as {effective / ratio:.1f}, fewer than "
-            f"{LEAST_INDEPENDENT}, because they are alike or most nuclei are in few of them",
+            f"the {len(blocks)} blocks of {blocks.side_um:g} um tell as much as "
+            f"{effective / ratio:.1f} independent ones, fewer than {LEAST_INDEPENDENT}: they are "
+            "alike, or most nuclei lie in few of them",
         )
     drawn = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=RESAMPLES)
     centre, angles = _angle(share), _angle((drawn @ value) / (drawn @ nuclei))

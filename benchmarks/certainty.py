@@ -1,0 +1,141 @@
+"""How often 95 % intervals of scores hold the true value, on synthetic tissue of known kinds.
+
+Each line is one kind of tissue in pieces of one area. Beside the intervals of the suite stand two
+that are easier: a binomial one, which takes nuclei for independent, and the percentiles of blocks
+of 500 um, drawn again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from wsi_suite.scoring.uncertainty import BLOCK_UM, GRADES, POSITIVE, Blocks, Grid, find_interval
+from wsi_suite.synthetic.heterogeneity import CELL_UM, Heterogeneity, draw_counts
+
+Counts = npt.NDArray[np.int64]
+Limits = tuple[float, float] | None
+
+KINDS = {
+    "30 % positive": {},
+    "30 %, denser where positive": {"tie": 0.6},
+    "5 %, denser where positive": {"shares": (0.05, 0.025, 0.01), "tie": 0.5},
+    "1.5 %, in few clusters": {"shares": (0.015, 0.01, 0.005), "common": 0.8},
+    "85 % positive": {"shares": (0.85, 0.6, 0.3), "tie": 0.3},
+}
+
+
+def blocks_of(counts: Counts) -> Blocks:
+    """Return blocks of the smallest side from the counts of cells."""
+    cells = round(BLOCK_UM / CELL_UM)
+    summed = summed_by(counts, cells)
+    filled = np.argwhere(summed.any(axis=2))
+    return Blocks(filled[:, ::-1].astype(np.int64), summed[*filled.T], BLOCK_UM)
+
+
+def summed_by(counts: Counts, cells: int) -> Counts:
+    """Return the counts of blocks of so many cells a side."""
+    missing = -counts.shape[0] % cells
+    padded = np.pad(counts, ((0, missing), (0, missing), (0, 0)))
+    side = len(padded) // cells
+    return padded.reshape(side, cells, side, cells, 4).sum(axis=(1, 3))
+
+
+def of_suite(worth: tuple[int, int, int, int]) -> Callable[[Counts], Limits]:
+    """Return the suite's way to an interval."""
+
+    def limits(counts: Counts) -> Limits:
+        found = find_interval(blocks_of(counts), worth, rng=np.random.default_rng(0))
+        return None if found.low is None or found.high is None else (found.low, found.high)
+
+    return limits
+
+
+def binomial(counts: Counts) -> Limits:
+    """Return Wilson's interval of positive %."""
+    total = counts.sum(axis=(0, 1))
+    n, z = total.sum(), 1.96
+    share = total[1:].sum() / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return 100 * (middle - half), 100 * (middle + half)
+
+
+def percentiles(counts: Counts) -> Limits:
+    """Return the percentiles of positive %, blocks of 500 um drawn again."""
+    summed = summed_by(counts, round(500 / CELL_UM)).reshape(-1, 4)
+    summed = summed[summed.any(axis=1)]
+    size = len(summed)
+    drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), size=1000) @ summed
+    low, high = np.quantile(100 * drawn[:, 1:].sum(axis=1) / drawn.sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def tried(found: list[Limits], truth: float) -> tuple[str, str, str]:
+    """Return the share that holds the truth, the median width, and the share without interval."""
+    limits = np.array([each for each in found if each is not None]).reshape(-1, 2)
+    if not len(limits):
+        return "-", "-", "100"
+    held = 100 * np.mean((limits[:, 0] <= truth) & (truth <= limits[:, 1]))
+    width = np.median(limits[:, 1] - limits[:, 0])
+    return f"{held:.1f}", f"{width:.1f}", f"{100 * (1 - len(limits) / len(found)):.0f}"
+
+
+def time_million() -> float:
+    """Return the CPU seconds that both intervals of a million nuclei take."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 60_000, (1_000_000, 2))
+    grades = rng.choice(4, len(points), p=[0.7, 0.15, 0.1, 0.05]).astype(np.uint8)
+    start = time.process_time()
+    blocks = Grid.of(points, mpp=(0.5, 0.5)).count(grades)
+    for worth in (POSITIVE, GRADES):
+        find_interval(blocks, worth, rng=np.random.default_rng(0))
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pieces", type=int, default=400, help="pieces of tissue a line")
+    parser.add_argument(
+        "--kinds", type=int, default=len(KINDS), help="only the first so many kinds"
+    )
+    options = parser.parse_args()
+    columns = ["kind", "corr. um", "mm2"]
+    columns += ["% held", "width", "none %", "H held", "width", "binomial", "500 um"]
+    table = Table(*columns, title=f"{options.pieces} pieces a line; in percent, 95 is right")
+    console = Console(width=130)
+    for name, values in list(KINDS.items())[: options.kinds]:
+        for correlation_um in (0.0, 50.0, 100.0, 250.0, 500.0):
+            kind = Heterogeneity(correlation_um, **values)
+            for area_mm2 in (0.75, 1.5, 3, 6, 12, 50):
+                rng = np.random.default_rng(1)
+                pieces = [
+                    draw_counts(kind, area_mm2=area_mm2, rng=rng) for _ in range(options.pieces)
+                ]
+                percent, h_score = (
+                    list(map(of_suite(worth), pieces)) for worth in (POSITIVE, GRADES)
+                )
+                line = [name, f"{correlation_um:g}", f"{area_mm2:g}"]
+                line += tried(percent, kind.positive_percent)
+                line += tried(h_score, kind.h_score)[:2]
+                line += [
+                    tried(list(map(way, pieces)), kind.positive_percent)[0]
+                    for way in (binomial, percentiles)
+                ]
+                table.add_row(*line)
+                console.print(
+                    " ".join(f"{value:>8}" for value in line), style="dim", highlight=False
+                )
+    console.print(table)
+    console.print(f"Both intervals of a million nuclei: {time_million():.2f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()
