@@ -18,6 +18,7 @@ from wsi_suite.overview.caption import draw_caption
 from wsi_suite.overview.insets import choose_fields, draw_field
 from wsi_suite.overview.slide_map import draw_slide_map, mark_diameter
 from wsi_suite.overview.style import (
+    HOT_SPOT,
     PAPER,
     TISSUE,
     WARNING_PAPER,
@@ -98,6 +99,12 @@ def test_tissue_and_regions_are_outlined() -> None:
     assert near(picture[200, 100], TISSUE)
     assert near(picture[250, 500], (26, 30, 36))
     assert near(picture[220, 400], (255, 255, 255), within=0)
+
+
+def test_hot_spots_have_a_colour_of_their_own() -> None:
+    spot = Roi("hot-spot 1", None, MultiPolygon([box(3000, 3000, 5000, 5000)]))
+    picture = draw_map(np.zeros((0, 2)), np.zeros(0, np.uint8), hot_spots=(spot,))
+    assert near(picture[250, 500], HOT_SPOT)
 
 
 def test_marks_shrink_as_nuclei_crowd() -> None:

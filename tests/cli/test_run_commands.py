@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import SAME_RESULTS, Cli, square, write_geojson
 
-SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json")
+SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json", "hotspots.geojson")
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -24,6 +24,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_run_leaves_what_the_readme_lists(results: Path) -> None:
     assert sorted(path.name for path in results.iterdir()) == [
+        "hotspots.geojson",
         "nuclei.geojson",
         "nuclei.parquet",
         "overview.png",

@@ -226,6 +226,7 @@ def test_only_results_are_discarded(tmp_path: Path) -> None:
     for name in (
         "nuclei.parquet",
         "nuclei-1-of-2.geojson",
+        "hotspots.geojson",
         "summary.json",
         "slide.json",
         "my.qpdata",

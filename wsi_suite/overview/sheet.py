@@ -34,6 +34,7 @@ def draw_overview(
     read: ReadBox,
     tissue: MultiPolygon | None = None,
     rois: Sequence[Roi] = (),
+    hot_spots: Sequence[Roi] = (),
     solid_class: str | None = None,
 ) -> None:
     """Draw a result as one PNG: a map of the nuclei, the scores, and close-ups.
@@ -60,6 +61,8 @@ def draw_overview(
         Outline of the tissue, level-0 pixels.
     rois
         Regions that were scored, level-0 pixels.
+    hot_spots
+        Hot-spots, level-0 pixels.
     solid_class
         The compartment whose outlines are drawn through; those of others are broken.
 
@@ -83,6 +86,7 @@ def draw_overview(
         grades=grades,
         tissue=tissue,
         rois=rois,
+        hot_spots=hot_spots,
         unit=unit,
     )
     _frame_fields(slide, fields, scale=scale, unit=unit)
@@ -105,7 +109,8 @@ def draw_overview(
     text_width = max(pictures.width, 50 * unit)
     words = draw_caption(caption, width=text_width, unit=unit, nuclei=nuclei, grades=grades)
     field_um = side_px0 * mpp[0] if fields else None
-    key = _key(solid_class, field_um=field_um, width=text_width, unit=unit)
+    texts = _key_texts(solid_class, field_um=field_um, hot_spots=len(hot_spots))
+    key = _key(texts, width=text_width, unit=unit)
     sheet = ImageOps.expand(
         _joined([words, pictures, key], across=False, gap=unit), border=2 * unit, fill=PAPER
     )
@@ -146,12 +151,18 @@ def _field_side(slide: Image.Image, *, count: int, beside: bool, gap: int) -> in
     return min(_LARGEST_FIELD_PX, (length - (count - 1) * gap) // max(count, 1))
 
 
-def _key(solid_class: str | None, *, field_um: float | None, width: int, unit: int) -> Image.Image:
+def _key_texts(solid_class: str | None, *, field_um: float | None, hot_spots: int) -> list[str]:
     texts = ["Research use only"]
     if field_um is not None:
         texts.append(f"close-ups {field_um:.0f} um wide, at full resolution")
     if field_um is not None and solid_class is not None:
         texts.append(f"outlines of {plain(solid_class)} drawn through, others broken")
+    if hot_spots:
+        texts.append("violet circles: hot-spots of positive nuclei")
+    return texts
+
+
+def _key(texts: Sequence[str], *, width: int, unit: int) -> Image.Image:
     size = round(0.8 * unit)
     lines = wrapped(texts, size=size, width=width, joint=" · ")
     image = Image.new("RGB", (width, round(1.3 * size) * len(lines)), PAPER)

@@ -12,6 +12,7 @@ from shapely.geometry import MultiPolygon
 from wsi_suite.geometry import Points, Roi, Scale
 from wsi_suite.overview.style import (
     GRADE_COLOURS,
+    HOT_SPOT,
     INK,
     TISSUE,
     draw_scale_bar,
@@ -35,6 +36,7 @@ def draw_slide_map(
     tissue: MultiPolygon | None,
     rois: Sequence[Roi],
     unit: int,
+    hot_spots: Sequence[Roi] = (),
 ) -> Image.Image:
     """Return the picture of the whole slide, of the thumbnail's size.
 
@@ -54,6 +56,8 @@ def draw_slide_map(
         Outlines to draw, level-0 pixels.
     unit
         Height of a line of text in pixels.
+    hot_spots
+        Outlines to draw in a colour of their own, level-0 pixels.
     """
     # Pale tissue shows what the marks lie on and leaves colour to them.
     pale = ImageEnhance.Color(Image.fromarray(thumbnail)).enhance(0.3)
@@ -66,9 +70,11 @@ def draw_slide_map(
         _draw_outline(lines, tissue, scale=scale, colour=(*TISSUE, 255), width=2 * _FINE)
     for roi in rois:
         _draw_outline(lines, roi.area, scale=scale, colour=(*INK, 255), width=3 * _FINE)
+    for spot in hot_spots:
+        _draw_outline(lines, spot.area, scale=scale, colour=(*HOT_SPOT, 255), width=3 * _FINE)
     smooth = lines.reduce(_FINE)
     image.paste(smooth, (0, 0), smooth)
-    for roi in rois:
+    for roi in (*rois, *hot_spots):
         left, top, *_ = roi.area.bounds
         corner = (max(0, round(left / scale.x)), max(0, round(top / scale.y)))
         draw_tag(image, corner, text=plain(roi.name), size=round(0.8 * unit))

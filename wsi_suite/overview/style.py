@@ -20,6 +20,7 @@ RULE: Colour = (218, 221, 225)
 WARNING_PAPER: Colour = (255, 244, 214)
 WARNING_INK: Colour = (120, 76, 0)
 TISSUE: Colour = (20, 110, 110)
+HOT_SPOT: Colour = (150, 20, 150)
 
 GRADE_NAMES = (*INTENSITIES, "not measurable")
 GRADE_COLOURS: tuple[Colour, ...] = (*INTENSITY_COLOURS, (140, 140, 140))

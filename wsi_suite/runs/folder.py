@@ -37,6 +37,7 @@ TABLE_NAME = "nuclei.parquet"
 NUCLEI_NAME = "nuclei.geojson"
 OVERVIEW_NAME = "overview.png"
 REPORT_NAME = "report.html"
+HOT_SPOTS_NAME = "hotspots.geojson"
 
 _LOCK_NAMES = ("lock", "lock.held")
 _TRIES = 10  # to lock a folder that others unlock at the same time
@@ -229,7 +230,8 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     run = read_run(folder)
     assert run is not None
     write_run(folder, run.model_copy(update={"state": State.DISCARDED}))
-    files = [folder / name for name in (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME, REPORT_NAME)]
+    names = (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME, REPORT_NAME, HOT_SPOTS_NAME)
+    files = [folder / name for name in names]
     files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
     with writing(folder):

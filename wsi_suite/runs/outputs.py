@@ -1,4 +1,4 @@
-"""Output files of a run: table, GeoJSON, summary and picture."""
+"""Output files of a run: table, GeoJSON, summary, hot-spots and picture."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy.typing as npt
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.results import Results, summary_of
 from wsi_suite.analysis.summary import Summary, write_summary
-from wsi_suite.geometry import Box, Scale
+from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.overview import Caption, draw_overview
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
+from wsi_suite.runs.hot_spot_file import write_hot_spots
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.slides.slide import open_slide
@@ -53,6 +54,7 @@ def write_results(
     )
     summary = summary_of(results)
     write_summary(folder, summary)
+    write_hot_spots(folder, summary, provenance=results.provenance)
     _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
     return summary
 
@@ -76,6 +78,7 @@ def _draw(
         caption=_caption(summary, facts),
         tissue=facts.tissue,
         rois=results.rois or (),
+        hot_spots=_hot_spots(summary, mpp=facts.mpp),
         solid_class=_solid_class(results),
     )
     if slide is not None:
@@ -86,6 +89,22 @@ def _draw(
         assert store is not None
         thumbnail, scale = stored_thumbnail(store, facts)
         draw(thumbnail=thumbnail, scale=scale, read=partial(read_enlarged, store, facts=facts))
+
+
+def _hot_spots(summary: Summary, *, mpp: tuple[float, float]) -> list[Roi]:
+    """Return the hot-spots of positive nuclei as regions to draw."""
+    from shapely import MultiPolygon, Point
+    from shapely.affinity import scale
+
+    found = summary.hot_spots.get(f"{summary.headline.class_name}: Positive")
+    circles = [
+        scale(Point(spot.x_px0, spot.y_px0).buffer(spot.radius_um), 1 / mpp[0], 1 / mpp[1])
+        for spot in (found.spots if found else ())
+    ]
+    return [
+        Roi(f"hot-spot {number}", None, MultiPolygon([circle]))
+        for number, circle in enumerate(circles, 1)
+    ]
 
 
 def _solid_class(results: Results) -> str | None:

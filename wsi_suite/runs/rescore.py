@@ -49,7 +49,7 @@ def rescore(
     DataError, RegionError, ConfigError
         The table, the regions or the settings cannot be used.
     """
-    table = _table(result)
+    table = table_of(result)
     nuclei, metadata = read_nuclei(table, outline=False)
     provenance = _provenance(metadata, table)
     settings = _completed(settings, provenance)
@@ -93,8 +93,8 @@ def write_rescored(
     OutputError
         A file cannot be written.
     """
-    nuclei, metadata = read_nuclei(_table(result))
-    provenance = _provenance(metadata, _table(result))
+    nuclei, metadata = read_nuclei(table_of(result))
+    provenance = _provenance(metadata, table_of(result))
     grades = grade_nuclei(nuclei, _completed(settings, provenance).thresholds_od)
     regions = _rois(provenance, rois, several=several)
     radius_px0 = circle_radius_px0(metadata)
@@ -122,7 +122,8 @@ def write_rescored(
     return written
 
 
-def _table(result: Path) -> Path:
+def table_of(result: Path) -> Path:
+    """Return the table of a results folder, or the table that was given itself."""
     return result / TABLE_NAME if result.is_dir() else result
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from wsi_suite.analysis.summary import write_summary
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, WsiSuiteError
+from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.objects import Shape
+from wsi_suite.runs.hot_spot_file import write_hot_spots
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
-from wsi_suite.runs.rescore import rescore, write_rescored
+from wsi_suite.runs.rescore import rescore, table_of, write_rescored
 from wsi_suite.runs.state import State
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.store_layout import writing
@@ -99,6 +101,8 @@ def _written(
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_summary(folder, outcome.summary)
+        provenance = read_provenance(table_of(result))
+        write_hot_spots(folder, outcome.summary, provenance=provenance)
         if nuclei is not None:
             nuclei(result, folder)
     except WsiSuiteError as error:

@@ -1,0 +1,93 @@
+"""Annotations of ours as GeoJSON that QuPath 0.4 - 0.7 imports: circles and rectangles."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsi_suite.files import whole_file
+from wsi_suite.qupath.objects import PathClass
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite annotation")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A rectangle, or the ellipse that fills it.
+
+    Attributes
+    ----------
+    name, path_class
+        As QuPath shows them.
+    left, top, right, bottom
+        Bounds, level-0 pixels.
+    is_ellipse
+        Whether it is the ellipse.
+    measurements
+        By their names.
+    """
+
+    name: str
+    path_class: PathClass
+    left: float
+    top: float
+    right: float
+    bottom: float
+    is_ellipse: bool = False
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_annotations(
+    annotations: Sequence[Annotation], path: Path, *, origin: Mapping[str, str]
+) -> None:
+    """Write annotations, locked, as one GeoJSON file; ids follow from name, class and place.
+
+    Parameters
+    ----------
+    annotations
+        The annotations; without any the collection is empty.
+    path
+        The file, replaced in one step.
+    origin
+        Metadata that tells ours from other people's; see
+        :func:`~wsi_suite.qupath.objects.origin_of`.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    features = [json.dumps(_feature(one, origin), ensure_ascii=False) for one in annotations]
+    with whole_file(path) as partial:
+        partial.write_text(
+            '{"type": "FeatureCollection", "features": [\n' + ",\n".join(features) + "\n]}\n",
+            encoding="utf-8",
+        )
+
+
+def _feature(annotation: Annotation, origin: Mapping[str, str]) -> dict[str, Any]:
+    bounds = [annotation.left, annotation.top, annotation.right, annotation.bottom]
+    left, top, right, bottom = (round(value, 2) for value in bounds)
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [ring]}
+    if annotation.is_ellipse:
+        geometry["isEllipse"] = True  # QuPath's own mark: the ellipse that fills the rectangle
+    path_class = annotation.path_class
+    key = f"{annotation.name},{path_class.name},{left},{top},{right},{bottom}"
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_NAMESPACE, key)),
+        "geometry": geometry,
+        "properties": {
+            "objectType": "annotation",
+            "name": annotation.name,
+            "isLocked": True,
+            "classification": {"name": path_class.name, "color": path_class.colour},
+            "measurements": annotation.measurements,
+            "metadata": origin,
+        },
+    }
