@@ -91,7 +91,7 @@ def facts_of(
         Its pixels are too coarse for the model.
     """
     raster = slide.raster(spec.read_mpp)
-    notes = slide.notes + _coarseness(slide.path, raster, read_mpp=spec.read_mpp)
+    notes = slide.notes + coarseness(slide.path, raster, read_mpp=spec.read_mpp)
     in_tissue = chunks_with_tissue(
         overview.tissue,
         width=raster.width,
@@ -192,7 +192,7 @@ def _to_the_edge(tissue: TissueMask, slide: Slide) -> MultiPolygon:
     )
 
 
-def _coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:
+def coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:
     """Refuse pixels that show too little for the network, or say that they show less."""
     mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
     if mpp > _TOO_COARSE * read_mpp:

@@ -19,6 +19,7 @@ import typer
 from wsi_suite.cli import (
     crossvalidate,
     evaluation,
+    explain,
     look,
     models,
     projects,
@@ -121,6 +122,12 @@ _add(
     evaluation.evaluate,
     "Train and evaluate models",
     "wsi-suite evaluate --model models/mine --data endonuke --report mine.html",
+)
+_add(
+    explain.explain,
+    "Train and evaluate models",
+    "wsi-suite explain B12_ER.svs --at 12040.5,8800 --out nucleus.png",
+    "wsi-suite explain tile.png --mpp 0.5 --out doubtful.png",
 )
 _models = _add_group(
     registry.models, "Train and evaluate models", "wsi-suite models", name="models"

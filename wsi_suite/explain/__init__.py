@@ -1,0 +1,1 @@
+"""Why a nucleus got its class: Grad-CAM over the field around it."""
