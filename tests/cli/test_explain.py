@@ -46,6 +46,7 @@ def test_explain_draws_a_nucleus_that_run_found(
     ],
 )
 def test_it_refuses_in_one_line(
+    *,
     options: tuple[str, ...],
     words: str,
     wsi: Cli,
