@@ -65,7 +65,7 @@ def test_fields_are_the_hottest_the_median_and_the_most_doubtful() -> None:
     grades = np.where(hot, 3, np.arange(9000) % 2).astype(np.uint8)
     nuclei = replace(nuclei, confidence=np.where(doubtful, 0.5, 0.99).astype(np.float32))
     first, second, third = _fields(nuclei, grades)
-    assert (first.letter, first.title.split(":")[0], first.h_score) == ("A", "Hot-spot", 300)
+    assert (first.letter, first.title.split(":")[0], first.h_score) == ("A", "Hottest", 300)
     assert (first.box.x, first.box.y, first.box.width) == (0, 0, 512)
     assert second.h_score == pytest.approx(50, abs=8)
     assert third.box.contains(nuclei.points[doubtful]).any()

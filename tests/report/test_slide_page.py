@@ -55,6 +55,7 @@ def test_figures_are_those_of_the_summary(result: SlideResult, tmp_path: Path) -
             assert shown == [f"{count:,}" for count in counts]
             assert figures[str(part), str(index), "hScore"] == f"{score.h_score:.1f}"
             assert figures[str(part), str(index), "allred"] == str(score.allred.score)
+            assert figures[str(part), str(index), "irs"] == str(score.irs.score)
     assert figures["0", "headline", "hScoreWhole"] == f"{result.summary.headline.value:.0f}"
 
 
@@ -201,6 +202,7 @@ def test_script_scores_as_python_does(result: SlideResult, tmp_path: Path) -> No
                 assert shown["hScore"] == score.h_score
                 assert shown["positivePercent"] == score.positive_percent
                 assert shown["allred"] == score.allred._asdict()
+                assert shown["irs"] == score.irs._asdict()
 
 
 def test_script_rounds_as_python_does() -> None:

@@ -12,7 +12,9 @@ import numpy as np
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.pages import content_policy, page_part, write_page
+from wsi_suite.report.assessment import LEVEL, intervals_of
 from wsi_suite.report.words import FILTERS
+from wsi_suite.scoring.certainty import REVIEW
 from wsi_suite.scoring.slide_scores import ScoreFigures
 
 _PACKAGE = "wsi_suite.report"
@@ -48,6 +50,16 @@ class BatchSlide:
         if self.folder is None or not self.has_report:
             return None
         return f"./{quote(self.folder, safe='')}/report.html"
+
+    @property
+    def verdict(self) -> str | None:
+        """Status of the receptor if there is one, and whether to review the slide by eye."""
+        summary, figures = self.summary, self.figures
+        if summary is None or figures is None:
+            return None
+        status = None if summary.receptor is None else summary.receptor.status
+        review = figures.verdict if figures.verdict == REVIEW else None
+        return ", ".join(filter(None, (status, review))) or figures.verdict
 
     @property
     def figures(self) -> ScoreFigures | None:
@@ -103,6 +115,8 @@ def write_batch_page(
         states=sorted({slide.state for slide in slides}),
         failed=[slide for slide in slides if slide.error],
         grades=INTENSITIES,
+        level=LEVEL,
+        intervals=intervals_of,
         distributions=[_distribution(slides, *kind) for kind in _DISTRIBUTIONS],
         tables=[(table, quote(table)) for table in tables],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from wsi_suite.geometry import Box
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.overview.style import shown_grades
 from wsi_suite.pages import inline
+from wsi_suite.report.assessment import ShownSpot
 from wsi_suite.report.drawing import Outlines, draw_nuclei, photograph
 from wsi_suite.report.fields import (
     CROP_UM,
@@ -59,7 +61,11 @@ class ShownNucleus:
 
 
 def show_fields(
-    result: SlideResult, grades: npt.NDArray[np.uint8], *, scored: npt.NDArray[np.int_]
+    result: SlideResult,
+    grades: npt.NDArray[np.uint8],
+    *,
+    scored: npt.NDArray[np.int_],
+    spots: Sequence[ShownSpot] = (),
 ) -> list[ShownField]:
     """Return the fields of a slide to look at.
 
@@ -71,6 +77,8 @@ def show_fields(
         ``(N,)`` intensities of all nuclei.
     scored
         Rows of the nuclei that are scored.
+    spots
+        Hot-spots, the hottest first.
     """
     nuclei, mpp = result.nuclei, result.provenance.mpp
     name = result.summary.headline.class_name
@@ -80,6 +88,7 @@ def show_fields(
         of_class=nuclei.classes.index(name) if name in nuclei.classes else None,
         side_px0=_side(FIELD_UM, mpp),
         size_px0=result.provenance.size_px0,
+        hot_spot=spots[0] if spots else None,
     )
     shown = []
     for field in fields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from wsi_suite.geometry import Box, Points
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
+from wsi_suite.report.assessment import ShownSpot
 
 FIELD_UM = 128.0
 """Side of a field: some hundred nuclei, each large enough to judge its outline."""
@@ -22,6 +24,7 @@ DOUBTFUL = 16
 
 Starts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class _Places:
         width, height = (min(side, size) for side, size in zip(side_px0, size_px0, strict=True))
         return cls((columns, rows), (width, height))
 
-    def of(self, points: Points) -> tuple[Starts, npt.NDArray[np.bool_]]:
+    def of(self, points: Points) -> tuple[Starts, Mask]:
         """Return the number of the field of each of ``(N, 2)`` points, and whether it has one."""
         number = np.zeros(len(points), np.int64)
         inside = np.ones(len(points), np.bool_)
@@ -59,7 +62,16 @@ class _Places:
             number = number * len(starts) + place
         return number, inside
 
+    def about(self, x: float, y: float, *, size_px0: tuple[int, int]) -> Box:
+        """Return the field about a point, moved so that all of it lies on the slide."""
+        left, top = (
+            max(0, min(round(middle - side / 2), size - side))
+            for middle, side, size in zip((x, y), self.side_px0, size_px0, strict=True)
+        )
+        return Box(left, top, *self.side_px0)
+
     def box(self, number: int) -> Box:
+        """Return a field by its number."""
         row, column = divmod(number, len(self.starts[0]))
         return Box(int(self.starts[0][column]), int(self.starts[1][row]), *self.side_px0)
 
@@ -79,7 +91,7 @@ class Field:
     nuclei
         Scored nuclei in it, of the class of the headline.
     h_score
-        Of these.
+        Of these; ``None`` if there are none.
     certainty
         Mean certainty of all nuclei in it.
     """
@@ -88,8 +100,8 @@ class Field:
     title: str
     box: Box
     nuclei: int
-    h_score: float
-    certainty: float
+    h_score: float | None
+    certainty: float | None
 
 
 def certainty_of(nuclei: Nuclei) -> Floats:
@@ -119,10 +131,11 @@ def choose_fields(
     of_class: int | None,
     side_px0: tuple[int, int],
     size_px0: tuple[int, int],
+    hot_spot: ShownSpot | None = None,
 ) -> list[Field]:
     """Choose up to three fields: the hot-spot, the median and the most doubtful.
 
-    Of the fields with at least half the usual number of measured nuclei, the hot-spot has the
+    Of the fields with at least half the usual number of measured nuclei, the hottest has the
     highest H-score, the median field an H-score with as many fields above as below, and the most
     doubtful one the lowest mean certainty. The choice depends on the nuclei alone.
 
@@ -134,48 +147,74 @@ def choose_fields(
         The class whose nuclei are scored; ``None``: all.
     side_px0, size_px0
         Sides of a field and of the slide, level-0 pixels, x and y.
+    hot_spot
+        Show its middle instead of the hottest field.
     """
     counted = grades != NOT_MEASURABLE
     if of_class is not None:
         counted &= nuclei.label == of_class
-    if not counted.any():
-        return []
     places = _Places.over(size_px0, side_px0=side_px0)
+    boxes: list[Box] = []
+    fields: list[Field] = []
+
+    def add(title: str, ranked: Iterable[Box]) -> None:
+        free = (box for box in ranked if not any(box.intersect(other).area for other in boxes))
+        box = next(free, None)
+        if box is not None:
+            boxes.append(box)
+            letter = "ABC"[len(fields)]
+            fields.append(_field(box, nuclei, grades, counted=counted, letter=letter, title=title))
+
+    by_h_score, by_doubt = _ranked(nuclei, grades, counted=counted, places=places)
+    if hot_spot is not None:
+        middle = places.about(hot_spot.x, hot_spot.y, size_px0=size_px0)
+        add(f"Hot-spot {hot_spot.name}: its middle", [middle])
+    else:
+        add("Hottest: the highest H-score", map(places.box, by_h_score[::-1]))
+    add("Median: as many fields above as below", map(places.box, _from_the_middle(by_h_score)))
+    add("Doubtful: the lowest certainty", map(places.box, by_doubt))
+    return fields
+
+
+def _ranked(
+    nuclei: Nuclei, grades: npt.NDArray[np.uint8], *, counted: Mask, places: _Places
+) -> tuple[list[int], list[int]]:
+    """Return the well-filled fields by rising H-score, and by rising certainty."""
     cell, inside = places.of(nuclei.points)
     nuclei, grades, counted = nuclei.take(inside), grades[inside], counted[inside]
-    cells, own = np.unique(cell[inside], return_inverse=True)
     if not counted.any():
-        return []
+        return [], []
+    cells, own = np.unique(cell[inside], return_inverse=True)
     counts = np.bincount(own[counted], minlength=len(cells))
     sums = np.bincount(own[counted], grades[counted], minlength=len(cells))
     certainty = np.bincount(own, certainty_of(nuclei)) / np.bincount(own)
     filled = np.flatnonzero(counts >= max(1.0, np.median(counts[own[counted]]) / 2))
-    h_scores = 100 * sums / np.maximum(counts, 1)
+    h_scores = sums[filled] / counts[filled]
+    by_h_score = filled[np.lexsort([-counts[filled], h_scores])]
+    by_doubt = filled[np.argsort(certainty[filled], kind="stable")]
+    return cells[by_h_score].tolist(), cells[by_doubt].tolist()
 
-    by_h_score = filled[np.lexsort([-counts[filled], h_scores[filled]])]
-    wishes = [
-        ("Hot-spot: the highest H-score", by_h_score[::-1]),
-        ("Median: as many fields above as below", _from_the_middle(by_h_score)),
-        ("Doubtful: the lowest certainty", filled[np.argsort(certainty[filled], kind="stable")]),
-    ]
-    chosen: list[int] = []
-    fields: list[Field] = []
-    for title, ranked in wishes:
-        best = next((int(place) for place in ranked if int(place) not in chosen), None)
-        if best is None:
-            break
-        chosen.append(best)
-        fields.append(
-            Field(
-                letter="ABC"[len(fields)],
-                title=title,
-                box=places.box(int(cells[best])),
-                nuclei=int(counts[best]),
-                h_score=float(h_scores[best]),
-                certainty=float(certainty[best]),
-            )
-        )
-    return fields
+
+def _field(
+    box: Box,
+    nuclei: Nuclei,
+    grades: npt.NDArray[np.uint8],
+    *,
+    counted: Mask,
+    letter: str,
+    title: str,
+) -> Field:
+    inside = box.contains(nuclei.points)
+    own = grades[inside & counted]
+    certainty = certainty_of(nuclei.take(inside))
+    return Field(
+        letter=letter,
+        title=title,
+        box=box,
+        nuclei=len(own),
+        h_score=100 * float(own.mean()) if len(own) else None,
+        certainty=float(certainty.mean()) if len(certainty) else None,
+    )
 
 
 def crop_box(x: float, y: float, *, side_px0: tuple[int, int]) -> Box:
@@ -184,6 +223,6 @@ def crop_box(x: float, y: float, *, side_px0: tuple[int, int]) -> Box:
     return Box(left, top, *side_px0)
 
 
-def _from_the_middle(ranked: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
-    distance = np.abs(np.arange(len(ranked)) - (len(ranked) - 1) / 2)
-    return ranked[np.argsort(distance, kind="stable")]
+def _from_the_middle(ranked: Sequence[int]) -> list[int]:
+    middle = (len(ranked) - 1) / 2
+    return [ranked[place] for place in sorted(range(len(ranked)), key=lambda n: abs(n - middle))]

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from wsi_suite.analysis.summary import Summary
+from wsi_suite.config import Settings
 from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.report.words import thresholds
 
+_SECTIONS = ("tissue", "detect", "stain", "measure", "score")
+
 
 def describe_origin(
-    summary: Summary, provenance: Provenance, *, versions: Mapping[str, str]
+    summary: Summary,
+    provenance: Provenance,
+    *,
+    versions: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, str]]:
-    """Return names and values of what the figures depend on."""
+    """Return names and values of what the figures depend on.
+
+    Parameters
+    ----------
+    summary, provenance
+        Of the slide.
+    versions
+        Of the libraries that made the result, if they are known.
+    settings
+        Those of the run as ``run.json`` holds them, if it is there.
+    """
     width, height = provenance.size_px0
     mpp = provenance.mpp
     return [
@@ -40,7 +59,36 @@ def describe_origin(
         ),
         ("wsi-suite", f"{provenance.wsi_suite}, results of version {provenance.results_version}"),
         *([("Libraries", _versions(versions))] if versions else []),
+        *([("Command that does the same", command_of(provenance, settings))] if settings else []),
     ]
+
+
+def command_of(provenance: Provenance, settings: Mapping[str, Any]) -> str:
+    """Return a command that gives the result again, with the settings that are not the defaults.
+
+    Parameters
+    ----------
+    provenance
+        Of the table of nuclei.
+    settings
+        Those of the run as ``run.json`` holds them.
+    """
+    words = ["wsi-suite", "run", provenance.slide, "--out", "results"]
+    words += ["--model", provenance.model.name]
+    if settings.get("mpp") is not None:
+        words += ["--mpp", f"{settings['mpp']:g}"]
+    if settings.get("rois") is not None:
+        words += ["--roi", "regions.geojson"]
+    defaults = Settings().model_dump(mode="json")
+    for section in _SECTIONS:
+        given = settings.get(section, {})
+        for name, value in given.items():
+            by_user = name == "thresholds_od" and given.get("thresholds_origin") == "user"
+            differs = name != "thresholds_origin" and value != defaults[section].get(name)
+            if by_user or differs:
+                text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+                words += ["--set", f"{section}.{name}={text}"]
+    return shlex.join(words)
 
 
 def _pair(values: tuple[float, float]) -> str:

@@ -12,6 +12,7 @@ from shapely.geometry import MultiPolygon
 from shapely.ops import unary_union
 
 from wsi_suite.pages import inline
+from wsi_suite.report.assessment import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
@@ -61,7 +62,7 @@ class Maps:
         Level-0 pixels that the picture spans.
     tissue
         Path of the tissue's outline, or an empty text.
-    regions, layers, fields
+    regions, layers, fields, spots
         What is drawn over it.
     grid_size
         Level-0 pixels that the pictures of layers span.
@@ -79,6 +80,7 @@ class Maps:
     regions: tuple[ShownRegion, ...]
     layers: tuple[Layer, ...]
     fields: tuple[Field, ...]
+    spots: tuple[ShownSpot, ...]
     grid_size: tuple[float, float]
     cell_um: int
     bar_um: float
@@ -96,6 +98,7 @@ def show_maps(
     *,
     scored: npt.NDArray[np.int_],
     fields: Sequence[Field],
+    spots: Sequence[ShownSpot] = (),
 ) -> Maps:
     """Return the maps of a slide.
 
@@ -107,8 +110,8 @@ def show_maps(
         ``(N,)`` intensities of all nuclei.
     scored
         Rows of the nuclei that are scored.
-    fields
-        Fields to mark.
+    fields, spots
+        Fields and hot-spots to mark.
     """
     provenance = result.provenance
     width, height = provenance.size_px0
@@ -159,6 +162,7 @@ def show_maps(
         ),
         layers=tuple(layer for layer in layers if layer is not None),
         fields=tuple(fields),
+        spots=tuple(spots),
         grid_size=(grid.columns * grid.cell_px0[0], grid.rows * grid.cell_px0[1]),
         cell_um=grid.cell_um,
         bar_um=bar_um,

@@ -14,23 +14,33 @@ function scoreCounts(counts) {
   const [negative, one, two, three] = counts;
   const positive = one + two + three;
   const measured = negative + positive;
-  if (measured === 0) return { counts, hScore: null, positivePercent: null, allred: null };
+  if (measured === 0) {
+    return { counts, hScore: null, positivePercent: null, allred: null, irs: null };
+  }
   const weighted = one + 2 * two + 3 * three;
+  const intensity = positive === 0 ? 0 :
+    1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive);
   return {
     counts,
     hScore: (weighted / measured) * 100,
     positivePercent: (positive / measured) * 100,
-    allred: allredOf(positive, measured, weighted),
+    allred: allredOf(positive, measured, intensity),
+    irs: irsOf(positive, measured, intensity),
   };
 }
 
-function allredOf(positive, total, weighted) {
+function allredOf(positive, total, intensity) {
   if (positive === 0) return { proportion: 0, intensity: 0, score: 0 };
   const proportion =
     1 + (100 * positive >= total) + (10 * positive >= total) + (3 * positive > total) +
     (3 * positive > 2 * total);
-  const intensity = 1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive);
   return { proportion, intensity, score: proportion + intensity };
+}
+
+function irsOf(positive, total, intensity) {
+  const proportion = (positive > 0) + (10 * positive >= total) + (2 * positive > total) +
+    (5 * positive > 4 * total);
+  return { proportion, intensity, score: proportion * intensity };
 }
 
 // ends: places of the three thresholds among the edges. Class number `classes` is all of them.
@@ -69,6 +79,8 @@ function figureText(score, figure) {
     case "positivePercent": return `${rounded(score.positivePercent, 1)} %`;
     case "allred": return String(score.allred.score);
     case "allredParts": return `${score.allred.proportion} + ${score.allred.intensity}`;
+    case "irs": return String(score.irs.score);
+    case "irsParts": return `${score.irs.proportion} × ${score.irs.intensity}`;
     default: return "";
   }
 }

@@ -18,6 +18,7 @@ from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.nuclei.table import INTENSITIES, Nuclei
 from wsi_suite.overview.insets import ReadBox
 from wsi_suite.pages import content_policy, page_part, write_page
+from wsi_suite.report.assessment import LEVEL, assess, hot_spots_of, intervals_of, no_hot_spots
 from wsi_suite.report.binned import BinnedCounts, bin_nuclei
 from wsi_suite.report.close_ups import show_doubtful, show_fields
 from wsi_suite.report.histogram import draw_histogram
@@ -52,8 +53,9 @@ class SlideResult:
         The whole slide, if there is a picture of it.
     pictures_from
         Where the pictures come from, in words.
-    versions
-        Of the libraries that made the result, if they are known.
+    versions, settings
+        Of the libraries that made the result, and of the run as ``run.json`` holds them, if they
+        are known.
     """
 
     folder: str
@@ -64,6 +66,7 @@ class SlideResult:
     thumbnail: Thumbnail | None = None
     pictures_from: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
     @property
     def rois(self) -> tuple[Roi, ...]:
@@ -96,24 +99,39 @@ def write_slide_page(path: Path, result: SlideResult) -> None:
     _check(binned, summary, place=path.parent)
     grades = grade_nuclei(nuclei, summary.thresholds_od)
     style, script = page_part(_PACKAGE, "page.css"), page_part(_PACKAGE, "slide_page.js")
-    fields = show_fields(result, grades, scored=scored)
+    spots = hot_spots_of(summary, mpp=result.provenance.mpp)
+    fields = show_fields(result, grades, scored=scored, spots=spots)
     values: dict[str, Any] = {
         "policy": content_policy(styles=[style], scripts=[script]),
         "style": style,
         "script": script,
         "summary": summary,
         "headline": summary.scores[summary.headline.class_name],
+        "findings": assess(summary),
+        "level": LEVEL,
+        "intervals": intervals_of,
+        "spots": spots,
+        "no_spots": no_hot_spots(summary),
         "grades": (*INTENSITIES, "not measurable"),
         "classes": nuclei.classes,
         "pooled": pooled_name(nuclei.classes),
+        "not_measurable": any(part.not_measurable.any() for part in binned.parts),
         "parts": _table(summary, classes=len(nuclei.classes)),
         "histogram": draw_histogram(binned, part=0, label=_headline_index(result)),
         "live": _live(binned, result),
-        "maps": show_maps(result, grades, scored=scored, fields=[shown.field for shown in fields]),
+        "maps": show_maps(
+            result,
+            grades,
+            scored=scored,
+            fields=[shown.field for shown in fields],
+            spots=spots,
+        ),
         "fields": fields,
         "doubtful": show_doubtful(result, grades, scored=scored),
         "pictures_from": result.pictures_from,
-        "origin": describe_origin(result.summary, result.provenance, versions=result.versions),
+        "origin": describe_origin(
+            summary, result.provenance, versions=result.versions, settings=result.settings
+        ),
     }
     write_page(path, "slide_page.html", package=_PACKAGE, filters=FILTERS, **values)
 

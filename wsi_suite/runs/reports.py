@@ -162,6 +162,7 @@ def report_slide(folder: Path) -> Path:
                 thumbnail=pictures.thumbnail,
                 pictures_from=pictures.source,
                 versions={} if run is None else run.versions,
+                settings=None if run is None else run.fingerprint.settings,
             ),
         )
     return path

@@ -1,0 +1,100 @@
+"""What a page says of a slide beside its figures."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from slide_results import Page, make_nuclei, make_provenance, make_result
+
+from wsi_suite.config import ScoreSettings, load_settings
+from wsi_suite.report import write_slide_page
+from wsi_suite.report.assessment import assess, hot_spots_of, interval_text
+from wsi_suite.report.origin import command_of
+
+SETTINGS = ScoreSettings(marker="ER", headline_class="Epithelium", hot_spot_nuclei=50)
+
+
+def test_findings_hold_the_figures_of_the_summary() -> None:
+    summary = make_result(make_nuclei(3000)).summary
+    certainty = summary.scores["Epithelium"].certainty
+    assert certainty is not None
+    receptor, cut_off, interval, doubt = assess(summary)
+    assert (receptor.title, receptor.verdict) == ("ER by ASCO/CAP 2020", "ER positive")
+    assert "73.1 % of Epithelium positive, moderate on average." in receptor.text
+    assert cut_off.verdict == "clear"
+    assert f"{certainty.cut_off.distance:.1f} points above the nearest, 10 %" in cut_off.text
+    limits = interval_text(certainty.h_score, digits=0)
+    assert f"H-score {limits}, positive" in interval.text
+    assert (interval.verdict, doubt.verdict) == (
+        "enough nuclei",
+        f"{100 * certainty.doubt.share:.1f} %",
+    )
+    assert not any(finding.review for finding in assess(summary))
+
+
+def test_what_needs_a_look_is_marked() -> None:
+    """2 of 100 nuclei: low positive, near a cut-off, and too few."""
+    nuclei = make_nuclei(200, dab_od=np.where(np.arange(200) % 50 == 0, 0.3, 0.0))
+    findings = assess(make_result(nuclei).summary)
+    assert [finding.review for finding in findings[:3]] == [True, True, True]
+    assert findings[0].verdict in ("ER Low Positive", "ER negative")
+    assert "The status of the controls is to be reported." in findings[0].text
+    assert (findings[1].verdict, findings[2].verdict) == ("review by eye", "too few nuclei")
+
+
+def test_ki67_is_told_with_its_fields(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"marker": "Ki-67"})
+    result = make_result(make_nuclei(3000), settings=settings)
+    finding = assess(result.summary)[0]
+    assert finding.title.startswith("Ki-67 by IKWG")
+    assert finding.verdict == f"{result.summary.ki67.index_percent:.1f} %"
+    write_slide_page(tmp_path / "report.html", result)
+    assert finding.text in Page((tmp_path / "report.html").read_text("utf-8")).text
+
+
+def test_hot_spots_are_in_the_table_on_the_map_and_the_first_field(tmp_path: Path) -> None:
+    result = make_result(make_nuclei(3000), settings=SETTINGS)
+    spots = hot_spots_of(result.summary, mpp=(0.25, 0.25))
+    assert [spot.name for spot in spots][:2] == ["P1", "P2"]
+    write_slide_page(tmp_path / "report.html", result)
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    circles = [known for tag, known in page.tags if known.get("class") == "spot"]
+    assert [float(known["r"]) for known in circles] == [round(spot.radius, 1) for spot in spots]
+    assert "Hot-spot P1: its middle" in page.text
+
+
+def test_results_of_earlier_versions_have_no_findings(tmp_path: Path) -> None:
+    result = make_result(make_nuclei(300))
+    values = result.summary.as_json()
+    for name in ("receptor", "ki67", "hot_spots"):
+        del values[name]
+    for score in values["scores"].values():
+        del score["certainty"], score["irs"]
+    earlier = type(result.summary).model_validate(values)
+    assert assess(earlier) == []
+    write_slide_page(tmp_path / "report.html", replace(result, summary=earlier))
+
+
+def test_command_gives_the_settings_of_the_run_again() -> None:
+    overrides = [
+        "mpp=0.5",
+        "tissue.exclude_pen=false",
+        "detect.min_confidence=0.4",
+        "stain.background=[240,241,242]",
+        "measure.method=disc",
+        "score.thresholds_od=[0.2,0.4,0.6]",
+        "score.marker=Ki-67",
+    ]
+    settings = load_settings(overrides=overrides)
+    stored = settings.model_dump(mode="json", exclude={"run", "tiles"})
+    stored["rois"] = None
+    words = shlex.split(command_of(make_provenance(slide="B 1.svs"), stored))
+    assert words[:5] == ["wsi-suite", "run", "B 1.svs", "--out", "results"]
+    given = dict(zip(words[5::2], words[6::2], strict=True))
+    assert (given["--model"], given["--mpp"]) == ("tiny", "0.5")
+    sets = [value for name, value in zip(words[5::2], words[6::2], strict=True) if name == "--set"]
+    again = load_settings(overrides=["mpp=0.5", *sets])
+    assert again.model_dump() == settings.model_dump()
