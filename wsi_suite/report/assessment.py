@@ -137,7 +137,7 @@ def _cut_off(near: NearestCutOff, certainty: Certainty) -> Finding:
 
 
 def _interval(certainty: Certainty) -> Finding:
-    title, interval = f"{LEVEL} intervals", certainty.h_score
+    title, interval = f"Nuclei, {LEVEL} intervals", certainty.h_score
     limits = interval_text(interval, digits=0)
     share = interval_text(certainty.positive_percent, digits=1)
     enough = "enough nuclei" if certainty.enough else "too few nuclei"

@@ -22,6 +22,11 @@ def mm2(value: float | None) -> str:
     return as_text(value, ".3g")
 
 
+def hundredths(value: float | None) -> str:
+    """Return a figure with two digits after the point, never a negative zero; or a dash."""
+    return as_text(None if value is None else round(value, 2) + 0.0, ".2f")
+
+
 def thresholds(values: tuple[float, ...]) -> str:
     """Return thresholds as they stand in captions: ``0.2 / 0.4 / 0.6``."""
     return " / ".join(f"{value:g}" for value in values)
@@ -30,6 +35,7 @@ def thresholds(values: tuple[float, ...]) -> str:
 FILTERS: Mapping[str, Callable[..., str]] = {
     "whole": whole,
     "percentage": percentage,
+    "hundredths": hundredths,
     "mm2": mm2,
     "thresholds": thresholds,
 }
