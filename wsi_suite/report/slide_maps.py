@@ -91,6 +91,11 @@ class Maps:
         """Level-0 pixels of one hundredth of the longest side: lines and letters follow it."""
         return max(self.width, self.height) / 100
 
+    @property
+    def region_letters(self) -> float:
+        """Height of the names of regions: smaller if there are many, as in a tissue microarray."""
+        return float(3.2 * self.unit * min(1.0, (12 / max(1, len(self.regions))) ** 0.5))
+
 
 def show_maps(
     result: SlideResult,
