@@ -106,7 +106,7 @@ def optical_density(rgb: npt.NDArray[np.uint8], *, background: Vector) -> FloatA
     FloatArray
         The shape of `rgb`, never negative.
     """
-    table = _density_table(background).astype(np.float32)
+    table = density_table(background).astype(np.float32)
     return np.asarray(cv2.LUT(_as_image(rgb), table[None]), np.float32).reshape(rgb.shape)
 
 
@@ -130,7 +130,7 @@ def separate_stains(rgb: npt.NDArray[np.uint8], stains: StainVectors = H_DAB) ->
     """
     # Each amount is a sum of one term a channel, and a channel has 256 values: look the terms up.
     # (A matrix product would round differently from one position in the array to another.)
-    density, inverse = _density_table(stains.background), np.linalg.inv(stains.matrix)
+    density, inverse = density_table(stains.background), np.linalg.inv(stains.matrix)
     channels = cv2.split(_as_image(rgb))
     amounts = []
     for weights in inverse.T:
@@ -162,7 +162,7 @@ def combine_stains(amounts: npt.ArrayLike, stains: StainVectors = H_DAB) -> npt.
     return np.asarray(np.clip(np.rint(rgb), 0, 255), np.uint8)
 
 
-def _density_table(background: Vector) -> npt.NDArray[np.float64]:
+def density_table(background: Vector) -> npt.NDArray[np.float64]:
     """Return ``(256, 3)``, the optical density of every value of every channel."""
     transmission = np.maximum(np.arange(256.0), 1)[:, None] / np.asarray(background)
     return np.asarray(np.maximum(0, -np.log10(transmission)), np.float64)
