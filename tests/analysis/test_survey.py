@@ -40,7 +40,9 @@ def test_survey(facts: SlideFacts) -> None:
     assert facts.wanted.shape == (5, 5)
     assert 0.5 < facts.wanted.mean() <= 1
     assert 0.5 < facts.tissue_area_mm2 / (0.15 * 0.14) < 0.95
-    assert facts.glass_dab_od == pytest.approx(0, abs=0.05)
+    assert facts.glass_rgb == pytest.approx((241, 241, 242), abs=1)
+    assert facts.stains is not None
+    assert facts.stains.kind == "H-DAB"
 
 
 def test_grid_has_the_sides_of_the_survey(facts: SlideFacts) -> None:

@@ -19,7 +19,8 @@ def test_info_shows_levels_and_reader(wsi: Cli, slide: Path) -> None:
     assert lines[0] == "B12_ER.svs"
     assert lines[1] == "1000 x 1000 px, 0.2 x 0.2 mm, 0.25 x 0.25 um per pixel, 40x"
     assert lines[2] == "vendor aperio, read through: jpeg tiles"
-    levels = [line.split() for line in lines[4:7]]
+    assert lines[3] == "stain: H-DAB"
+    levels = [line.split() for line in lines[5:8]]
     assert [level[:5] for level in levels] == [
         ["0", "1000", "x", "1000", "1"],
         ["1", "250", "x", "250", "4"],

@@ -18,6 +18,8 @@ from wsi_suite.slides.grid import TileGrid, plan_grid
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
 
+    from wsi_suite.analysis.stain_sample import SampledStains
+
 
 @dataclass(frozen=True, eq=False)
 class SlideFacts:
@@ -45,8 +47,12 @@ class SlideFacts:
         ``(rows, cols)``, whether a chunk holds tissue or is next to some.
     tissue
         Its outline, level-0 pixels: nuclei count in it only.
+    glass_rgb
+        Colour of empty glass; ``None`` if there is none.
     glass_dab_od
-        DAB that empty glass seems to hold; ``None`` if there is no glass.
+        DAB that empty glass seemed to hold, in facts of earlier versions, which lack its colour.
+    stains
+        Stains that a sample of its tissue shows; ``None`` in facts of earlier versions.
     reader, notes
         How the file is read, and what the user should know of that.
     warnings
@@ -66,10 +72,12 @@ class SlideFacts:
     wanted: npt.NDArray[np.bool_]
     tissue_chunks: npt.NDArray[np.bool_]
     tissue: MultiPolygon
-    glass_dab_od: float | None
+    glass_rgb: tuple[float, float, float] | None
     reader: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    glass_dab_od: float | None = None
+    stains: SampledStains | None = None
 
     @property
     def working_mpp(self) -> tuple[float, float]:

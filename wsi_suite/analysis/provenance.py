@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import wsi_suite
 from wsi_suite.analysis.facts import SlideFacts, outline_text
 from wsi_suite.analysis.request import Analysis
+from wsi_suite.analysis.stain_sample import check_stains
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance, RegionRecord
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.staining.deconvolution import StainVectors
+from wsi_suite.staining.glass import glass_dab_od
 
 if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
@@ -80,6 +82,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
     """Return the provenance stored in the results; equal for runs that must give equal bytes."""
     settings, model = analysis.settings, analysis.model
     assert analysis.compute is not None
+    stains, glass = StainVectors.of(settings.stain), facts.glass_rgb
     return Provenance(
         slide=facts.name,
         slide_sha256=analysis.identity.sha256,
@@ -90,12 +93,14 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
         compute=_record(analysis.compute),
         min_confidence=settings.detect.min_confidence,
         measure=settings.measure,
-        stain_vectors=StainVectors.of(settings.stain).to_qupath(),
+        stain_vectors=stains.to_qupath(),
+        stains=check_stains(facts.stains, stains),
         score=settings.score,
         rois=None if analysis.rois is None else tuple(map(RegionRecord.of, analysis.rois)),
         tissue_area_mm2=facts.tissue_area_mm2,
         tissue_wkt=outline_text(facts.tissue),
-        glass_dab_od=facts.glass_dab_od,
+        glass_rgb=glass,
+        glass_dab_od=facts.glass_dab_od if glass is None else glass_dab_od(glass, stains),
         notes=facts.notes,
         tissue_warnings=facts.warnings,
         seen=model.spec.seen,

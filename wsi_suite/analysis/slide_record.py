@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import AliasChoices, Field
 
 from wsi_suite.analysis.facts import SlideFacts, outline_text
+from wsi_suite.analysis.stain_sample import SampledStains
 from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import OutputError
 from wsi_suite.geometry import Scale
@@ -48,7 +49,9 @@ class SlideRecord(Document):
     chunk_px: int
     halo_px: int
     tissue_area_mm2: float
-    glass_dab_od: float | None
+    glass_rgb: tuple[float, float, float] | None = None
+    glass_dab_od: float | None = Field(None, exclude=True)  # of earlier versions
+    stains: SampledStains | None = None
     reader: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
@@ -97,7 +100,8 @@ def _record(facts: SlideFacts) -> SlideRecord:
         chunk_px=facts.chunk_px,
         halo_px=facts.halo_px,
         tissue_area_mm2=facts.tissue_area_mm2,
-        glass_dab_od=facts.glass_dab_od,
+        glass_rgb=facts.glass_rgb,
+        stains=facts.stains,
         reader=facts.reader,
         notes=facts.notes,
         warnings=facts.warnings,
@@ -123,7 +127,9 @@ def _facts(record: SlideRecord) -> SlideFacts:
         wanted=_chunks(record.wanted_chunks),
         tissue_chunks=_chunks(record.tissue_chunks),
         tissue=_outline(record.tissue_outline_wkt),
+        glass_rgb=record.glass_rgb,
         glass_dab_od=record.glass_dab_od,
+        stains=record.stains,
         reader=record.reader,
         notes=record.notes,
         warnings=record.warnings,

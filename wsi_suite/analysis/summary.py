@@ -66,6 +66,8 @@ def compose_summary(
         size_px0=provenance.size_px0,
         rois=rois,
         glass_dab_od=provenance.glass_dab_od,
+        glass_rgb=provenance.glass_rgb,
+        stains=provenance.stains,
         tissue_warnings=provenance.tissue_warnings,
         seen=provenance.seen,
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.slide_record import as_stored
+from wsi_suite.analysis.stain_sample import sample_fields, sample_pixels, sampled_stains
 from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
@@ -21,8 +22,7 @@ from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape, chunks_in_rois, chunk
 from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
 from wsi_suite.slides.slide import Raster, Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
-from wsi_suite.staining.deconvolution import StainVectors
-from wsi_suite.staining.glass import glass_dab_od
+from wsi_suite.staining.glass import glass_colour
 from wsi_suite.staining.measurement import halo_um
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def facts_of(
         chunk_px=CHUNK_PX,
         margin_px0=_shift_um(raster, settings) / min(slide.mpp),
     )
-    near = _near_rois(raster, rois, settings=settings, spec=spec)
+    wanted = in_tissue & _near_rois(raster, rois, settings=settings, spec=spec)
+    glass = glass_colour(overview.thumbnail, overview.tissue.glass)
+    fields = sample_fields(overview.tissue, raster, wanted=wanted, chunk_px=CHUNK_PX)
     facts = SlideFacts(
         name=slide.path.name,
         width=slide.width,
@@ -112,10 +114,11 @@ def facts_of(
         tile_px=TILE_PX,
         chunk_px=CHUNK_PX,
         halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),
-        wanted=in_tissue & near,
+        wanted=wanted,
         tissue_chunks=in_tissue,
         tissue=overview.outline,
-        glass_dab_od=_glass(overview, settings),
+        glass_rgb=glass,
+        stains=sampled_stains(sample_pixels(raster.read, fields), glass=glass),
         reader=slide.reader,
         notes=notes,
         warnings=overview.tissue.warnings,
@@ -203,11 +206,3 @@ def coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...
     if mpp > _COARSE * read_mpp:
         return (f"{mpp:.3g} um per pixel, coarser than the {read_mpp:g} that the model reads",)
     return ()
-
-
-def _glass(overview: Overview, settings: Settings) -> float | None:
-    return glass_dab_od(
-        overview.thumbnail,
-        overview.tissue.glass,
-        stains=StainVectors.of(settings.stain),
-    )

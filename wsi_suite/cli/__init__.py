@@ -29,6 +29,7 @@ from wsi_suite.cli import (
     run,
     score,
     serve,
+    stains,
     studies,
 )
 from wsi_suite.cli.options import debug_wanted
@@ -100,6 +101,21 @@ _add(
     "Score slides",
     "wsi-suite report results/B12_ER",
     "wsi-suite report results --table study.xlsx --columns slide,h_score,positive_percent",
+)
+_stains = typer.Typer(no_args_is_help=True, suggest_commands=_typer_suggests)
+app.add_typer(
+    _stains,
+    name="stains",
+    help="Estimate the stain vectors of a laboratory.",
+    epilog="[dim]Example:[/dim] wsi-suite stains estimate slides/ --background --out lab.yaml",
+    rich_help_panel="Score slides",
+)
+_add(
+    stains.estimate,
+    "Commands",
+    "wsi-suite stains estimate slides/ --background --out lab.yaml",
+    "wsi-suite run slides/ --config lab.yaml --out results",
+    group=_stains,
 )
 _add(
     studies.compare,

@@ -70,7 +70,8 @@ def demo(
 
 
 def info(*, slides: Slides, mpp: Mpp = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Show a slide's levels, pixel size, vendor, and which reader is used."""
+    """Show a slide's levels, pixel size, vendor, which reader is used, and its kind of stain."""
+    from wsi_suite.analysis.slide_stains import kind_of_slide
     from wsi_suite.cli.terminal import note, print_json, show_error
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.slides.slide import open_slide
@@ -82,7 +83,7 @@ def info(*, slides: Slides, mpp: Mpp = None, as_json: Json = False, debug: Debug
     for path in paths:
         try:
             with open_slide(path, mpp=mpp) as slide:
-                described.append(slide.describe())
+                described.append({**slide.describe(), "stain": kind_of_slide(slide)})
         except WsiSuiteError as error:
             show_error(error)
             failed.append(error)
@@ -154,6 +155,7 @@ def _show_slide(facts: dict[str, Any]) -> None:
         f"{um[0]:.4g} x {um[1]:.4g} um per pixel{power}"
     )
     stdout.print(f"vendor {facts['vendor']}, read through: {facts['reader']}", markup=False)
+    stdout.print(f"stain: {facts['stain']}", markup=False)
     for remark in facts["notes"]:
         stdout.print(Text.assemble(("note: ", "yellow"), remark))
     columns = ("level", "size", "downsample", "um/px", "tile", "compression")

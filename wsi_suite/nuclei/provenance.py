@@ -61,6 +61,34 @@ class RegionRecord(Part):
         return Roi(self.name, self.class_name, cast("MultiPolygon", from_wkb(self.wkb)))
 
 
+class StainCheck(Part):
+    """Stains that a slide shows, beside the vectors that it is measured with.
+
+    Attributes
+    ----------
+    kind
+        "H-DAB", "hematoxylin", "DAB", "H&E" or "empty".
+    hematoxylin, dab
+        Vectors estimated from the slide as QuPath does; ``None`` where that is not possible.
+    hematoxylin_degrees, dab_degrees
+        Their angles to the vectors in use.
+    pixels, share
+        Pixels of tissue that the estimate uses, and their share of those sampled.
+    dab_od_from
+        A nucleus' mean DAB optical density with the estimated vectors and the colour of glass is
+        the first number times its hematoxylin, plus the second times its DAB, plus the third.
+    """
+
+    kind: str
+    hematoxylin: tuple[float, float, float] | None = None
+    dab: tuple[float, float, float] | None = None
+    hematoxylin_degrees: float | None = None
+    dab_degrees: float | None = None
+    pixels: int = 0
+    share: float = 0.0
+    dab_od_from: tuple[float, float, float] | None = None
+
+
 def _with_origin(score: object) -> object:
     return ScoreSettings.from_result(score) if isinstance(score, Mapping) else score
 
@@ -78,6 +106,10 @@ class Provenance(Part):
         Um per level-0 pixel and per working pixel, x and y.
     stain_vectors
         As QuPath writes them.
+    stains
+        What stains the slide shows; ``None`` in results of earlier versions.
+    glass_rgb
+        Colour of empty glass, if there is some.
     rois
         Regions that were analysed; ``None`` for the whole slide.
     tissue_wkt
@@ -107,10 +139,12 @@ class Provenance(Part):
     )
     measure: MeasureSettings
     stain_vectors: str
+    stains: StainCheck | None = None
     score: Annotated[ScoreSettings, BeforeValidator(_with_origin)]
     rois: tuple[RegionRecord, ...] | None
     tissue_area_mm2: float | None
     tissue_wkt: str | None = None
+    glass_rgb: tuple[float, float, float] | None = None
     glass_dab_od: float | None
     notes: tuple[str, ...] = ()
     tissue_warnings: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from wsi_suite.scoring.certainty import Certainty
 from wsi_suite.scoring.hscore import Score
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
+from wsi_suite.scoring.stain_check import StainFigures
 from wsi_suite.scoring.uncertainty import Interval
 
 
@@ -190,8 +191,10 @@ class SlideScores(Part):
         Area that the scores stand for: the regions' union on the slide, else the tissue.
     scored_tissue_mm2
         Area of the tissue in that, by which densities divide; ``None`` if it is not known.
-    glass_dab_od
-        DAB that empty glass seems to hold; ``None`` if there is no glass.
+    glass_dab_od, glass_rgb
+        DAB that empty glass seems to hold, and its colour; ``None`` if there is no glass.
+    stains
+        Stains that the slide shows, against the vectors in use; ``None`` in earlier results.
     headline
         The H-score that stands first.
     h_scores
@@ -221,6 +224,8 @@ class SlideScores(Part):
     scored_area_mm2: float | None
     scored_tissue_mm2: float | None = None
     glass_dab_od: float | None
+    glass_rgb: tuple[float, float, float] | None = None
+    stains: StainFigures | None = None
     headline: Headline
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.certainty import Certainty, find_certainty
@@ -28,6 +29,7 @@ from wsi_suite.scoring.slide_scores import (
     SlideScores,
     named_h_scores,
 )
+from wsi_suite.scoring.stain_check import stain_figures, stain_warnings
 from wsi_suite.scoring.uncertainty import Grid
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def summarise(
     size_px0: tuple[int, int] | None = None,
     rois: Sequence[Roi] | None = None,
     glass_dab_od: float | None = None,
+    glass_rgb: tuple[float, float, float] | None = None,
+    stains: StainCheck | None = None,
     tissue_warnings: Sequence[str] = (),
     seen: SeenFields | None = None,
 ) -> SlideScores:
@@ -73,6 +77,10 @@ def summarise(
         Score only inside these, each and their union; ``None``: the whole slide.
     glass_dab_od
         See :func:`wsi_suite.staining.glass.glass_dab_od`.
+    glass_rgb
+        Colour of empty glass, to name in the warning of it.
+    stains
+        What stains the slide shows; ``None`` if that was not looked at.
     tissue_warnings
         What the search for tissue found doubtful.
     seen
@@ -115,6 +123,14 @@ def summarise(
     hot_spots = hot_spots_of(of_headline, settings, inside=inside)
     areas_mm2 = (scored_area_mm2, scored_tissue_mm2)
     figures = _figures(scores, areas_mm2=areas_mm2, certainty=sure(rows=scored))
+    shown = stain_figures(
+        stains,
+        nuclei,
+        settings,
+        class_name=headline,
+        h_score=scores[headline].h_score,
+        rows=scored,
+    )
     return SlideScores(
         marker=settings.marker,
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
@@ -124,6 +140,8 @@ def summarise(
         scored_area_mm2=scored_area_mm2,
         scored_tissue_mm2=scored_tissue_mm2,
         glass_dab_od=glass_dab_od,
+        glass_rgb=glass_rgb,
+        stains=shown,
         headline=Headline(
             name=f"{headline}: H-score",
             class_name=headline,
@@ -139,8 +157,10 @@ def summarise(
         warnings=(
             *_no_tissue(scored_tissue_mm2, regions),
             *tissue_warnings,
+            *stain_warnings(shown, has_tissue=scored_tissue_mm2 != 0),
             *_unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
-            *_warnings(scores[pooled_name(nuclei.classes)], settings, glass_dab_od=glass_dab_od),
+            *_warnings(scores[pooled_name(nuclei.classes)], settings),
+            *_glass_warning(glass_dab_od, glass_rgb),
             *(controls_warning(receptor) if receptor else ()),
             *certainty_warnings(headline, figures[headline], regions=regions),
         ),
@@ -263,7 +283,19 @@ def _unfamiliar(
     ]
 
 
-def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | None) -> list[str]:
+def _glass_warning(dab_od: float | None, colour: tuple[float, float, float] | None) -> list[str]:
+    if dab_od is None or dab_od <= GLASS_LIMIT_OD:
+        return []
+    remedy = "stain.background"
+    if colour is not None:
+        remedy = f"--set stain.background=[{','.join(f'{value:.0f}' for value in colour)}]"
+    return [
+        f"Empty glass reads a DAB optical density of {dab_od:.2f}, above {GLASS_LIMIT_OD:g}: all "
+        f"nuclei read too high; set the background of the stains ({remedy})."
+    ]
+
+
+def _warnings(pooled: Score, settings: ScoreSettings) -> list[str]:
     warnings = []
     if settings.marker is None:
         warnings.append(
@@ -285,12 +317,6 @@ def _warnings(pooled: Score, settings: ScoreSettings, *, glass_dab_od: float | N
         warnings.append(
             f"{100 * pooled.three / pooled.measured:.0f} % of the nuclei are 3+: the thresholds "
             "are probably too low for this stain and the H-score says little."
-        )
-    if glass_dab_od is not None and glass_dab_od > GLASS_LIMIT_OD:
-        warnings.append(
-            f"Empty glass reads a DAB optical density of {glass_dab_od:.2f}, above "
-            f"{GLASS_LIMIT_OD:g}: all nuclei read too high; set the background of the stains "
-            "(stain.background)."
         )
     if pooled.not_measurable:
         warnings.append(

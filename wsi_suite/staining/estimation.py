@@ -156,6 +156,25 @@ def modal_background(rgb: Rgb) -> Vector:
     return red, green, blue
 
 
+def stain_plane(pixels: Rgb, *, background: Vector) -> Vector:
+    """Return the unit normal of the plane, through 0, in which optical densities lie.
+
+    Two stains span a plane. A mean over pixels of both lies in it, whatever their amounts.
+
+    Parameters
+    ----------
+    pixels
+        ``(N, 3)``, some of them with stain; all of these count, dense ones too.
+    background
+        R, G, B of empty glass.
+    """
+    density = _density(pixels, background=background)
+    density = density[(density >= _MIN_OD).all(axis=1)]
+    _, axes = np.linalg.eigh(density.T @ density)
+    normal = axes[:, 0] * (1 if axes[0, 0] >= 0 else -1)
+    return _unit(normal)
+
+
 def angle_degrees(first: Vector, second: Vector) -> float:
     """Return the angle between two vectors, in degrees; exact for small ones, too."""
     cross = np.linalg.norm(np.cross(first, second))
