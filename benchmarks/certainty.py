@@ -99,40 +99,40 @@ def time_million() -> float:
     return time.process_time() - start
 
 
+def try_tissue(kind: Heterogeneity, *, area_mm2: float, pieces: int) -> list[str]:
+    """Return a line of the table, from so many pieces of tissue."""
+    rng = np.random.default_rng(1)
+    drawn = [draw_counts(kind, area_mm2=area_mm2, rng=rng) for _ in range(pieces)]
+    percent, h_score = (list(map(of_suite(worth), drawn)) for worth in (POSITIVE, GRADES))
+    easier = [list(map(way, drawn)) for way in (binomial, percentiles)]
+    return [
+        f"{kind.correlation_um:g}",
+        f"{area_mm2:g}",
+        *tried(percent, kind.positive_percent),
+        *tried(h_score, kind.h_score)[:2],
+        *(tried(found, kind.positive_percent)[0] for found in easier),
+    ]
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the table, and each line as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pieces", type=int, default=400, help="pieces of tissue a line")
-    parser.add_argument(
-        "--kinds", type=int, default=len(KINDS), help="only the first so many kinds"
-    )
+    parser.add_argument("--pieces", type=int, default=300, help="pieces of tissue a line")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind of tissue")
+    parser.add_argument("--um", type=float, nargs="+", default=[0, 50, 100, 250, 500])
+    parser.add_argument("--mm2", type=float, nargs="+", default=[0.75, 1.5, 3, 6, 12, 50])
     options = parser.parse_args()
     columns = ["kind", "corr. um", "mm2"]
     columns += ["% held", "width", "none %", "H held", "width", "binomial", "500 um"]
     table = Table(*columns, title=f"{options.pieces} pieces a line; in percent, 95 is right")
     console = Console(width=130)
-    for name, values in list(KINDS.items())[: options.kinds]:
-        for correlation_um in (0.0, 50.0, 100.0, 250.0, 500.0):
-            kind = Heterogeneity(correlation_um, **values)
-            for area_mm2 in (0.75, 1.5, 3, 6, 12, 50):
-                rng = np.random.default_rng(1)
-                pieces = [
-                    draw_counts(kind, area_mm2=area_mm2, rng=rng) for _ in range(options.pieces)
-                ]
-                percent, h_score = (
-                    list(map(of_suite(worth), pieces)) for worth in (POSITIVE, GRADES)
-                )
-                line = [name, f"{correlation_um:g}", f"{area_mm2:g}"]
-                line += tried(percent, kind.positive_percent)
-                line += tried(h_score, kind.h_score)[:2]
-                line += [
-                    tried(list(map(way, pieces)), kind.positive_percent)[0]
-                    for way in (binomial, percentiles)
-                ]
+    for name in options.kind or KINDS:
+        for correlation_um in options.um:
+            kind = Heterogeneity(correlation_um, **KINDS[name])
+            for area_mm2 in options.mm2:
+                line = [name, *try_tissue(kind, area_mm2=area_mm2, pieces=options.pieces)]
                 table.add_row(*line)
-                console.print(
-                    " ".join(f"{value:>8}" for value in line), style="dim", highlight=False
-                )
+                console.print(*(f"{value:>8}" for value in line), style="dim", highlight=False)
     console.print(table)
     console.print(f"Both intervals of a million nuclei: {time_million():.2f} s of CPU")
 

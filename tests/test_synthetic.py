@@ -14,6 +14,7 @@ from wsi_suite.geometry import Box
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.staining.deconvolution import StainVectors, separate_stains
 from wsi_suite.synthetic import Mix, Truth, make_slide, make_tile, read_truth, write_truth
+from wsi_suite.synthetic.heterogeneity import Heterogeneity, draw_counts
 from wsi_suite.synthetic.render import make_painter, radius_towards
 from wsi_suite.synthetic.scene import make_scene
 
@@ -201,3 +202,20 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         make_tile(0)
     with pytest.raises(OutputError):
         make_slide(tmp_path / "absent" / "slide.svs", width=100, height=100)
+
+
+def test_clustered_tissue_has_the_scores_and_the_likeness_that_its_kind_says() -> None:
+    rng = np.random.default_rng(0)
+    kind = Heterogeneity(100.0, tie=0.6)
+    pieces = [draw_counts(kind, area_mm2=4, rng=rng) for _ in range(80)]
+    counts = sum(piece.sum(axis=(0, 1)) for piece in pieces)
+    assert counts.sum() == pytest.approx(80 * 4 * kind.density_per_mm2, rel=0.05)
+    assert 100 * counts[1:].sum() / counts.sum() == pytest.approx(kind.positive_percent, rel=0.05)
+    assert 100 * counts @ np.arange(4) / counts.sum() == pytest.approx(kind.h_score, rel=0.05)
+    filled = [piece[len(piece) // 2, 8:-8, :].astype(float) for piece in pieces]
+    shares = [
+        row[:, 1:].sum(axis=1) - kind.positive_percent / 100 * row.sum(axis=1) for row in filled
+    ]
+    near = np.mean([np.corrcoef(row[:-1], row[1:])[0, 1] for row in shares])
+    far = np.mean([np.corrcoef(row[:-8], row[8:])[0, 1] for row in shares])
+    assert near > 0.15 > far

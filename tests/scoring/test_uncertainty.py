@@ -15,6 +15,7 @@ from wsi_suite.scoring.uncertainty import (
     Interval,
     find_interval,
 )
+from wsi_suite.synthetic.heterogeneity import CELL_UM, Heterogeneity, draw_counts
 
 Counts = npt.NDArray[np.int64]
 
@@ -130,10 +131,32 @@ def test_one_block_that_holds_nearly_all_nuclei_gives_no_interval() -> None:
     assert "most nuclei lie in few of them" in str(interval(counts).reason)
 
 
-@pytest.mark.parametrize(("side", "truth"), [(3, 30.0), (6, 30.0), (14, 30.0)])
-def test_intervals_hold_the_truth_as_often_as_they_say(side: int, truth: float) -> None:
+@pytest.mark.parametrize("side", [3, 12])
+def test_intervals_hold_the_truth_as_often_as_they_say(side: int) -> None:
+    """95 % of 300; a fair coin of 95 % gives 91 % to 98 % nearly always."""
     rng = np.random.default_rng(6)
-    found = [interval(independent(rng, side)) for _ in range(400)]
-    held = [each.low <= truth <= each.high for each in found if each.low is not None]
-    assert len(held) > 380
-    assert 0.93 <= np.mean(held) <= 0.985
+    found = [interval(independent(rng, side)) for _ in range(300)]
+    assert all(each.low is not None for each in found)
+    assert 0.91 <= np.mean([each.low <= 30 <= each.high for each in found]) <= 0.99
+
+
+@pytest.mark.parametrize("worth", [POSITIVE, GRADES])
+@pytest.mark.parametrize(("correlation_um", "area_mm2"), [(50, 1.5), (100, 6), (250, 25)])
+def test_clusters_do_not_make_intervals_too_narrow(
+    correlation_um: float, area_mm2: float, worth: tuple[int, int, int, int]
+) -> None:
+    """Tissue that is alike over many nuclei, and denser where it is positive."""
+    kind = Heterogeneity(correlation_um, tie=0.5)
+    truth = kind.h_score if worth == GRADES else kind.positive_percent
+    rng = np.random.default_rng(7)
+    cells = round(BLOCK_UM / CELL_UM)
+    held = []
+    for _ in range(120):
+        counts = draw_counts(kind, area_mm2=area_mm2, rng=rng)
+        missing = -len(counts) % cells
+        padded = np.pad(counts, ((0, missing), (0, missing), (0, 0)))
+        side = len(padded) // cells
+        found = interval(padded.reshape(side, cells, side, cells, 4).sum(axis=(1, 3)), worth)
+        assert found.low is not None
+        held.append(found.low <= truth <= found.high)
+    assert 0.9 <= np.mean(held) <= 1

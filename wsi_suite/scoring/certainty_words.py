@@ -43,22 +43,26 @@ def certainty_warnings(
     regions
         The regions of interest.
     """
-    places = [("", figures)]
-    if len(regions) > 1:
-        places += [(f"{region.name}: ", region.scores[class_name]) for region in regions]
-    warnings = []
-    for place, each in places:
-        if each.certainty is None or not each.nuclei:
-            continue
-        warnings += [
-            f"{place}{sentence}"
-            for sentence in (
-                *_few(class_name, each, each.certainty),
-                *_near_cut_off(class_name, each, each.certainty),
-                *_doubtful(class_name, each, each.certainty),
-            )
-        ]
-    return warnings
+    told = _sentences(class_name, figures)
+    if len(regions) < 2:
+        return told
+    return told + [
+        f"{region.name}: {sentence}"
+        for region in regions
+        for sentence in _sentences(class_name, region.scores[class_name])
+        if sentence not in told  # a region that holds all nuclei
+    ]
+
+
+def _sentences(class_name: str, figures: ScoreFigures) -> list[str]:
+    certainty = figures.certainty
+    if certainty is None or not figures.nuclei:
+        return []
+    return [
+        *_few(class_name, figures, certainty),
+        *_near_cut_off(class_name, figures, certainty),
+        *_doubtful(class_name, figures, certainty),
+    ]
 
 
 def _few(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
