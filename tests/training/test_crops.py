@@ -86,7 +86,8 @@ def test_each_epoch_has_an_order_of_its_own(training_tiles):
     for epoch in (0, 1, 1):
         sampler.set_epoch(epoch)
         items = list(sampler)
-        assert [(number, turn) for number, turn, _ in items] == [(epoch, 0), (epoch, 1), (epoch, 2)]
+        # Of three crops the last does not fill a step.
+        assert [(number, turn) for number, turn, _ in items] == [(epoch, 0), (epoch, 1)]
         orders.append([tile for _, _, tile in items])
     assert orders[1] == orders[2]
 

@@ -127,12 +127,16 @@ _add(
     models.train,
     "Train and evaluate models",
     "wsi-suite train train.yaml --data endonuke --out models/mine",
+    "wsi-suite train train.yaml --data endonuke --out models/mine --init resnet18.pth",
 )
 _add(
     crossvalidate.crossvalidate,
     "Train and evaluate models",
     "wsi-suite crossvalidate train.yaml --data endonuke --out folds",
     "wsi-suite crossvalidate train.yaml --data endonuke --folds 3 --seed 0 --seed 1 --out folds",
+    "wsi-suite crossvalidate train.yaml --data endonuke --out starts --variant scratch: "
+    "--variant 'fine-tuned: init=r18.pth' --variant 'frozen: init=r18.pth "
+    "optimiser.freeze=backbone'",
 )
 _add(
     evaluation.evaluate,

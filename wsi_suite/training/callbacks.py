@@ -66,7 +66,7 @@ class ValidationLooks(Callback):
             self.best_weights = {
                 name: value.detach().cpu().clone() for name, value in network.state_dict().items()
             }
-        trainer.should_stop = trainer.strategy.reduce_boolean_decision(self._is_over(), all=False)
+        trainer.should_stop = trainer.strategy.broadcast(self._is_over())  # one decides for all
 
     def _is_over(self) -> bool:
         patience = self._settings.optimiser.patience

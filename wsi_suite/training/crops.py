@@ -100,10 +100,22 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
     """Random tiles, a function of seed and epoch alone, so that a resume goes on.
 
     A run is drawn by the square root of its number of tiles, so that the largest does not dominate.
+
+    Parameters
+    ----------
+    tiles, settings
+        Of the training.
+    rank
+        Number of the device, from 0. Of the crops of each step it takes its part, in turn: the
+        crops of all devices are those of one.
     """
 
-    def __init__(self, tiles: TrainingTiles, settings: TrainSettings) -> None:
-        self._count = settings.optimiser.epoch_crops
+    def __init__(self, tiles: TrainingTiles, settings: TrainSettings, *, rank: int = 0) -> None:
+        optimiser = settings.optimiser
+        self._count = optimiser.epoch_crops
+        turns = np.arange(self._count - self._count % optimiser.step_crops)
+        part = optimiser.step_crops // optimiser.devices
+        self._turns = turns[turns % optimiser.step_crops // part == rank]
         self._seed = settings.optimiser.seed
         self._weights = _weights(tiles, h_and_e_share=settings.h_and_e.share)
         self.epoch = 0
@@ -113,12 +125,12 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._turns)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         rng = np.random.default_rng([self._seed, self.epoch])
         tiles = rng.choice(len(self._weights), size=self._count, p=self._weights)
-        return ((self.epoch, turn, int(tile)) for turn, tile in enumerate(tiles))
+        return ((self.epoch, int(turn), int(tiles[turn])) for turn in self._turns)
 
 
 def _weights(tiles: TrainingTiles, *, h_and_e_share: float) -> npt.NDArray[np.float64]:
@@ -134,14 +146,14 @@ def _weights(tiles: TrainingTiles, *, h_and_e_share: float) -> npt.NDArray[np.fl
 
 
 def training_loader(
-    tiles: TrainingTiles, settings: TrainSettings
+    tiles: TrainingTiles, settings: TrainSettings, *, rank: int = 0
 ) -> DataLoader[dict[str, npt.NDArray[Any]]]:
-    """Return the loader of training batches."""
+    """Return the loader of training batches, or of the parts of them for the device `rank`."""
     optimiser = settings.optimiser
     return DataLoader(
         CropDataset(tiles, settings),
-        batch_size=min(optimiser.batch, optimiser.epoch_crops),
-        sampler=EpochSampler(tiles, settings),
+        batch_size=optimiser.step_crops // optimiser.devices,
+        sampler=EpochSampler(tiles, settings, rank=rank),
         num_workers=optimiser.loader_workers,
         persistent_workers=optimiser.loader_workers > 0,
         drop_last=True,

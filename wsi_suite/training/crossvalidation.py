@@ -17,14 +17,14 @@ from pathlib import Path
 
 from wsi_suite.detector.detector import load_detector
 from wsi_suite.documents import Document, Part, write_document
-from wsi_suite.errors import DataError
+from wsi_suite.errors import ConfigError, DataError
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.evaluation import Evaluation
 from wsi_suite.training.labelled import LabelledTile, load_tiles
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.shifts import SHIFTS
-from wsi_suite.training.train import train_model
-from wsi_suite.training.trial import try_model
+from wsi_suite.training.train import check_validation, split_tiles, train_model
+from wsi_suite.training.trial import Trial, try_model
 
 REPORT_FILE = "crossvalidation.json"
 UNCHANGED = "as they are"
@@ -179,9 +179,37 @@ def cross_validate(
     DataError, ModelError, OutputConflictError
         As :func:`plan_folds` and :func:`~wsi_suite.training.train.train_model` raise them.
     """
+    tried = run_folds(
+        settings,
+        data=data,
+        out=out,
+        folds=folds,
+        seeds=seeds,
+        h_and_e=h_and_e,
+        mpp=mpp,
+        device=device,
+        progress=progress,
+    )
+    return CrossValidation(folds=tuple(result for result, _ in tried))
+
+
+def run_folds(
+    settings: TrainSettings,
+    *,
+    data: Path,
+    out: Path,
+    folds: int | None,
+    seeds: Sequence[int],
+    h_and_e: Path | None,
+    mpp: float | None,
+    device: str,
+    progress: Progress,
+) -> list[tuple[FoldResult, Trial]]:
+    """Do the work of :func:`cross_validate`; return also each model on its held-out tiles."""
     tiles = load_tiles(data, settings.labels, mpp=mpp)
     planned = plan_folds(tiles, folds=folds, seeds=seeds)
-    results = []
+    _check_folds(planned, tiles, settings)
+    tried: list[tuple[FoldResult, Trial]] = []
     for fold in planned:
         model = train_model(
             settings_of(fold, settings),
@@ -194,19 +222,32 @@ def cross_validate(
         )
         held_out = [tile for tile in tiles if tile.run in fold.test_runs]
         detector = load_detector(model.path, device=device)
-        looks = {UNCHANGED: None, **SHIFTS}
-        figures = {
-            name: Figures.of(try_model(detector, held_out, change=change).evaluate())
-            for name, change in looks.items()
+        trials = {
+            name: try_model(detector, held_out, change=change)
+            for name, change in {UNCHANGED: None, **SHIFTS}.items()
         }
-        results.append(
-            FoldResult(
-                test_runs=fold.test_runs, seed=fold.seed, model_hash=model.hash, figures=figures
-            )
+        result = FoldResult(
+            test_runs=fold.test_runs,
+            seed=fold.seed,
+            model_hash=model.hash,
+            figures={name: Figures.of(trial.evaluate()) for name, trial in trials.items()},
         )
-        report = CrossValidation(folds=tuple(results))
+        tried.append((result, trials[UNCHANGED]))
+        report = CrossValidation(folds=tuple(result for result, _ in tried))
         write_document(out / REPORT_FILE, report)
-    return report
+    return tried
+
+
+def _check_folds(folds: Sequence[Fold], tiles: list[LabelledTile], settings: TrainSettings) -> None:
+    """Refuse settings with which the training of some fold could not begin."""
+    if settings.optimiser.devices > 1:
+        raise ConfigError("optimiser.devices: folds are trained on one device; set it to 1")
+    for fold in folds:
+        wanted = settings_of(fold, settings)
+        try:
+            check_validation(split_tiles(tiles, wanted.split).validation, wanted)
+        except DataError as error:
+            raise DataError(f"fold {fold.name}: {error}") from None
 
 
 def _of_fold(progress: Progress, fold: Fold, step: Step) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.network import NucleusNet
+from wsi_suite.errors import ModelError
 from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.callbacks import CURVES_FILE, Curves, EpochReport, ValidationLooks
 from wsi_suite.training.crops import TrainingTiles, training_loader
@@ -74,6 +76,9 @@ def fit_network(
 ) -> Fitted:
     """Fit a network to tiles.
 
+    With ``optimiser.devices`` there is a process for each device. Lightning starts the others with
+    the command line of this one; they end here (`SystemExit`) when the training does.
+
     Kept is the running mean of the weights: that of the end, or with ``optimiser.patience`` that of
     the look with the highest validation mAP.
 
@@ -106,10 +111,12 @@ def fit_network(
         trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
         trainer.fit(
             module,
-            training_loader(train, settings),
+            training_loader(train, settings, rank=trainer.global_rank),
             ckpt_path=last if last.exists() else None,
             weights_only=True,  # a checkpoint of somebody else must not run code
         )
+    if not trainer.is_global_zero:
+        raise SystemExit(0)
     network = module.averaged
     epochs = kept = trainer.current_epoch
     if looks.best_weights is not None:
@@ -168,6 +175,7 @@ class _Fitting(L.LightningModule):
             on_step=False,
             on_epoch=True,
             batch_size=len(batch["rgb"]),
+            sync_dist=True,
         )
         self.log("train/rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
         return parts["loss"]
@@ -195,6 +203,25 @@ def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor | int) 
     return decay * mean + (1 - decay) * new
 
 
+def check_devices(settings: TrainSettings, compute: Compute) -> None:
+    """Refuse more devices than there are, or more than the one that is named."""
+    wanted = settings.optimiser.devices
+    if wanted == 1:
+        return
+    if compute.device not in ("cpu", "cuda"):
+        raise ModelError(
+            f"optimiser.devices {wanted}: '{compute.device}' is one device; set --device cuda"
+        )
+    there = torch.cuda.device_count()
+    if compute.device == "cuda" and wanted > there:
+        raise ModelError(f"optimiser.devices {wanted}: there are {there} GPUs; set it to that")
+
+
+def is_first_process() -> bool:
+    """Return whether this process is the one that tells and writes, if there are several."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _make_trainer(
     settings: TrainSettings, *, compute: Compute, work: Path, callbacks: Sequence[Callback]
 ) -> L.Trainer:
@@ -204,7 +231,9 @@ def _make_trainer(
     )
     return L.Trainer(
         accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device],
-        devices=[int(number)] if number else 1,
+        devices=[int(number)] if number else settings.optimiser.devices,
+        strategy="ddp" if settings.optimiser.devices > 1 else "auto",
+        use_distributed_sampler=False,  # ours knows its part
         precision="32-true" if compute.precision == "fp32" else "bf16-mixed",
         max_epochs=settings.optimiser.epochs,
         logger=TensorBoardLogger(work, name="", version=""),

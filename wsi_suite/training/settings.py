@@ -27,6 +27,9 @@ class OptimiserSettings(Section):
     The cycle is planned over `epochs`, also where `patience` may end a training earlier. An early
     end comes at a high rate, where single weights are noisy. The running mean of the weights makes
     up for a part of that. What is watched and kept is always the running mean.
+
+    The crops of a step are the same whatever the number of `devices`, each of which takes a part of
+    them. Batch norms and losses see that part only, so that weights depend on the number.
     """
 
     epochs: int = Field(125, ge=1, description="parts of a training; each ends in a checkpoint")
@@ -53,6 +56,23 @@ class OptimiserSettings(Section):
         None, description="backbone: its weights and statistics stay as the start has them"
     )
     loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
+    devices: int = Field(
+        1, ge=1, description="GPUs, each with a part of every batch, by DistributedDataParallel"
+    )
+
+    @property
+    def step_crops(self) -> int:
+        """Crops per step, of all devices together."""
+        return min(self.batch, self.epoch_crops)
+
+    @model_validator(mode="after")
+    def _share_out(self) -> OptimiserSettings:
+        if self.step_crops % self.devices:
+            raise ValueError(
+                f"devices {self.devices}: do not share out {self.step_crops} crops per step; "
+                "make batch a multiple of devices"
+            )
+        return self
 
 
 class HAndESettings(Section):

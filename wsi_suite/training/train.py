@@ -35,7 +35,7 @@ from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
-from wsi_suite.training.fitting import fit_network
+from wsi_suite.training.fitting import check_devices, fit_network, is_first_process
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
@@ -128,6 +128,7 @@ def train_model(
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
     tiles = TrainingTiles(split.train, _load_h_and_e(h_and_e, settings, mpp=mpp))
     compute = choose_compute(device, _training_precision(settings, device=device))
+    check_devices(settings, compute)
     start = find_start(settings)
     check_validation(split.validation, settings)
     record = TrainingRecord(
@@ -145,7 +146,7 @@ def train_model(
         len(split.validation),
         len(split.test),
     )
-    if start.init is not None:
+    if start.init is not None and is_first_process():
         tell(f"init {start.init}")
     fitted = fit_network(
         settings,

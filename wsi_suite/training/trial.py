@@ -190,10 +190,22 @@ def draw_again(
         Of the draws.
     """
     rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(np.array(runs) == run) for run in sorted(set(runs))]
+    groups = rows_by_run(runs)
     for _ in range(resamples):
-        drawn = rng.integers(len(groups), size=len(groups))
-        yield np.concatenate([rng.choice(groups[i], size=len(groups[i])) for i in drawn])
+        yield draw_rows(groups, rng)
+
+
+def rows_by_run(runs: Sequence[str]) -> list[npt.NDArray[np.int_]]:
+    """Return the rows of the tiles of each run."""
+    return [np.flatnonzero(np.array(runs) == run) for run in sorted(set(runs))]
+
+
+def draw_rows(
+    groups: Sequence[npt.NDArray[np.int_]], rng: np.random.Generator
+) -> npt.NDArray[np.int_]:
+    """Draw groups with replacement, and in each its rows with replacement."""
+    drawn = rng.integers(len(groups), size=len(groups))
+    return np.concatenate([rng.choice(groups[i], size=len(groups[i])) for i in drawn])
 
 
 def find_intervals(trial: Trial, *, resamples: int = RESAMPLES) -> dict[str, Interval]:
@@ -226,20 +238,31 @@ def compare_models(
     differences = {}
     for name, figure in FIGURES.items():
         value = figure(trial.evaluate()) - figure(other.evaluate())
-        drawn = ours[name] - theirs[name]
-        drawn = drawn[~np.isnan(drawn)]
-        if np.isnan(value) or not len(drawn):
-            differences[name] = Difference(value=None, low=None, high=None, p=None)
-            continue
-        interval = Interval.of(drawn)
-        against = (drawn <= 0).sum() if value > 0 else (drawn >= 0).sum()
-        differences[name] = Difference(
-            value=float(value),
-            low=interval.low,
-            high=interval.high,
-            p=float(min(1.0, 2 * max(int(against), 1) / len(drawn))),
-        )
+        differences[name] = difference_of(value, ours[name] - theirs[name])
     return differences
+
+
+def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> Difference:
+    """Return a difference with its interval and p.
+
+    Parameters
+    ----------
+    value
+        The difference.
+    drawn
+        ``(N,)`` the difference in each resample; those that are not numbers are left out.
+    """
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(value) or not len(drawn):
+        return Difference(value=None, low=None, high=None, p=None)
+    interval = Interval.of(drawn)
+    against = (drawn <= 0).sum() if value > 0 else (drawn >= 0).sum()
+    return Difference(
+        value=float(value),
+        low=interval.low,
+        high=interval.high,
+        p=float(min(1.0, 2 * max(int(against), 1) / len(drawn))),
+    )
 
 
 def _resampled(
