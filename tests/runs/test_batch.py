@@ -456,7 +456,12 @@ def test_regions_of_several_slides_come_from_a_folder(
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {"name": "Tumour"},
     }
-    ignored = feature | {"properties": {"classification": {"name": "Ignore*"}}}
+    square = [[200, 200], [280, 200], [280, 280], [200, 280], [200, 200]]
+    ignored = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [square]},
+        "properties": {"classification": {"name": "Ignore*"}},
+    }
     (rois / "good.geojson").write_text(json.dumps([feature, ignored]))
     with pytest.raises(RegionError, match="one file for several slides"):
         bench.run(tmp_path / "out", slides=slides, rois=rois / "good.geojson")
@@ -464,12 +469,13 @@ def test_regions_of_several_slides_come_from_a_folder(
     good, last = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides, rois=rois)
     assert good.summary is not None
     assert [region.name for region in good.summary.regions] == ["Tumour"]
-    assert good.summary.scored_area_mm2 == pytest.approx(0.1**2)
+    assert good.summary.scored_area_mm2 == pytest.approx(0.1**2 - 0.02**2)
     assert isinstance(last.error, RegionError)
     assert "last.geojson" in str(last.error)
-    (rois / "last.geojson").write_text(json.dumps([ignored]))
+    wide = feature | {"properties": {"classification": {"name": "Ignore*"}}}
+    (rois / "last.geojson").write_text(json.dumps([feature, wide]))
     (last,) = bench.run(tmp_path / "out", slides=slides[1:], rois=rois)
-    assert "Ignore*" in str(last.error)
+    assert "'Tumour' lies wholly in regions of class 'Ignore*'" in str(last.error)
     assert not (tmp_path / "out" / "last").exists()
 
 

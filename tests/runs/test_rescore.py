@@ -196,3 +196,43 @@ def test_a_million_nuclei_take_about_a_second(result: Path, tmp_path: Path) -> N
     start = time.process_time()
     rescore(table, UNSET)
     assert time.process_time() - start < 5, "CPU seconds, on a slow machine"
+
+
+def with_ignored(path: Path, *, tumour: bool = True) -> Path:
+    """Write a square region and one of class ``Ignore*`` that covers a corner of it."""
+    drawn = [json.loads(regions(path, 400).read_text()), json.loads(regions(path, 200).read_text())]
+    drawn[1]["properties"] = {"name": "fold", "classification": {"name": "Ignore*"}}
+    path.write_text(json.dumps(drawn if tumour else drawn[1:]))
+    return path
+
+
+@pytest.mark.parametrize("tumour", [True, False], ids=["in a region", "in all tissue"])
+def test_run_and_score_leave_out_the_same(
+    bench: Bench, result: Path, tmp_path: Path, tumour: bool
+) -> None:
+    file = with_ignored(tmp_path / "r.geojson", tumour=tumour)
+    marker = ("score.marker=PR", "score.thresholds_od=[0.1,0.2,0.3]")
+    bench.do(tmp_path / "out", "tiles.keep=false", *marker, rois=read_rois(file))
+    stored = read_summary(tmp_path / "out")
+    assert rescore(tmp_path / "out", UNSET).summary == stored  # from the table of the run
+    assert rescore(result, UNSET, rois=file).summary == stored  # from that of the whole slide
+    assert stored is not None
+    assert stored.ignored_area_mm2 == pytest.approx(0.05**2)
+    assert [region.name for region in stored.regions] == ["Tumour"] * tumour
+    nuclei, _ = read_nuclei(tmp_path / "out" / "nuclei.parquet")
+    assert len(nuclei) == stored.pooled.nuclei > 0
+    assert not ((nuclei.points > 50) & (nuclei.points < 250)).all(axis=1).any()
+    (path,) = write_rescored(result, tmp_path / "new", settings=UNSET, rois=file)
+    assert len(read_labels(path)) == len(nuclei)
+
+
+def test_ignored_areas_of_the_run_cannot_be_scored_afterwards(bench: Bench, tmp_path: Path) -> None:
+    for name, tumour in (("regions", True), ("tissue", False)):
+        rois = read_rois(with_ignored(tmp_path / "r.geojson", tumour=tumour))
+        bench.do(tmp_path / name, "tiles.keep=false", rois=rois)
+        with pytest.raises(RegionError, match="'Tumour' reaches beyond"):
+            rescore(tmp_path / name, UNSET, rois=regions(tmp_path / "w.geojson", 400))
+    only = with_ignored(tmp_path / "i.geojson", tumour=False)
+    assert rescore(tmp_path / "tissue", UNSET, rois=only).summary is not None
+    with pytest.raises(RegionError, match="did not look at all of it"):
+        rescore(tmp_path / "regions", UNSET, rois=only)

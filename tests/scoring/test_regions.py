@@ -12,7 +12,7 @@ from shapely.prepared import prep
 
 from wsi_suite.errors import RegionError
 from wsi_suite.geometry import Points, Roi
-from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.scoring.regions import ignored_area, nuclei_in_rois, rows_that_count, scored_rois
 
 
 def roi(*polygons: Polygon, class_name: str | None = None) -> Roi:
@@ -73,11 +73,64 @@ def test_regions_that_touch_share_no_point_and_lose_none(
     assert sorted(found.tolist()) == within.tolist()
 
 
-def test_regions_of_class_ignore_are_left_out() -> None:
-    regions = [roi(box(0, 0, 1, 1), class_name=name) for name in (None, "Tumor", "Ignore*")]
-    assert [region.class_name for region in scored_rois(regions)] == [None, "Tumor"]
-    with pytest.raises(RegionError, match="all 1 regions"):
-        scored_rois(regions[2:])
+def test_regions_of_class_ignore_are_cut_out_of_the_others() -> None:
+    drawn = [
+        roi(box(0, 0, 10, 10)),
+        roi(box(4, -1, 6, 11), class_name="Ignore*"),
+        roi(box(20, 0, 30, 10), class_name="Tumor"),
+        roi(box(5, 5, 8, 8), box(22, 2, 24, 4), class_name="Ignore*: fold"),
+    ]
+    halves, holed = scored_rois(drawn)
+    assert (halves.class_name, holed.class_name) == (None, "Tumor")
+    assert halves.area.area == 100 - 20 - 6
+    assert holed.area.area == 100 - 4
+    assert len(holed.area.geoms[0].interiors) == 1
+    assert ignored_area(drawn).area == 24 + 6 + 4
+    assert scored_rois(drawn[::2]) == tuple(drawn[::2])
+    assert ignored_area(drawn[::2]).is_empty
+
+
+def test_nuclei_in_ignored_areas_do_not_count() -> None:
+    points = np.array([[1.0, 5], [5, 5], [7, 7], [9, 9], [50, 50]])
+    tumour = roi(box(0, 0, 10, 10))
+    ignored = [
+        roi(box(4, 4, 6, 6), class_name="Ignore*"),
+        roi(box(6, 6, 8, 8), class_name="Ignore*"),
+    ]
+    assert rows_that_count(points, [tumour, *ignored]).tolist() == [0, 3]
+    assert rows_that_count(points, ignored).tolist() == [0, 3, 4]
+    assert rows_that_count(points, [tumour]).tolist() == [0, 1, 2, 3]
+    assert rows_that_count(points, []).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_region_of_which_nothing_is_left_is_refused() -> None:
+    drawn = [
+        Roi("Tumour", None, roi(box(1, 1, 2, 2)).area),
+        roi(box(0, 0, 9, 9), class_name="Ignore*"),
+    ]
+    with pytest.raises(RegionError, match="'Tumour' lies wholly in regions of class 'Ignore"):
+        scored_rois(drawn)
+
+
+@settings(max_examples=50)
+@given(
+    ignored=st.lists(st.tuples(*[st.integers(-2, 20)] * 2, *[st.integers(1, 9)] * 2), max_size=4),
+    points=st.lists(st.tuples(st.integers(0, 38), st.integers(0, 38)), min_size=1, max_size=30),
+)
+def test_each_nucleus_counts_in_the_region_or_is_ignored(
+    ignored: list[tuple[int, ...]], points: list[tuple[int, int]]
+) -> None:
+    places = np.array(points) / 2.0
+    square = roi(box(0, 0, 20, 20))
+    drawn = [roi(box(x, y, x + w, y + h), class_name="Ignore*") for x, y, w, h in ignored]
+    try:
+        counting = rows_that_count(places, [square, *drawn])
+    except RegionError:
+        assert ignored_area(drawn).covers(square.area)
+        return
+    (left_out,) = nuclei_in_rois(places, [roi(*ignored_area(drawn).geoms)])
+    assert sorted([*counting, *left_out]) == list(range(len(places)))
+    assert rows_that_count(places, drawn).tolist() == counting.tolist()
 
 
 def test_the_share_of_many_points_inside_is_that_of_the_area() -> None:

@@ -116,7 +116,7 @@ def test_regions_are_reported_each_and_their_union_once() -> None:
     regions = [
         region("A", left=1, right=3, class_name="Tumor"),
         region("B", left=2, right=4),
-        region("C", left=0, right=4, class_name="Ignore*"),
+        region("C", left=5, right=6, class_name="Ignore*"),
         region("D", left=1000, right=2000),
     ]
     found = summary(nuclei, rois=regions)
@@ -352,3 +352,55 @@ def test_order_of_the_table_changes_no_figure() -> None:
     for marker in ("ER", "Ki-67"):
         settings = CALIBRATED.model_copy(update={"marker": marker})
         assert summary(shuffled, settings) == summary(nuclei, settings)
+
+
+def test_ignored_areas_are_cut_out_of_counts_areas_and_densities() -> None:
+    nuclei = table([0.9] * 6, label=[1] * 6)
+    tissue = MultiPolygon([box(0, 0, 6, 500)])
+    drawn = [
+        region("A", left=0, right=4),
+        region("B", left=2, right=6),
+        region("C", left=3, right=5, class_name="Ignore*"),
+    ]
+    mm2 = 1000 * 0.25e-6
+    found = summary(nuclei, tissue=tissue, rois=drawn, size_px0=(6, 1000))
+    assert [part["name"] for part in found["regions"]] == ["A", "B"]
+    assert [part["area_mm2"] / mm2 for part in found["regions"]] == pytest.approx([3, 2])
+    assert [part["tissue_area_mm2"] / mm2 for part in found["regions"]] == pytest.approx([1.5, 1])
+    assert [part["scores"]["Epithelium"]["nuclei"] for part in found["regions"]] == [3, 2]
+    assert found["scores"]["Epithelium"]["nuclei"] == 4
+    assert found["scored_area_mm2"] == pytest.approx(4 * mm2)
+    assert found["scored_tissue_mm2"] == pytest.approx(2 * mm2)
+    assert found["ignored_area_mm2"] == pytest.approx(2 * mm2)
+    assert found["scores"]["Epithelium"]["density_per_mm2"] == pytest.approx(4 / (2 * mm2))
+
+
+def test_where_all_regions_are_ignored_all_other_tissue_is_scored() -> None:
+    nuclei = table([0.9] * 6, label=[1] * 6)
+    tissue = MultiPolygon([box(0, 0, 6, 500)])
+    drawn = [region("C", left=3, right=5, class_name="Ignore*")]
+    mm2 = 1000 * 0.25e-6
+    found = summary(nuclei, tissue=tissue, tissue_area_mm2=3 * mm2, rois=drawn, size_px0=(6, 1000))
+    assert found["regions"] == []
+    assert found["scores"]["Epithelium"]["nuclei"] == 4
+    assert found["tissue_area_mm2"] == pytest.approx(3 * mm2)
+    assert found["scored_area_mm2"] == found["scored_tissue_mm2"] == pytest.approx(2 * mm2)
+    assert found["ignored_area_mm2"] == pytest.approx(2 * mm2)
+    assert found["scores"]["Epithelium"]["density_per_mm2"] == pytest.approx(4 / (2 * mm2))
+    unknown = summary(nuclei, rois=drawn)
+    assert unknown["scored_area_mm2"] is None
+    assert unknown["scores"]["Epithelium"]["density_per_mm2"] is None
+    assert summary(nuclei)["ignored_area_mm2"] is None
+
+
+def test_hot_spots_keep_out_of_ignored_areas() -> None:
+    nuclei = crowd(8000)
+    ignored = box(1200, 0, 1500, 2000)
+    drawn = [Roi("fold", "Ignore*", MultiPolygon([ignored]))]
+    tissue = MultiPolygon([box(0, 0, 2000, 2000)])
+    found = summary(nuclei, tissue=tissue, rois=drawn, size_px0=(2000, 2000))["hot_spots"]
+    for spots in found.values():
+        assert spots["spots"]
+        for spot in spots["spots"]:
+            radius = spot["radius_um"] / 0.5
+            assert not 1200 - radius < spot["x_px0"] < 1500 + radius

@@ -14,7 +14,7 @@ from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.request import Analysis
 from wsi_suite.nuclei.table import Nuclei, concatenate
 from wsi_suite.qupath.objects import Shape, at_centroids
-from wsi_suite.scoring.regions import points_in_areas
+from wsi_suite.scoring.regions import points_in_areas, rows_that_count
 from wsi_suite.slides.grid import SEAM_PX
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def merge_nuclei(
     """Join the nuclei of blocks: each once, in the tissue, sorted by (y, x).
 
     A nucleus lies where QuPath has the centroid of its shape. It counts only if that place is in
-    the tissue, whose area densities divide by, and in a region of interest if there are some.
+    the tissue, whose area densities divide by, and in a region of interest if there are some, but
+    in none of class ``Ignore*``.
 
     Parameters
     ----------
@@ -61,7 +62,9 @@ def merge_nuclei(
     nuclei = at_centroids(nuclei, shape=shape, radius_px0=measure.disc_radius_um / facts.mpp[0])
     inside = _inside_any([facts.tissue], nuclei)
     if analysis.rois is not None:
-        inside &= _inside_any([roi.area for roi in analysis.rois], nuclei)
+        counts = np.zeros(len(nuclei), np.bool_)
+        counts[rows_that_count(nuclei.points, analysis.rois)] = True
+        inside &= counts
     return nuclei.take(inside).sorted()
 
 

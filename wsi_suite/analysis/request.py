@@ -40,7 +40,7 @@ class Analysis:
     compute
         How forward passes are run; ``None`` for ``tile``.
     rois
-        Regions of interest that are scored, or ``None`` for all tissue.
+        Regions as drawn, those of class ``Ignore*`` among them; ``None`` for all tissue.
     threads
         Of each worker.
     """

@@ -23,7 +23,7 @@ class Results:
     nuclei
         All nuclei, merged and sorted.
     rois
-        Regions of interest that are scored, if any.
+        Regions as drawn, those of class ``Ignore*`` among them, if there are any.
     settings
         Of the run, complete.
     provenance

@@ -18,6 +18,7 @@ from wsi_suite.analysis.stain_sample import sample_fields, sample_pixels, sample
 from wsi_suite.config import MeasureSettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
+from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape, chunks_in_rois, chunks_with_tissue
 from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
 from wsi_suite.slides.slide import Raster, Slide, open_slide
@@ -167,7 +168,8 @@ def _near_rois(
     They do beyond the border, too: a nucleus is counted where its outline has its centre, which is
     not where it was detected, and a stronger neighbour suppresses a weaker one.
     """
-    if rois is None:
+    rois = scored_rois(rois or ())
+    if not rois:
         return np.ones(chunk_shape(raster.width, raster.height, chunk_px=CHUNK_PX), bool)
     margin_um = _shift_um(raster, settings) + 3 * spec.reach_um
     return chunks_in_rois(

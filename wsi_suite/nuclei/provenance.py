@@ -111,7 +111,7 @@ class Provenance(Part):
     glass_rgb
         Colour of empty glass, if there is some.
     rois
-        Regions that were analysed; ``None`` for the whole slide.
+        Regions as drawn, those of class ``Ignore*`` among them; ``None`` for the whole slide.
     tissue_wkt
         Outline of the tissue, level-0 pixels; ``None`` in results that did not keep it.
     notes
@@ -161,7 +161,7 @@ class Provenance(Part):
         return cast("MultiPolygon", from_wkt(self.tissue_wkt))
 
     def regions(self) -> tuple[Roi, ...] | None:
-        """Return the regions that were analysed, ``None`` for the whole slide."""
+        """Return the regions as drawn, ``None`` for the whole slide."""
         return None if self.rois is None else tuple(record.roi() for record in self.rois)
 
 

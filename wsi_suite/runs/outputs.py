@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
 from wsi_suite.runs.hot_spot_file import write_hot_spots
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.scoring.regions import is_ignored
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
 
@@ -77,7 +79,7 @@ def _draw(
         grades=grades,
         caption=_caption(summary, facts),
         tissue=facts.tissue,
-        rois=results.rois or (),
+        rois=[_named(roi) for roi in results.rois or ()],
         hot_spots=_hot_spots(summary, mpp=facts.mpp),
         solid_class=_solid_class(results),
     )
@@ -89,6 +91,11 @@ def _draw(
         assert store is not None
         thumbnail, scale = stored_thumbnail(store, facts)
         draw(thumbnail=thumbnail, scale=scale, read=partial(read_enlarged, store, facts=facts))
+
+
+def _named(roi: Roi) -> Roi:
+    """Return a region whose name says if it is left out."""
+    return replace(roi, name=f"{roi.name} (ignored)") if is_ignored(roi) else roi
 
 
 def _hot_spots(summary: Summary, *, mpp: tuple[float, float]) -> list[Roi]:

@@ -22,6 +22,7 @@ from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
 from wsi_suite.runs.transfers import Transfer, check_entries, listed, several_images
+from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.scoring.slide_scores import RegionScores
 from wsi_suite.slides.identity import SlideIdentity
 
@@ -181,14 +182,14 @@ def _read_result(folder: Path) -> _Result:
     if run is None or run.state is not State.DONE or not (folder / TABLE_NAME).is_file():
         raise InputError(f"{folder}: its run is not finished; give the same 'wsi-suite run' again")
     provenance = read_provenance(folder / TABLE_NAME)
-    summary, rois = read_summary(folder), provenance.rois or ()
+    summary, rois = read_summary(folder), scored_rois(provenance.regions() or ())
     if summary is None or len(summary.regions) != len(rois):
         raise InputError(
             f"{folder / SUMMARY_FILE}: missing, or of other regions than {TABLE_NAME}; run again "
             "with --overwrite"
         )
     regions = tuple(
-        Region(roi.name, roi.class_name, wkb=roi.wkb, measurements=_scores_of(region))
+        Region(roi.name, roi.class_name, wkb=roi.area.wkb_hex, measurements=_scores_of(region))
         for roi, region in zip(rois, summary.regions, strict=True)
     )
     slide = Path(run.slide_path)

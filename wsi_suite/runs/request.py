@@ -128,7 +128,8 @@ def ask_for_slides(
             if first != slide:
                 raise InputError(f"{slide}: is the same slide as {first}; give it once")
             file = roi_file_of(identity.name, rois, several=len(slides) > 1)
-            regions = None if file is None else scored_rois(read_rois(file))
+            regions = None if file is None else read_rois(file)
+            scored_rois(regions or ())  # refused here, before anything is done
         except WsiSuiteError as error:
             yield Refused(slide, folder, error)
             continue

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from wsi_suite.analysis.summary import compose_summary
 from wsi_suite.config import ScoreSettings
@@ -22,8 +20,17 @@ from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.state import State
 from wsi_suite.scoring.intensity import grade_nuclei
-from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.scoring.regions import (
+    IGNORED_CLASS,
+    ignored_area,
+    nuclei_in_rois,
+    rows_that_count,
+    scored_rois,
+)
 from wsi_suite.slides.sources import roi_file_of
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 _ROUNDED_PX0 = 0.05  # QuPath's files and its single precision keep a border within this
 
@@ -99,15 +106,15 @@ def write_rescored(
     regions = _rois(provenance, rois, several=several)
     radius_px0 = circle_radius_px0(metadata)
     counted = at_centroids(nuclei, shape=shape, radius_px0=radius_px0)
-    inside = nuclei_in_rois(counted.points, regions or [])
     if by_region:
-        if regions is None:
+        scored = scored_rois(regions or ())
+        if not scored:
             raise RegionError(f"{result}: the run has no regions to split by; give some with --roi")
-        names = file_names(roi.name for roi in regions)
+        names = file_names(roi.name for roi in scored)
+        inside = nuclei_in_rois(counted.points, scored)
         parts = dict(zip([f"nuclei_{name}.geojson" for name in names], inside, strict=True))
     else:
-        everywhere = [np.arange(len(nuclei))] if regions is None else inside
-        parts = {"nuclei.geojson": np.unique(np.concatenate(everywhere))}
+        parts = {"nuclei.geojson": rows_that_count(counted.points, regions or ())}
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, rows in parts.items():
@@ -145,7 +152,7 @@ def _completed(settings: ScoreSettings, provenance: Provenance) -> ScoreSettings
 
 
 def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Sequence[Roi] | None:
-    """Return the regions of a file, else those of the run; ``None`` for the whole slide."""
+    """Return regions as drawn: of a file, else of the run; ``None`` for the whole slide."""
     file = roi_file_of(provenance.slide, given, several=several)
     return provenance.regions() if file is None else _given_rois(file, provenance)
 
@@ -153,18 +160,32 @@ def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Seque
 def _given_rois(file: Path, provenance: Provenance) -> Sequence[Roi]:
     """Read regions and refuse those where no nuclei were looked for."""
     from shapely.geometry import box
-    from shapely.ops import unary_union
 
-    rois = scored_rois(read_rois(file))
+    rois = read_rois(file)
     width, height = provenance.size_px0
     check_rois_inside(rois, width=width, height=height, path=file)
     stored = provenance.regions()
     if stored is not None:
-        looked_at = unary_union([roi.area for roi in stored]).buffer(_ROUNDED_PX0)
-        for roi in rois:
-            if not looked_at.covers(roi.area.intersection(box(0, 0, width, height))):
+        slide = box(0, 0, width, height)
+        looked_at = _counting_area(stored, slide).buffer(_ROUNDED_PX0)
+        for roi in scored_rois(rois):
+            if not looked_at.covers(roi.area.intersection(slide)):
                 raise RegionError(
                     f"{file}: '{roi.name}' reaches beyond the regions that the run looked at; run "
                     "again with it"
                 )
+        if not looked_at.covers(_counting_area(rois, slide)):
+            raise RegionError(
+                f"{file}: all regions are of class '{IGNORED_CLASS}', so that all other tissue is "
+                "to be scored, but the run did not look at all of it; run again with the file"
+            )
     return rois
+
+
+def _counting_area(rois: Sequence[Roi], slide: BaseGeometry) -> BaseGeometry:
+    """Return the area on the slide in which nuclei count."""
+    from shapely import union_all
+
+    scored = [roi.area for roi in scored_rois(rois)]
+    area = union_all(scored) if scored else slide.difference(ignored_area(rois))
+    return area.intersection(slide)

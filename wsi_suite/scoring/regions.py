@@ -3,11 +3,16 @@
 A nucleus lies in a region if its place does: the centroid of its outline as QuPath has it, x and y
 of the table. On a border QuPath counts a centroid for the regions of both sides, and this for
 exactly one.
+
+Regions of class ``Ignore*``, QuPath's class of what is to be left out, are cut out of the others
+and, if there are no others, out of the tissue: nuclei in them do not count, and areas, by which
+densities divide, are without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,20 +30,68 @@ IGNORED_CLASS = "Ignore*"
 
 
 def scored_rois(rois: Sequence[Roi]) -> tuple[Roi, ...]:
-    """Return the regions that are scored: all but those of class ``Ignore*``.
+    """Return the regions that are scored; those of class ``Ignore*`` are cut out of them.
+
+    Without any, as where all are of class ``Ignore*``, all tissue is scored but the ignored area.
 
     Raises
     ------
     RegionError
-        None is left.
+        Nothing is left of a region.
     """
-    scored = tuple(roi for roi in rois if not (roi.class_name or "").startswith(IGNORED_CLASS))
+    ignored = ignored_area(rois)
+    scored = tuple(roi for roi in rois if not is_ignored(roi))
+    if ignored.is_empty:
+        return scored
+    return tuple(_cut(roi, ignored) for roi in scored)
+
+
+def ignored_area(rois: Sequence[Roi]) -> MultiPolygon:
+    """Return the area of the regions of class ``Ignore*``; it is empty without any."""
+    import shapely
+
+    return _joined(shapely.union_all([roi.area for roi in rois if is_ignored(roi)]))
+
+
+def rows_that_count(points_px0: Points, rois: Sequence[Roi]) -> npt.NDArray[np.int_]:
+    """Return the rows of the points that count: in a scored region, or in no ignored area.
+
+    Parameters
+    ----------
+    points_px0
+        ``(N, 2)`` points in level-0 pixels.
+    rois
+        Regions as drawn, those of class ``Ignore*`` among them.
+    """
+    scored = scored_rois(rois)
+    chosen = np.full(len(points_px0), not scored)
+    for rows in nuclei_in_rois(points_px0, scored):
+        chosen[rows] = True
     if not scored:
+        chosen[points_in_areas(points_px0, [ignored_area(rois)])[0]] = False
+    return np.flatnonzero(chosen)
+
+
+def is_ignored(roi: Roi) -> bool:
+    """Return whether a region is of class ``Ignore*``."""
+    return (roi.class_name or "").startswith(IGNORED_CLASS)
+
+
+def _cut(roi: Roi, ignored: MultiPolygon) -> Roi:
+    area = _joined(roi.area.difference(ignored))
+    if area.is_empty:
         raise RegionError(
-            f"all {len(rois)} regions are of class '{IGNORED_CLASS}': expected one to score; "
-            "give it another class, or none"
+            f"'{roi.name}' lies wholly in regions of class '{IGNORED_CLASS}': expected a part of "
+            "it outside; remove one or the other"
         )
-    return scored
+    return replace(roi, area=area)
+
+
+def _joined(area: BaseGeometry) -> MultiPolygon:
+    """Return the polygons of an area as one shape."""
+    from shapely.geometry import MultiPolygon
+
+    return MultiPolygon(polygons_of(area))
 
 
 def nuclei_in_rois(points_px0: Points, rois: Sequence[Roi]) -> list[npt.NDArray[np.int_]]:

@@ -191,6 +191,8 @@ class SlideScores(Part):
         Area that the scores stand for: the regions' union on the slide, else the tissue.
     scored_tissue_mm2
         Area of the tissue in that, by which densities divide; ``None`` if it is not known.
+    ignored_area_mm2
+        Area on the slide that regions of class ``Ignore*`` leave out; ``None`` without any.
     glass_dab_od, glass_rgb
         DAB that empty glass seems to hold, and its colour; ``None`` if there is no glass.
     stains
@@ -223,6 +225,7 @@ class SlideScores(Part):
     tissue_area_mm2: float | None
     scored_area_mm2: float | None
     scored_tissue_mm2: float | None = None
+    ignored_area_mm2: float | None = None
     glass_dab_od: float | None
     glass_rgb: tuple[float, float, float] | None = None
     stains: StainFigures | None = None

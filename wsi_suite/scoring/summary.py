@@ -21,7 +21,13 @@ from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, re
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
 from wsi_suite.scoring.receptors import controls_warning
-from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois, without_holes
+from wsi_suite.scoring.regions import (
+    ignored_area,
+    nuclei_in_rois,
+    rows_that_count,
+    scored_rois,
+    without_holes,
+)
 from wsi_suite.scoring.slide_scores import (
     Headline,
     RegionScores,
@@ -74,7 +80,8 @@ def summarise(
         Width and height of the slide: a region's area beyond it does not count. ``None``: regions
         lie on the slide.
     rois
-        Score only inside these, each and their union; ``None``: the whole slide.
+        Regions as drawn. Scored are each and their union, without those of class ``Ignore*``; all
+        other tissue, if all are of that class. ``None``: the whole slide.
     glass_dab_od
         See :func:`wsi_suite.staining.glass.glass_dab_od`.
     glass_rgb
@@ -93,7 +100,7 @@ def summarise(
     InputError
         The table lacks a measurement of DAB.
     RegionError
-        All regions are of class ``Ignore*``.
+        A region lies wholly in others of class ``Ignore*``.
     """
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
@@ -104,8 +111,10 @@ def summarise(
     )
     regions: list[RegionScores] = []
     in_regions: list[tuple[str, Nuclei]] = []
-    if rois is not None:
-        rois = scored_rois(rois)
+    drawn, rois = rois or (), scored_rois(rois or ())
+    ignored = _on_slide(ignored_area(drawn), size_px0)
+    ignored_area_mm2 = _areas_mm2(ignored, None, mpp=mpp)[0] or None
+    if rois:
         in_any = np.zeros(len(nuclei), np.bool_)
         areas = [_on_slide(roi.area, size_px0) for roi in rois]
         inside = _union(areas)
@@ -117,6 +126,13 @@ def summarise(
             scores = score_nuclei(nuclei, grades, rows=rows)
             regions.append(_region(roi, scores, areas_mm2=sizes, certainty=sure(rows=rows)))
         scored = np.flatnonzero(in_any)
+    elif ignored_area_mm2 is not None:
+        scored = rows_that_count(nuclei.points, drawn)
+        scored_area_mm2 = scored_tissue_mm2 = None
+        if tissue is not None and inside is not None:
+            inside = inside.difference(ignored)
+            scored_area_mm2, _ = _areas_mm2(tissue.difference(ignored), None, mpp=mpp)
+            scored_tissue_mm2 = scored_area_mm2
     scores = score_nuclei(nuclei, grades, rows=scored)
     receptor = receptor_of(scores[headline], settings, class_name=headline)
     of_headline = HeadlineNuclei.of(nuclei, grades, name=headline, rows=scored, mpp=mpp)
@@ -139,6 +155,7 @@ def summarise(
         tissue_area_mm2=tissue_area_mm2,
         scored_area_mm2=scored_area_mm2,
         scored_tissue_mm2=scored_tissue_mm2,
+        ignored_area_mm2=ignored_area_mm2,
         glass_dab_od=glass_dab_od,
         glass_rgb=glass_rgb,
         stains=shown,

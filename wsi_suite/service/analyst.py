@@ -27,7 +27,7 @@ from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.progress import Meter, Progress, Step
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
-from wsi_suite.scoring.regions import scored_rois
+from wsi_suite.scoring.regions import IGNORED_CLASS, scored_rois
 from wsi_suite.service.finding import Finding, finding_of
 from wsi_suite.service.images import check_picture, check_server, mpp_given
 from wsi_suite.service.messages import MAX_VERTICES, Image, JobRequest
@@ -224,7 +224,12 @@ def _rois_of(request: JobRequest) -> tuple[Roi, ...] | None:
 
     if request.rois is None:
         return None
-    rois = scored_rois(parse_rois(request.rois.model_dump(), source="regions of interest"))
+    rois = parse_rois(request.rois.model_dump(), source="regions of interest")
+    if not scored_rois(rois):  # in QuPath nuclei are looked for in what is selected, never around
+        raise RegionError(
+            f"all {len(rois)} regions are of class '{IGNORED_CLASS}': expected one to score; "
+            "give it another class, or none"
+        )
     vertices = int(shapely.get_num_coordinates([roi.area for roi in rois]).sum())
     if vertices > MAX_VERTICES:
         raise RegionError(
