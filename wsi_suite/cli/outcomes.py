@@ -64,7 +64,8 @@ def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:
 
 def show_scores(outcomes: Sequence[Outcome]) -> None:
     """Print one line per slide and region, and the warnings below."""
-    from wsi_suite.cli.terminal import note, show_table
+    from wsi_suite.cli.terminal import note, say, show_table
+    from wsi_suite.scoring.clinical_words import clinical_lines
 
     rows: list[tuple[object, ...]] = []
     remarks: defaultdict[str, list[str]] = defaultdict(list)  # and the slides that they are about
@@ -80,6 +81,9 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
         for remark in (*why, *summary.notes, *summary.warnings):
             remarks[remark].append(summary.slide)
     show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
+    if len(outcomes) == 1 and outcomes[0].summary is not None:
+        for line in clinical_lines(outcomes[0].summary):
+            say(line)
     for remark, slides in remarks.items():
         some = ", ".join(slides[:3]) + (", ..." if len(slides) > 3 else "")
         note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")

@@ -35,6 +35,11 @@ SUMMARY_COLUMNS = (
     "positive_percent_low",
     "positive_percent_high",
     "verdict",
+    "allred",
+    "irs",
+    "receptor_status",
+    "ki67_weighted_percent",
+    "hot_spot_percent",
     "pooled_h_score",
     "scored_tissue_mm2",
     "density_per_mm2",
@@ -115,11 +120,22 @@ def _score_columns(summary: Summary) -> Row:
         "positive_percent_low": _rounded(percent.low if percent else None),
         "positive_percent_high": _rounded(percent.high if percent else None),
         "verdict": figures.verdict,
+        "allred": figures.allred.score if figures.allred else None,
+        "irs": figures.irs.score if figures.irs else None,
+        "receptor_status": summary.receptor.status if summary.receptor else None,
+        "ki67_weighted_percent": _rounded(summary.ki67.weighted_percent if summary.ki67 else None),
+        "hot_spot_percent": _rounded(_hottest(summary)),
         "pooled_h_score": _rounded(pooled.h_score),
         "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
         "density_per_mm2": _rounded(pooled.density_per_mm2),
         "warnings": " ".join(summary.warnings),
     }
+
+
+def _hottest(summary: Summary) -> float | None:
+    """Return the positive percentage of the hottest spot."""
+    found = summary.hot_spots.get(f"{summary.headline.class_name}: Positive")
+    return found.spots[0].figures.positive_percent if found and found.spots else None
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:
