@@ -78,7 +78,7 @@ def test_presets_set_what_they_are_for_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_short_and_say_how_to_run_them(name: str) -> None:
     lines = (sample_configs_folder() / name).read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 15
+    assert len(lines) <= 12
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith("# ")
     assert any(line.endswith(f"--config sample_configs/{name}") for line in lines)

@@ -14,6 +14,7 @@ from bench import Bench
 from wsi_suite.config import load_settings
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.runs.rescore_batch import rescore_batch
+from wsi_suite.runs.summary_csv import read_summary_csv
 
 UNSET = load_settings().score
 
@@ -81,3 +82,15 @@ def test_other_settings_replace_it(result: Path, tmp_path: Path) -> None:
     assert outcome.summary is not None
     assert (outcome.summary.hot_spots, outcome.summary.ki67) == ({}, None)
     assert features(tmp_path / "B12") == []
+
+
+def test_table_of_the_batch_tells_the_hottest_spot(result: Path, tmp_path: Path) -> None:
+    (outcome,) = rescore_batch([result], UNSET, out=tmp_path)
+    assert outcome.summary is not None
+    assert outcome.summary.ki67 is not None
+    (row,) = read_summary_csv(tmp_path / "summary.csv")
+    assert float(row["hot_spot_percent"] or "nan") == pytest.approx(
+        outcome.summary.ki67.hot_spot_percent, abs=0.05
+    )
+    assert row["receptor_status"] == ""
+    assert int(row["irs"] or -1) == outcome.summary.pooled.irs.score
