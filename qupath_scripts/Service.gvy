@@ -281,10 +281,11 @@ class Service {
     /** Say for which marker and from which thresholds scores are, as far as the user chose them. */
     private static List<String> basis(Map summary) {
         def marker = text(summary.marker) ? "marker " + text(summary.marker) : ""
-        def thresholds = summary.thresholds_origin == "user" && summary.thresholds_od instanceof List
+        def chosen = summary.thresholds_origin in ["user", "calibrated"]
+        def thresholds = chosen && summary.thresholds_od instanceof List
             ? "thresholds " + (summary.thresholds_od as List).join(" / ") : ""
-        def chosen = [marker, thresholds].findAll()
-        chosen ? ["Scored with ${chosen.join(', ')}.".toString()] : []
+        def told = [marker, thresholds].findAll()
+        told ? ["Scored with ${told.join(', ')}.".toString()] : []
     }
 
     /** Leave out what a warning names in parentheses for the command line: (score.marker), (--roi), (--set x=1). */

@@ -57,6 +57,14 @@ def test_fields_that_were_set_are_known_as_such() -> None:
     assert score.model_fields_set == {"marker"}
 
 
+CALIBRATED = """
+score:
+  thresholds_od: [0.2, 0.4, 0.6]
+  thresholds_origin: calibrated
+  thresholds_source: grades.csv
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "origin"),
     [
@@ -73,6 +81,9 @@ def test_fields_that_were_set_are_known_as_such() -> None:
             ["score.thresholds_od=[0.2,0.4,0.6]"],
             "user",
         ),
+        (CALIBRATED, [], "calibrated"),
+        (CALIBRATED, ["score.marker=ER"], "calibrated"),
+        (CALIBRATED, ["score.thresholds_od=[0.1,0.4,0.6]"], "user"),
     ],
 )
 def test_thresholds_carry_their_origin(
@@ -82,6 +93,7 @@ def test_thresholds_carry_their_origin(
     file.write_text(text, encoding="utf-8")
     score = load_settings(file, overrides=overrides).score
     assert score.thresholds_origin == origin
+    assert score.thresholds_source == ("grades.csv" if origin == "calibrated" else None)
     assert ScoreSettings.model_validate_json(score.model_dump_json()) == score
 
 

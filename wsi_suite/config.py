@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -137,6 +137,9 @@ class MeasureSettings(Section):
 
 _DEFAULT_THRESHOLDS_OD = (0.2, 0.4, 0.6)
 
+ThresholdsOrigin = Literal["default", "user", "calibrated"]
+"""Who chose the thresholds: nobody, a user, or the fit of ``wsi-suite calibrate``."""
+
 
 class ScoreSettings(Section):
     """Intensity classes and scores."""
@@ -144,8 +147,12 @@ class ScoreSettings(Section):
     thresholds_od: tuple[float, float, float] = Field(
         _DEFAULT_THRESHOLDS_OD, description="DAB OD from which a nucleus is 1+, 2+, 3+"
     )
-    thresholds_origin: Literal["default", "user"] = Field(
-        "default", description="user: calibrated; taken if thresholds_od is given without it"
+    thresholds_origin: ThresholdsOrigin = Field(
+        "default",
+        description="user: taken if thresholds_od is given without it; calibrated: by calibrate",
+    )
+    thresholds_source: str | None = Field(
+        None, description="labels that they are calibrated on, and a hash of the calibration"
     )
     headline_class: str | None = Field(
         None, description="the class whose H-score stands first (model's own)"
@@ -189,6 +196,12 @@ class ScoreSettings(Section):
         default values count as defaults.
         """
         return cls.model_validate({"thresholds_origin": "default", **values})
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> Self:
+        if self.thresholds_source is not None and self.thresholds_origin != "calibrated":
+            raise ValueError("thresholds_source is given, so thresholds_origin is calibrated")
+        return self
 
     @field_validator("thresholds_od")
     @classmethod
@@ -265,7 +278,8 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
         if leaf == "thresholds_od":
-            section.pop("thresholds_origin", None)  # it was said of the file's thresholds
+            for said in ("thresholds_origin", "thresholds_source"):  # of the file's thresholds
+                section.pop(said, None)
         try:
             section[leaf] = parse_yaml(text)
         except YamlError as error:

@@ -47,9 +47,9 @@ def test_written_summaries_come_back(summary: Summary, tmp_path: Path) -> None:
     assert read_summary(tmp_path) == summary
     assert list(content_of(tmp_path)) == [
         "format", "slide", "model", "compute", "notes", "marker", "measurement", "thresholds_od",
-        "thresholds_origin", "tissue_area_mm2", "scored_area_mm2", "scored_tissue_mm2",
-        "ignored_area_mm2", "glass_dab_od", "glass_rgb", "stains", "headline", "h_scores", "scores",
-        "regions", "receptor", "ki67", "hot_spots", "warnings",
+        "thresholds_origin", "thresholds_source", "tissue_area_mm2", "scored_area_mm2",
+        "scored_tissue_mm2", "ignored_area_mm2", "glass_dab_od", "glass_rgb", "stains", "headline",
+        "h_scores", "scores", "regions", "receptor", "ki67", "hot_spots", "warnings",
     ]  # fmt: skip
     assert summary.pooled == summary.scores["Epithelium + Stroma"]
 
@@ -58,8 +58,16 @@ def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path
     """They told no format, no notes, no origin of the thresholds, and fewer scores."""
     write_summary(tmp_path, summary)
     earlier = content_of(tmp_path)
-    assert earlier.pop("format") == 1
-    missing = ("notes", "thresholds_origin", "scored_tissue_mm2", "receptor", "ki67", "hot_spots")
+    assert earlier.pop("format") == 2
+    missing = (
+        "notes",
+        "thresholds_origin",
+        "thresholds_source",
+        "scored_tissue_mm2",
+        "receptor",
+        "ki67",
+        "hot_spots",
+    )
     for key in missing:
         del earlier[key]
     for figures in earlier["scores"].values():
@@ -78,7 +86,7 @@ def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"format": 2}', r"of format 2, which a later version .* remove it and run again"),
+        ('{"format": 3}', r"of format 3, which a later version .* remove it and run again"),
         ("{", r"damaged \(.*\); remove it and run again"),
         ('{"slide": "a.svs"}', r"damaged \(model: Field required\)"),
     ],

@@ -138,7 +138,7 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "now.parquet")
     names = ["score" if name == "confidence" else name for name in table.column_names]
     described = json.loads(table.schema.metadata[b"wsi_suite"])
-    assert described.pop("format") == 2
+    assert described.pop("format") == 3
     earlier = table.rename_columns(names).replace_schema_metadata(
         {b"wsi_suite": json.dumps(described).encode()}
     )
@@ -151,11 +151,11 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 def test_files_of_later_versions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "nuclei.parquet"
-    table = pa.table({"place": [1.0]}).replace_schema_metadata({b"wsi_suite": b'{"format": 3}'})
+    table = pa.table({"place": [1.0]}).replace_schema_metadata({b"wsi_suite": b'{"format": 4}'})
     pq.write_table(table, path)
     for read in (read_nuclei, read_grades, read_provenance):
         with pytest.raises(
-            LaterFormatError, match=r"nuclei\.parquet: of format 3, which a later version"
+            LaterFormatError, match=r"nuclei\.parquet: of format 4, which a later version"
         ):
             read(path)
 

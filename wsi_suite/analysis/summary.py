@@ -17,6 +17,7 @@ SUMMARY_FILE = "summary.json"
 
 
 class _Origin(Document):
+    format: int = 2  # from 2 on, thresholds_origin may be "calibrated"
     slide: str
     model: ModelIdentity
     compute: ComputeRecord

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import typer
 
 from wsi_suite.cli import (
+    calibration,
     crossvalidate,
     evaluation,
     explain,
@@ -122,6 +123,12 @@ _add(
     "Check scores",
     "wsi-suite compare results readers.xlsx --out agreement.html",
     "wsi-suite compare dr_a.csv dr_b.csv --score positive_percent --cutoff 1",
+)
+_add(
+    calibration.calibrate,
+    "Check scores",
+    "wsi-suite calibrate results --grades corrected --out lab.yaml",
+    "wsi-suite calibrate results --scores readers.csv --out lab.yaml --report lab.html",
 )
 _add(
     models.train,

@@ -53,7 +53,9 @@ class _Description(Document):
 
     model_config = ConfigDict(extra="allow")
 
-    format: int = 2
+    format: int = 3
+    """From 2 on confidences are called so; from 3 on thresholds may be calibrated."""
+
     classes: tuple[str, ...]
 
 

@@ -27,6 +27,8 @@ from wsi_suite.slides.store import TileStore
 
 OVERVIEW_PX = 2000
 
+_ORIGINS = {"user": "set by the user", "calibrated": "calibrated"}
+
 
 def write_results(
     results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
@@ -164,5 +166,5 @@ def _caption(summary: Summary, facts: SlideFacts) -> Caption:
 
 def _thresholds(summary: Summary) -> str:
     values = " / ".join(f"{value:g}" for value in summary.thresholds_od)
-    by_user = summary.thresholds_origin == "user"
-    return f"thresholds {values} ({'set by the user' if by_user else 'defaults, not calibrated'})"
+    origin = _ORIGINS.get(summary.thresholds_origin or "default", "defaults, not calibrated")
+    return f"thresholds {values} ({origin})"

@@ -147,8 +147,10 @@ def _provenance(metadata: Mapping[str, Any], table: Path) -> Provenance:
 
 def _completed(settings: ScoreSettings, provenance: Provenance) -> ScoreSettings:
     """Return settings, those of the run if the user set none."""
-    stored = provenance.score.model_dump()
-    return ScoreSettings(**{**stored, **settings.model_dump(exclude_unset=True)})
+    stored, given = provenance.score.model_dump(), settings.model_dump(exclude_unset=True)
+    if "thresholds_od" in given:
+        del stored["thresholds_source"]  # it was said of the run's thresholds
+    return ScoreSettings(**{**stored, **given})
 
 
 def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Sequence[Roi] | None:

@@ -9,10 +9,10 @@ divide by its area; if that is not known, by the whole area.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field
 
+from wsi_suite.config import ThresholdsOrigin
 from wsi_suite.documents import Part
 from wsi_suite.scoring.certainty import Certainty
 from wsi_suite.scoring.hscore import Score
@@ -183,8 +183,10 @@ class SlideScores(Part):
     thresholds_od
         Where 1+, 2+ and 3+ begin.
     thresholds_origin
-        "user" if somebody set them, maybe to the default values; ``None`` in results that did not
-        keep it.
+        "user" if somebody set them, maybe to the default values, "calibrated" if ``wsi-suite
+        calibrate`` fitted them; ``None`` in results that did not keep it.
+    thresholds_source
+        Labels that they are calibrated on, and a hash of the calibration.
     tissue_area_mm2
         Area of the tissue, if it is known.
     scored_area_mm2
@@ -221,7 +223,8 @@ class SlideScores(Part):
     marker: str | None
     measurement: str | None
     thresholds_od: tuple[float, float, float]
-    thresholds_origin: Literal["default", "user"] | None = None
+    thresholds_origin: ThresholdsOrigin | None = None
+    thresholds_source: str | None = None
     tissue_area_mm2: float | None
     scored_area_mm2: float | None
     scored_tissue_mm2: float | None = None

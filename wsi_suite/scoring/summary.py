@@ -152,6 +152,7 @@ def summarise(
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
         thresholds_od=settings.thresholds_od,
         thresholds_origin=settings.thresholds_origin,
+        thresholds_source=settings.thresholds_source,
         tissue_area_mm2=tissue_area_mm2,
         scored_area_mm2=scored_area_mm2,
         scored_tissue_mm2=scored_tissue_mm2,
@@ -328,7 +329,7 @@ def _warnings(pooled: Score, settings: ScoreSettings) -> list[str]:
         low, middle, high = settings.thresholds_od
         warnings.append(
             f"The thresholds {low:g} / {middle:g} / {high:g} are the defaults and not calibrated "
-            "for this laboratory (score.thresholds_od)."
+            "for this laboratory (score.thresholds_od; see 'wsi-suite calibrate')."
         )
     if pooled.three > SATURATED_SHARE * pooled.measured:
         warnings.append(

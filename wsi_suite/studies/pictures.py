@@ -1,4 +1,4 @@
-"""Plots of paired scores (PNG)."""
+"""Plots of paired scores, and of densities with their thresholds (PNG)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.pages import COLOURS, PLOT_STYLE, as_text, png_of
 from wsi_suite.scoring.agreement import Limits, Scores
+from wsi_suite.scoring.calibration import Thresholds
+from wsi_suite.studies.calibration_document import Histogram
 
 _NAME_LENGTH = 40
+_GRADE_COLOURS = ("#56b4e9", "#e69f00", "#d55e00", "#7a2b00")  # pale to strong, as DAB
 
 
 def draw_scatter(
@@ -81,6 +85,44 @@ def draw_difference(
             )
         _points(axes, (first + second) / 2, first - second)
         axes.set(xlabel="mean of the two", ylabel=f"{_short(names[0])} less\n{_short(names[1])}")
+        return png_of(figure)
+
+
+def draw_densities(
+    histogram: Histogram, thresholds_od: Thresholds, *, runs_od: Thresholds | None
+) -> bytes:
+    """Draw numbers of nuclei over density, by the grade of their label if they have one.
+
+    Parameters
+    ----------
+    histogram
+        The numbers.
+    thresholds_od, runs_od
+        Fitted thresholds (drawn through), and those of the runs (dashed).
+    """
+    parts = histogram.by_grade
+    names = ("all nuclei",) if parts is None else INTENSITIES
+    with style.context(PLOT_STYLE):
+        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        edges = histogram.start_od + histogram.step_od * np.arange(len(histogram.nuclei) + 1)
+        colours = ("0.75",) if parts is None else _GRADE_COLOURS
+        for name, counts, colour in zip(names, parts or (histogram.nuclei,), colours, strict=True):
+            axes.stairs(counts, edges, fill=True, alpha=0.55, color=colour, label=name)
+        for place in runs_od or ():
+            axes.axvline(place, color="0.5", ls=":", zorder=3)
+        for name, place in zip(INTENSITIES[1:], thresholds_od, strict=True):
+            axes.axvline(place, color="0.1", zorder=3)
+            axes.annotate(
+                name,
+                (place, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(2, -2),
+                textcoords="offset points",
+                va="top",
+            )
+        axes.set(xlabel="DAB optical density", ylabel="nuclei", xlim=(edges[0], edges[-1]))
+        axes.legend(frameon=False, loc="upper right")
         return png_of(figure)
 
 

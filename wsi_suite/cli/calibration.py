@@ -1,0 +1,186 @@
+"""``calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsi_suite.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from wsi_suite.scoring.calibration import Range
+    from wsi_suite.studies.calibration_document import Calibration
+
+MeasuredResults = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Results folders of the labelled slides.", metavar="RESULT...", show_default=False
+    ),
+]
+GradeLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--grades",
+        help="Graded nuclei: the folder that 'wsi-suite pull' wrote, or a table with slide, x, y "
+        "and grade.",
+        metavar="FOLDER|TABLE",
+    ),
+]
+ScoreLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores",
+        help="Scores by pathologists: a table with slide, maybe region, and h_score or "
+        "positive_percent.",
+        metavar="TABLE",
+    ),
+]
+Reviewed = Annotated[
+    str | None,
+    typer.Option(
+        "--reviewed",
+        help="With a pulled folder: only nuclei in annotations of this name or class.",
+        metavar="NAME",
+    ),
+]
+WhichScore = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        help="With --scores: h_score or positive_percent.",
+        metavar="NAME",
+        show_default="h_score",
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        help="With --scores: the column with the score.",
+        metavar="NAME",
+        show_default="found by its name",
+    ),
+]
+OfClass = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="With --scores: class of nuclei that the scores are of.",
+        metavar="NAME",
+        show_default="the headline's",
+    ),
+]
+ConfigOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Write a configuration for --config of later runs.",
+        metavar="FILE.yaml",
+    ),
+]
+ReportPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="Write a page with errors, plots and slides.", metavar="FILE.html"
+    ),
+]
+OverwriteConfig = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the file that --out names.")
+]
+
+
+def calibrate(
+    *,
+    results: MeasuredResults,
+    grades: GradeLabels = None,
+    scores: ScoreLabels = None,
+    reviewed: Reviewed = None,
+    score: WhichScore = None,
+    column: Column = None,
+    class_name: OfClass = None,
+    out: ConfigOut = None,
+    report: ReportPage = None,
+    overwrite: OverwriteConfig = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fit the intensity thresholds to your own labels: graded nuclei, or scores of slides.
+
+    The fit is an exact search. Each slide is left out in turn, for an error on slides that the
+    thresholds were not fitted to. Needs 10 nuclei of each grade, or 5 slides with scores.
+    """
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.errors import ConfigError, OutputConflictError
+    from wsi_suite.studies.calibration import calibrate_on_grades, calibrate_on_scores
+    from wsi_suite.studies.calibration_document import write_config
+    from wsi_suite.studies.calibration_page import write_calibration_page
+
+    if out is not None and out.exists() and not overwrite:  # before the work
+        raise OutputConflictError(f"{out}: exists; give --overwrite or another --out")
+    of_scores = {"--score": score, "--column": column, "--class": class_name}
+    if (grades is None) == (scores is None):
+        raise ConfigError("give --grades or --scores, one of them")
+    if grades is not None and any(of_scores.values()):
+        named = next(name for name, value in of_scores.items() if value)
+        raise ConfigError(f"{named}: goes with --scores")
+    if scores is not None and reviewed is not None:
+        raise ConfigError("--reviewed: goes with --grades")
+    with working("reading nuclei and fitting"):
+        if grades is not None:
+            found = calibrate_on_grades(results, grades, reviewed=reviewed)
+        else:
+            assert scores is not None
+            found = calibrate_on_scores(
+                results, scores, score=score or "h_score", column=column, class_name=class_name
+            )
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _show_calibration(found)
+    for warning in found.warnings:
+        note(warning)
+    if out is not None:
+        write_config(out, found, overwrite=overwrite)
+        say(f"For later runs: --config {out}")
+    if report is not None:
+        write_calibration_page(report, found)
+        say(f"Page: {report}")
+
+
+def _show_calibration(found: Calibration) -> None:
+    from wsi_suite.cli.terminal import show_table, stdout
+    from wsi_suite.nuclei.table import INTENSITIES
+
+    held_out = found.held_out
+    rows: list[tuple[str, ...]] = [
+        ("fitted", *(f"{value:g}" for value in found.thresholds_od)),
+        ("95 % interval", *map(_span, found.ranges_od)),
+    ]
+    if held_out is not None:
+        rows.append(("with a slide left out", *map(_span, held_out.thresholds_od)))
+    for words, cuts in (
+        ("of the runs", found.run_thresholds_od),
+        ("Otsu's cuts, not used", found.otsu_od),
+        ("quartiles, not used", found.quartiles_od),
+    ):
+        if cuts is not None:
+            rows.append((words, *(f"{value:.3g}" for value in cuts)))
+    show_table(("DAB OD from which", *INTENSITIES[1:]), rows)
+    what = {"grades": "of grades", "h_score": "of H-scores"}.get(found.kind, "of positive %")
+    left_out = "" if held_out is None else f", {held_out.error:.3g} on slides left out"
+    stdout.print(
+        f"root mean squared error {what} {found.error:.3g}{left_out}; "
+        f"{sum(slide.nuclei for slide in found.slides):,} nuclei of {len(found.slides)} slides or "
+        f"regions; {100 * found.strong_share:.0f} % of all nuclei are 3+",
+        style="dim",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _span(inside: Range | None) -> str:
+    return "-" if inside is None else f"{inside[0]:.3g} to {inside[1]:.3g}"
