@@ -1,4 +1,4 @@
-"""``compare`` from the command line."""
+"""``compare`` and ``calibrate`` from the command line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Cli
+
+from wsi_suite.nuclei.parquet import read_nuclei
+from wsi_suite.scoring.intensity import intensity_grades
 
 
 @pytest.fixture
@@ -61,3 +65,46 @@ def test_what_cannot_be_compared_is_one_line(results: Path, wsi: Cli, tmp_path: 
         answer = wsi("compare", *arguments)
         assert (answer.code, len(answer.errors), answer.out) == (2, 1, "")
         assert said in answer.errors[0]
+
+
+def test_thresholds_are_calibrated_and_taken_by_score(
+    results: Path, wsi: Cli, tmp_path: Path
+) -> None:
+    nuclei, _ = read_nuclei(results / "nuclei.parquet")
+    dab_od = nuclei.measurements["Nucleus: DAB OD mean"]
+    cuts = tuple(np.quantile(dab_od, [0.3, 0.5, 0.7]).tolist())
+    rows = [
+        f"B12_ER,{x},{y},{grade}"
+        for (x, y), grade in zip(nuclei.points, intensity_grades(dab_od, cuts), strict=True)
+    ]
+    labels, config = tmp_path / "grades.csv", tmp_path / "lab.yaml"
+    labels.write_text("\n".join(["slide,x,y,grade", *rows]), encoding="utf-8")
+    page = tmp_path / "lab.html"
+    answer = wsi("calibrate", results, "--grades", labels, "--out", config, "--report", page)
+    assert answer.code == 0
+    assert answer.out.splitlines()[1].startswith("fitted")
+    assert page.is_file()
+    summary = json.loads(wsi("score", results, "--config", config, "--json").out)[0]["summary"]
+    assert summary["thresholds_origin"] == "calibrated"
+    assert summary["thresholds_source"].startswith("grades.csv ")
+    assert summary["thresholds_od"] == pytest.approx(cuts, abs=0.02)
+    assert not any("not calibrated" in warning for warning in summary["warnings"])
+    over = ("--set", "score.thresholds_od=[0.1,0.2,0.3]")
+    changed = json.loads(wsi("score", results, "--config", config, *over, "--json").out)
+    assert changed[0]["summary"]["thresholds_origin"] == "user"
+    assert changed[0]["summary"]["thresholds_source"] is None
+    again = wsi("calibrate", results, "--grades", labels, "--out", config)
+    assert (again.code, len(again.errors)) == (2, 1)
+
+
+def test_calibrate_takes_one_kind_of_labels(results: Path, wsi: Cli, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    for options in (
+        (),
+        ("--grades", labels, "--scores", labels),
+        ("--grades", labels, "--class", "Epithelium"),
+        ("--scores", labels, "--reviewed", "x"),
+        ("--scores", labels),
+    ):
+        answer = wsi("calibrate", results, *options)
+        assert (answer.code, len(answer.errors), answer.out) == (2, 1, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,47 +13,30 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.errors import ConfigError, DataError
-from wsi_suite.nuclei.parquet import read_provenance
-from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.runs.folder import NUCLEI_NAME
 from wsi_suite.scoring.agreement import (
-    Figure,
-    concordance_correlation,
-    limits_of_agreement,
     weighted_kappa,
 )
 from wsi_suite.scoring.calibration import (
     Fit,
-    Range,
     Thresholds,
     candidate_grid,
     fit_grades,
     fit_h_scores,
     fit_positive_percent,
     grade_intervals,
-    otsu_cuts,
-    quantile_cuts,
     survival,
 )
 from wsi_suite.scoring.intensity import intensity_grades
-from wsi_suite.scoring.summary import SATURATED_SHARE
 from wsi_suite.studies.calibration_document import (
     CalibratedSlide,
     Calibration,
     HeldOut,
-    Histogram,
-    Kind,
 )
+from wsi_suite.studies.calibration_figures import Ods, compose_calibration, held_out_of
 from wsi_suite.studies.graded import GradedSlide, read_graded
 from wsi_suite.studies.measured import SlideTable, measured_tables, read_measured
-from wsi_suite.studies.score_lists import H_SCORE, SCORES, is_regional, read_scores
-
-Ods = npt.NDArray[np.float32]
-
-_BIN_OD = 0.02
-
-WIDE_OD = 0.1
-"""A threshold whose interval is wider than this is told to be uncertain."""
+from wsi_suite.studies.score_lists import H_SCORE, SCORES, Key, ScoreList, is_regional, read_scores
 
 
 def calibrate_on_grades(
@@ -75,8 +59,10 @@ def calibrate_on_grades(
     tables = measured_tables(results)
     graded = read_graded(labels, tables, reviewed=reviewed)
     slides = graded.slides
+    with _named(labels, graded.notes):
+        fit = _fit_graded(slides)
     fit = replace(
-        _fit_graded(slides),
+        fit,
         ranges_od=grade_intervals([(slide.dab_od, slide.grades) for slide in slides]),
     )
     thresholds = _all_of(fit.thresholds_od)
@@ -100,7 +86,7 @@ def calibrate_on_grades(
         for slide, grades in zip(slides, held, strict=True)
         if grades is not None
     ]
-    return _calibration(
+    return compose_calibration(
         "grades",
         fit,
         source=_source(labels),
@@ -128,7 +114,7 @@ def _held_out_grades(
     labelled, found = (np.concatenate(part).astype(int) for part in zip(*pairs, strict=True))
     confusion = np.zeros((4, 4), int)
     np.add.at(confusion, (labelled, found), 1)
-    return _held_out(
+    return held_out_of(
         rows,
         folds,
         error=math.sqrt(float(((labelled - found) ** 2).mean())),
@@ -171,29 +157,17 @@ def calibrate_on_scores(
         raise DataError(f"{labels}: a folder; expected a table of scores (CSV, XLSX)")
     tables = measured_tables(results)
     listed = read_scores(labels, score=score, column=column, regions=is_regional(labels))
-    _refuse_out_of_range(
-        labels, score, listed.values.values(), top=300 if score == H_SCORE else 100
-    )
-    keys, ods = [], []
-    notes = []
-    for key in sorted(listed.values):
-        if key[0] not in tables:
-            notes.append(f"Without results: {listed.labels[key]}.")
-            continue
-        od = read_measured(tables[key[0]].table).scored(class_name, region=key[1])
-        if len(od):
-            keys.append(key)
-            ods.append(od)
-        else:
-            notes.append(f"{listed.labels[key]}: no measured nuclei of the class.")
-    grid = candidate_grid(max((float(od.max()) for od in ods), default=1.0))
-    shares = np.array([survival(od, grid) for od in ods]).reshape(-1, len(grid))
-    wanted = np.array([listed.values[key] for key in keys])
+    top = 300 if score == H_SCORE else 100
+    _refuse_out_of_range(labels, score, listed.values.values(), top=top)
+    ods, notes = _scored_densities(listed, tables, class_name=class_name)
+    grid = candidate_grid(max((float(od.max()) for od in ods.values()), default=1.0))
+    shares = np.array([survival(od, grid) for od in ods.values()]).reshape(-1, len(grid))
+    wanted = np.array([listed.values[key] for key in ods])
     fitter = fit_h_scores if score == H_SCORE else fit_positive_percent
-    fit = fitter(shares, wanted, grid)
-    folds = _leave_out(
-        [key[0] for key in keys], lambda rows: fitter(shares[rows], wanted[rows], grid)
-    )
+    with _named(labels, notes):
+        fit = fitter(shares, wanted, grid)
+    slides = [slide for slide, _ in ods]
+    folds = _leave_out(slides, lambda kept: fitter(shares[kept], wanted[kept], grid))
     rows = tuple(
         CalibratedSlide(
             slide=listed.labels[key],
@@ -202,21 +176,54 @@ def calibrate_on_scores(
             fitted=_scored(od, fit),
             held_out=None if fold is None else _scored(od, fold),
         )
-        for key, od, fold in zip(keys, ods, folds, strict=True)
+        for (key, od), fold in zip(ods.items(), folds, strict=True)
     )
-    there = [row for row in rows if row.held_out is not None]
-    error = [(row.held_out - row.labelled) ** 2 for row in there if row.held_out is not None]
-    return _calibration(
+    errors = [row.held_out - row.labelled for row in rows if row.held_out is not None]
+    error = math.sqrt(float(np.mean(np.square(errors)))) if errors else math.nan
+    return compose_calibration(
         "h_score" if score == H_SCORE else "positive_percent",
         fit,
         source=_source(labels),
         tables=tables,
         class_name=class_name,
-        all_od=np.concatenate(ods),
+        all_od=np.concatenate(list(ods.values())),
         rows=rows,
-        held_out=_held_out(rows, folds, error=math.sqrt(float(np.mean(error)))) if there else None,
+        held_out=held_out_of(rows, folds, error=error) if errors else None,
         notes=notes,
     )
+
+
+def _scored_densities(
+    listed: ScoreList, tables: Mapping[str, SlideTable], *, class_name: str | None
+) -> tuple[dict[Key, Ods], list[str]]:
+    """Return the densities that each score is of, and notes on the scores without any."""
+    ods: dict[Key, Ods] = {}
+    empty, alone = [], []
+    for key in sorted(listed.values):
+        slide, region = key
+        if slide not in tables:
+            alone.append(listed.labels[key])
+            continue
+        od = read_measured(tables[slide].table).scored(class_name, region=region)
+        if len(od):
+            ods[key] = od
+        else:
+            empty.append(listed.labels[key])
+    notes = []
+    if alone:
+        notes.append(f"Labelled, but without results: {', '.join(alone)}.")
+    if empty:
+        notes.append(f"Without measured nuclei of the class: {', '.join(empty)}.")
+    return ods, notes
+
+
+@contextmanager
+def _named(labels: Path, notes: Sequence[str]) -> Iterator[None]:
+    """Name the labels, and what was left out of them, in errors of a fit."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(" ".join([f"{labels}: {error}", *notes])) from None
 
 
 def _refuse_out_of_range(labels: Path, score: str, values: Iterable[float], *, top: float) -> None:
@@ -235,137 +242,6 @@ def _leave_out(groups: Sequence[object], fit: Callable[[Sequence[int]], Fit]) ->
         except DataError:
             fits[group] = None
     return [fits[group] for group in groups]
-
-
-def _held_out(
-    rows: Sequence[CalibratedSlide],
-    folds: Sequence[Fit | None],
-    *,
-    error: float,
-    confusion: tuple[tuple[int, ...], ...] | None = None,
-    kappa: Figure | None = None,
-) -> HeldOut:
-    pairs = [(row.held_out, row.labelled) for row in rows if row.held_out is not None]
-    found, labelled = np.array(pairs, np.float64).T
-    fitted = [fold.thresholds_od for fold in folds if fold is not None]
-    return HeldOut(
-        error=error,
-        thresholds_od=tuple(map(_span, zip(*fitted, strict=True))),
-        limits=limits_of_agreement(found, labelled),
-        concordance=concordance_correlation(found, labelled),
-        confusion=confusion,
-        kappa=kappa,
-        failed=tuple(row.slide for row in rows if row.held_out is None),
-    )
-
-
-def _span(values: Iterable[float | None]) -> Range | None:
-    there = [value for value in values if value is not None]
-    return (min(there), max(there)) if there else None
-
-
-def _calibration(
-    kind: Kind,
-    fit: Fit,
-    *,
-    source: str,
-    tables: Mapping[str, SlideTable],
-    all_od: Ods,
-    graded: Sequence[GradedSlide] = (),
-    rows: tuple[CalibratedSlide, ...],
-    held_out: HeldOut | None,
-    notes: Sequence[str],
-    class_name: str | None = None,
-) -> Calibration:
-    provenances = [read_provenance(one.table) for one in tables.values()]
-    given = {provenance.score.thresholds_od for provenance in provenances}
-    of_runs = given.pop() if len(given) == 1 else None
-    thresholds = _completed(fit, of_runs)
-    strong = float((all_od >= thresholds[2]).mean())
-    warnings = (*notes, *_warnings(fit, thresholds, strong, held_out=held_out, slides=len(rows)))
-    return Calibration(
-        kind=kind,
-        source=source,
-        measure=provenances[0].measure,
-        class_name=class_name,
-        thresholds_od=thresholds,
-        ranges_od=fit.ranges_od,
-        run_thresholds_od=of_runs,
-        error=fit.error,
-        held_out=held_out,
-        slides=rows,
-        histogram=_histogram(all_od, graded),
-        strong_share=strong,
-        otsu_od=otsu_cuts(all_od),
-        quartiles_od=quantile_cuts(all_od),
-        warnings=warnings,
-    )
-
-
-def _histogram(all_od: Ods, graded: Sequence[GradedSlide]) -> Histogram:
-    start = _BIN_OD * math.floor(min(0.0, float(all_od.min())) / _BIN_OD)
-    bins = math.ceil((float(all_od.max()) - start) / _BIN_OD + 1e-6)
-    edges = start + _BIN_OD * np.arange(bins + 1)
-
-    def counted(od: Ods) -> tuple[int, ...]:
-        return tuple(np.histogram(od, edges)[0].tolist())
-
-    by_grade = [
-        np.concatenate([slide.dab_od[slide.grades == grade] for slide in graded])
-        for grade in range(len(INTENSITIES))
-        if graded
-    ]
-    return Histogram(
-        start_od=round(start, 6),
-        step_od=_BIN_OD,
-        nuclei=counted(all_od),
-        by_grade=tuple(map(counted, by_grade)) if graded else None,
-    )
-
-
-def _completed(fit: Fit, of_runs: Thresholds | None) -> Thresholds:
-    """Return all three thresholds; what was not fitted is as in the runs."""
-    low, middle, high = fit.thresholds_od
-    assert low is not None
-    if middle is not None and high is not None:
-        return low, middle, high
-    if of_runs is None:
-        raise DataError(
-            "the runs have different thresholds, and positive percentages say nothing of 2+ and "
-            "3+: run them with the same thresholds, or give H-scores"
-        )
-    if low >= of_runs[1]:
-        raise DataError(
-            f"the threshold of 1+ would be {low:g}, not below that of 2+ in the runs "
-            f"({of_runs[1]:g}), and positive percentages say nothing of 2+: give H-scores or "
-            "graded nuclei"
-        )
-    return low, of_runs[1], of_runs[2]
-
-
-def _warnings(
-    fit: Fit, thresholds: Thresholds, strong: float, *, held_out: HeldOut | None, slides: int
-) -> Iterator[str]:
-    for name, threshold, inside in zip(INTENSITIES[1:], thresholds, fit.ranges_od, strict=True):
-        if inside is None:
-            yield f"The threshold of {name} ({threshold:g}) is the runs' own, and is not fitted."
-        elif inside[1] - inside[0] > WIDE_OD:
-            yield (
-                f"The threshold of {name} ({threshold:g}) is uncertain, with an interval of 95 % from "
-                f"{inside[0]:.2g} to {inside[1]:.2g}: give more slides, weak and strong ones."
-            )
-    if strong > SATURATED_SHARE:
-        yield (
-            f"{100 * strong:.0f} % of the nuclei are 3+ with these thresholds: the stain "
-            "saturates, and scores tell strong slides apart only poorly."
-        )
-    if held_out is None:
-        yield "There is no error on slides that were left out: that needs labels of more slides."
-    elif held_out.failed:
-        yield (
-            f"Without {', '.join(held_out.failed)} the labels are too few to fit: the error on "
-            f"slides that were left out is of the other {slides - len(held_out.failed)}."
-        )
 
 
 def _all_of(thresholds: Sequence[float | None]) -> Thresholds:
