@@ -48,7 +48,7 @@ def describe_origin(
         ("Lowest confidence", _number(provenance.min_confidence)),
         ("Measured in", _measured(provenance)),
         ("Held against the thresholds", summary.measurement or "nothing: there are no nuclei"),
-        ("Thresholds", f"{thresholds(summary.thresholds_od)} OD, {_threshold_origin(summary)}"),
+        ("Thresholds", f"{thresholds(summary.thresholds_od)} OD, {summary.thresholds_said}"),
         ("Stains (R, G, B)", _stains(provenance.stain_vectors)),
         ("DAB OD of empty glass", _number(provenance.glass_dab_od)),
         ("Regions of interest", _regions(summary)),
@@ -116,11 +116,6 @@ def _stains(vectors: str) -> str:
     except (ValueError, KeyError, TypeError):
         return vectors
     return "; ".join(f"{name} {values}" for name, values in pairs)
-
-
-def _threshold_origin(summary: Summary) -> str:
-    words = {"user": "set by the user", "default": "defaults, not calibrated"}
-    return words.get(summary.thresholds_origin or "", "of unknown origin")
 
 
 def _regions(summary: Summary) -> str:

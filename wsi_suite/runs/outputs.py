@@ -27,8 +27,6 @@ from wsi_suite.slides.store import TileStore
 
 OVERVIEW_PX = 2000
 
-_ORIGINS = {"user": "set by the user", "calibrated": "calibrated"}
-
 
 def write_results(
     results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
@@ -166,5 +164,7 @@ def _caption(summary: Summary, facts: SlideFacts) -> Caption:
 
 def _thresholds(summary: Summary) -> str:
     values = " / ".join(f"{value:g}" for value in summary.thresholds_od)
-    origin = _ORIGINS.get(summary.thresholds_origin or "default", "defaults, not calibrated")
-    return f"thresholds {values} ({origin})"
+    said = summary.thresholds_said
+    if summary.thresholds_origin == "calibrated":  # a long name of labels has no room there
+        said = "calibrated"
+    return f"thresholds {values} ({said})"

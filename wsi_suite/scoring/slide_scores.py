@@ -242,6 +242,14 @@ class SlideScores(Part):
     warnings: tuple[str, ...]
 
     @property
+    def thresholds_said(self) -> str:
+        """Who chose the thresholds, in words."""
+        if self.thresholds_origin == "calibrated":
+            return f"calibrated on {self.thresholds_source or 'labels'}"
+        words = {"user": "set by the user", "default": "defaults, not calibrated"}
+        return words.get(self.thresholds_origin or "", "of unknown origin")
+
+    @property
     def pooled(self) -> ScoreFigures:
         """Figures of all classes together."""
         return list(self.scores.values())[-1]
