@@ -248,3 +248,15 @@ def test_browser_shows_what_was_written(result: SlideResult, tmp_path: Path) -> 
     assert re.search(r'data-stack="">.*?width="\d', done.stdout, re.S), "the script ran"
     kept = {key: text for key, text in written.figures.items() if not key[2].startswith("share")}
     assert {key: shown.figures[key] for key in kept} == kept
+
+
+def test_map_shows_the_part_of_the_slide_with_tissue(tmp_path: Path) -> None:
+    nuclei = make_nuclei(500)
+    inside = (nuclei.x < 1200) & (nuclei.y > 1000) & (nuclei.y < 1600)
+    tissue = "MULTIPOLYGON (((0 1000, 1200 1000, 1200 1600, 0 1600, 0 1000)))"
+    page = Page(write(make_result(nuclei.take(inside), tissue_wkt=tissue), tmp_path))
+    shown = {known.get("viewbox") for tag, known in page.tags if tag == "svg"}
+    assert "0 939 1261 722" in shown, "a twentieth of 1200 about it, but nothing off the slide"
+    (picture,) = (known for tag, known in page.tags if known.get("id") == "thumbnail")
+    place = [float(picture[name] or "") for name in ("x", "y", "width", "height")]
+    assert place == [0, 900, 1300, 800], "whole pixels of the thumbnail, 50 px0 each"

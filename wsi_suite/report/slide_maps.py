@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shapely.geometry import MultiPolygon
 from shapely.ops import unary_union
 
+from wsi_suite.geometry import Box
 from wsi_suite.pages import inline
 from wsi_suite.report.assessment import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from wsi_suite.report.slide_page import SlideResult
 
 _THUMBNAIL_PX = 1100
-_THUMBNAIL_QUALITY = 80
+_QUALITY = 80
+_MARGIN = 0.05  # of the longest side of what is shown
 _BAR_SHARE = 6  # of the width that the scale bar takes at most
 
 
@@ -54,12 +56,12 @@ class Maps:
 
     Attributes
     ----------
-    width, height
-        Of the slide.
+    view
+        The part of the slide that is shown.
     thumbnail
         Its picture, or an empty text.
-    thumbnail_size
-        Level-0 pixels that the picture spans.
+    thumbnail_place
+        Left, top, width and height of the picture.
     tissue
         Path of the tissue's outline, or an empty text.
     regions, layers, fields, spots
@@ -72,10 +74,9 @@ class Maps:
         Length of the scale bar.
     """
 
-    width: int
-    height: int
+    view: Box
     thumbnail: str
-    thumbnail_size: tuple[float, float]
+    thumbnail_place: tuple[float, float, float, float]
     tissue: str
     regions: tuple[ShownRegion, ...]
     layers: tuple[Layer, ...]
@@ -89,7 +90,7 @@ class Maps:
     @property
     def unit(self) -> float:
         """Level-0 pixels of one hundredth of the longest side: lines and letters follow it."""
-        return max(self.width, self.height) / 100
+        return max(self.view.width, self.view.height) / 100
 
     @property
     def region_letters(self) -> float:
@@ -124,7 +125,8 @@ def show_maps(
     points = result.nuclei.points[scored]
     grid = choose_grid(points, size_px0=(width, height), mpp=provenance.mpp)
     covered = grid.covered(_scored_area(result, tissue))
-    tolerance = max(width, height) / _THUMBNAIL_PX
+    view = _view(result, tissue)
+    tolerance = max(view.width, view.height) / _THUMBNAIL_PX
     name = result.summary.headline.class_name
     of_class = np.ones(len(scored), np.bool_)
     if name in result.nuclei.classes:
@@ -143,18 +145,12 @@ def show_maps(
             unit="",
         ),
     ]
-    thumbnail, thumbnail_size = "", (0.0, 0.0)
-    if result.thumbnail is not None:
-        pixels, scale = result.thumbnail
-        thumbnail_size = (pixels.shape[1] * scale.x, pixels.shape[0] * scale.y)
-        picture = jpeg(pixels, largest_px=_THUMBNAIL_PX, quality=_THUMBNAIL_QUALITY)
-        thumbnail = inline(picture, "jpeg")
-    bar_um = _bar_um(width * provenance.mpp[0] / _BAR_SHARE)
+    thumbnail, thumbnail_place = _thumbnail(result, view)
+    bar_um = _bar_um(view.width * provenance.mpp[0] / _BAR_SHARE)
     return Maps(
-        width=width,
-        height=height,
+        view=view,
         thumbnail=thumbnail,
-        thumbnail_size=thumbnail_size,
+        thumbnail_place=thumbnail_place,
         tissue="" if tissue is None else area_path(tissue, tolerance_px0=tolerance),
         regions=tuple(
             ShownRegion(
@@ -173,6 +169,33 @@ def show_maps(
         bar_um=bar_um,
         bar_px0=bar_um / provenance.mpp[0],
     )
+
+
+def _view(result: SlideResult, tissue: MultiPolygon | None) -> Box:
+    """Return the part of a slide that holds its tissue and regions, with some margin."""
+    whole = Box(0, 0, *result.provenance.size_px0)
+    areas = [] if tissue is None else [tissue]
+    bounds = [area.bounds for area in (*areas, *(roi.area for roi in result.rois)) if area.bounds]
+    if not bounds:
+        return whole
+    left, top, *_ = np.floor(np.min(bounds, axis=0)).astype(int).tolist()
+    *_, right, bottom = np.ceil(np.max(bounds, axis=0)).astype(int).tolist()
+    margin = 1 + int(_MARGIN * max(right - left, bottom - top))
+    view = Box(left, top, right - left, bottom - top).expand(margin).intersect(whole)
+    return view if view.area else whole
+
+
+def _thumbnail(result: SlideResult, view: Box) -> tuple[str, tuple[float, float, float, float]]:
+    """Return the picture of a part of a slide, and its left, top, width and height."""
+    if result.thumbnail is None:
+        return "", (0.0, 0.0, 0.0, 0.0)
+    pixels, scale = result.thumbnail
+    whole = Box(0, 0, pixels.shape[1], pixels.shape[0])
+    part = scale.box_from_level0(view).intersect(whole)
+    part = part if part.area else whole
+    picture = jpeg(pixels[part.within(whole)], largest_px=_THUMBNAIL_PX, quality=_QUALITY)
+    x, y = part.x * scale.x, part.y * scale.y
+    return inline(picture, "jpeg"), (x, y, part.width * scale.x, part.height * scale.y)
 
 
 def _layer(name: str, title: str, drawn: CellMap | None, *, unit: str) -> Layer | None:
