@@ -13,6 +13,7 @@ from wsi_suite.config import ScoreSettings, load_settings
 from wsi_suite.report import write_slide_page
 from wsi_suite.report.assessment import assess, hot_spots_of, interval_text
 from wsi_suite.report.origin import command_of
+from wsi_suite.scoring.stain_check import StainFigures
 
 SETTINGS = ScoreSettings(marker="ER", headline_class="Epithelium", hot_spot_nuclei=50)
 
@@ -98,3 +99,22 @@ def test_command_gives_the_settings_of_the_run_again() -> None:
     sets = [value for name, value in zip(words[5::2], words[6::2], strict=True) if name == "--set"]
     again = load_settings(overrides=["mpp=0.5", *sets])
     assert again.model_dump() == settings.model_dump()
+
+
+def test_stains_of_another_kind_are_marked() -> None:
+    summary = make_result(make_nuclei(300)).summary
+    stains = StainFigures(
+        kind="H&E",
+        hematoxylin=(0.6, 0.7, 0.3),
+        dab=(0.1, 0.9, 0.3),
+        hematoxylin_degrees=4.2,
+        dab_degrees=38.0,
+        pixel_share=0.9,
+        h_score=12.3,
+        h_score_change=-20.0,
+    )
+    last = assess(summary.model_copy(update={"stains": stains}))[-1]
+    assert (last.title, last.verdict, last.review) == ("Stains", "H&E", True)
+    assert last.text.endswith("hematoxylin by 4°, DAB by 38°; with them the H-score would be 12.")
+    usual = stains.model_copy(update={"kind": "H-DAB", "dab_degrees": 3.0, "h_score": None})
+    assert not assess(summary.model_copy(update={"stains": usual}))[-1].review

@@ -260,3 +260,17 @@ def test_map_shows_the_part_of_the_slide_with_tissue(tmp_path: Path) -> None:
     (picture,) = (known for tag, known in page.tags if known.get("id") == "thumbnail")
     place = [float(picture[name] or "") for name in ("x", "y", "width", "height")]
     assert place == [0, 900, 1300, 800], "whole pixels of the thumbnail, 50 px0 each"
+
+
+def test_ignored_regions_are_left_out_and_drawn(tmp_path: Path) -> None:
+    """Alone, and cut out of another region."""
+    ignored = replace(square("fold", 0, 1500), class_name="Ignore*")
+    nuclei = make_nuclei(2000)
+    left = int(np.count_nonzero(nuclei.x >= 1500))
+    for rois in ((ignored,), (ignored, square("all", 0, 4000))):
+        result = make_result(nuclei, rois=rois)
+        page = Page(write(result, tmp_path))
+        assert result.summary.pooled.nuclei == left
+        parts = live(page)["parts"]
+        assert [sum(map(sum, part["counts"])) for part in parts] == [left] * len(rois)
+        assert [known["class"] for _, known in page.tags if known.get("class") == "ignored"]

@@ -12,6 +12,11 @@ from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, Neare
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import ScoreFigures
+from wsi_suite.scoring.stain_check import (
+    DAB_LIMIT_DEGREES,
+    HEMATOXYLIN_LIMIT_DEGREES,
+    StainFigures,
+)
 from wsi_suite.scoring.uncertainty import Interval
 
 LEVEL = "95 %"
@@ -56,6 +61,8 @@ def assess(summary: Summary) -> list[Finding]:
             findings.append(_cut_off(certainty.cut_off, certainty))
         findings.append(_interval(certainty))
         findings.append(_doubt(certainty))
+    if summary.stains is not None:
+        findings.append(_stains(summary.stains))
     return findings
 
 
@@ -163,6 +170,27 @@ def _doubt(certainty: Certainty) -> Finding:
         f"{percentage(doubt.positive_percent)}."
     )
     return Finding(title, percentage(100 * doubt.share), text)
+
+
+def _stains(figures: StainFigures) -> Finding:
+    angles = [
+        f"{name} by {degrees:.0f}°"
+        for name, degrees in (
+            ("hematoxylin", figures.hematoxylin_degrees),
+            ("DAB", figures.dab_degrees),
+        )
+        if degrees is not None
+    ]
+    text = "No stain vectors could be estimated from the slide."
+    if angles:
+        text = f"Vectors estimated from the slide differ from those in use: {', '.join(angles)}" + (
+            "."
+            if figures.h_score is None
+            else f"; with them the H-score would be {as_text(figures.h_score, '.0f')}."
+        )
+    far = (figures.dab_degrees or 0) > DAB_LIMIT_DEGREES
+    far |= (figures.hematoxylin_degrees or 0) > HEMATOXYLIN_LIMIT_DEGREES
+    return Finding("Stains", figures.kind, text, far or figures.kind != "H-DAB")
 
 
 def _sentence(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from shapely.geometry import MultiPolygon
+from shapely.geometry import MultiPolygon, box
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from wsi_suite.geometry import Box
@@ -17,6 +18,7 @@ from wsi_suite.report.assessment import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
+from wsi_suite.scoring.regions import ignored_area, polygons_of
 
 if TYPE_CHECKING:
     from wsi_suite.report.slide_page import SlideResult
@@ -62,8 +64,9 @@ class Maps:
         Its picture, or an empty text.
     thumbnail_place
         Left, top, width and height of the picture.
-    tissue
-        Path of the tissue's outline, or an empty text.
+    tissue, ignored
+        Paths of the outlines of the tissue and of what regions of class ``Ignore*`` leave out, or
+        empty texts.
     regions, layers, fields, spots
         What is drawn over it.
     grid_size
@@ -78,6 +81,7 @@ class Maps:
     thumbnail: str
     thumbnail_place: tuple[float, float, float, float]
     tissue: str
+    ignored: str
     regions: tuple[ShownRegion, ...]
     layers: tuple[Layer, ...]
     fields: tuple[Field, ...]
@@ -152,6 +156,7 @@ def show_maps(
         thumbnail=thumbnail,
         thumbnail_place=thumbnail_place,
         tissue="" if tissue is None else area_path(tissue, tolerance_px0=tolerance),
+        ignored=area_path(ignored_area(result.drawn), tolerance_px0=tolerance),
         regions=tuple(
             ShownRegion(
                 roi.name,
@@ -214,13 +219,13 @@ def _layer(name: str, title: str, drawn: CellMap | None, *, unit: str) -> Layer 
 
 def _scored_area(result: SlideResult, tissue: MultiPolygon | None) -> MultiPolygon | None:
     """Return the tissue that is scored, ``None`` if it is not known: all of the slide."""
-    if not result.rois:
+    if not result.drawn:
         return tissue
-    area = unary_union([roi.area for roi in result.rois])
-    if tissue is not None:
-        area = area.intersection(tissue)
-    polygons = [part for part in getattr(area, "geoms", [area]) if part.geom_type == "Polygon"]
-    return MultiPolygon(polygons)
+    whole = box(0, 0, *result.provenance.size_px0)
+    area: BaseGeometry = whole if tissue is None else tissue
+    if result.rois:
+        area = area.intersection(unary_union([roi.area for roi in result.rois]))
+    return MultiPolygon(polygons_of(area.difference(ignored_area(result.drawn))))
 
 
 def _bar_um(longest_um: float) -> float:

@@ -27,7 +27,7 @@ from wsi_suite.report.slide_maps import show_maps
 from wsi_suite.report.words import FILTERS
 from wsi_suite.scoring.hscore import Score, pooled_name
 from wsi_suite.scoring.intensity import grade_nuclei
-from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.scoring.regions import nuclei_in_rois, rows_that_count, scored_rois
 from wsi_suite.scoring.slide_scores import ScoreFigures
 
 Thumbnail = tuple[npt.NDArray[np.uint8], Scale]
@@ -69,10 +69,14 @@ class SlideResult:
     settings: Mapping[str, Any] | None = None
 
     @property
+    def drawn(self) -> tuple[Roi, ...]:
+        """Regions of interest as drawn, those of class ``Ignore*`` among them."""
+        return self.provenance.regions() or ()
+
+    @property
     def rois(self) -> tuple[Roi, ...]:
         """Regions of interest that were scored; none if the whole slide was."""
-        regions = self.provenance.regions()
-        return () if regions is None else scored_rois(regions)
+        return scored_rois(self.drawn)
 
 
 def write_slide_page(path: Path, result: SlideResult) -> None:
@@ -87,9 +91,7 @@ def write_slide_page(path: Path, result: SlideResult) -> None:
     """
     nuclei, summary = result.nuclei, result.summary
     inside = nuclei_in_rois(nuclei.points, result.rois)
-    scored = np.arange(len(nuclei))
-    if result.rois:
-        scored = np.unique(np.concatenate(inside))
+    scored = rows_that_count(nuclei.points, result.drawn)
     names = [roi.name for roi in result.rois]
     binned = bin_nuclei(
         nuclei,
