@@ -83,6 +83,20 @@ def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path
     assert found.regions[0].tissue_area_mm2 is None
 
 
+def test_summaries_without_certainty_are_read(summary: Summary, tmp_path: Path) -> None:
+    write_summary(tmp_path, summary)
+    earlier = content_of(tmp_path)
+    for figures in earlier["scores"].values():
+        assert figures.pop("certainty")
+    (tmp_path / "summary.json").write_text(json.dumps(earlier), "utf-8")
+    found = read_summary(tmp_path)
+    assert found is not None
+    assert found.pooled.h_score == summary.pooled.h_score
+    assert (found.pooled.certainty, found.pooled.h_score_interval, found.pooled.verdict) == (
+        None, None, None,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
