@@ -187,7 +187,7 @@ def test_other_files_are_refused(result: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_million_nuclei_take_about_a_second(result: Path, tmp_path: Path) -> None:
+def test_a_million_nuclei_take_seconds(result: Path, tmp_path: Path) -> None:
     nuclei, metadata = read_nuclei(result / "nuclei.parquet")
     many = nuclei.take(np.arange(1_000_000) % len(nuclei))
     many = replace(many, x=many.x + np.arange(len(many)) * 1e-4)

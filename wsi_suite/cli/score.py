@@ -67,7 +67,7 @@ def score(
 ) -> None:
     """Score nuclei again with other thresholds or regions; needs neither slide nor model.
 
-    What is not set is as the run had it. Takes about a second for a million nuclei.
+    What is not set is as the run had it. Takes seconds for a million nuclei.
     """
     from wsi_suite.cli.terminal import show_error
     from wsi_suite.errors import ConfigError, WsiSuiteError

@@ -1,4 +1,4 @@
-"""New scores from a table of nuclei: no pixels, no model, about a second for a million nuclei."""
+"""New scores from a table of nuclei: no pixels, no model, seconds for a million nuclei."""
 
 from __future__ import annotations
 

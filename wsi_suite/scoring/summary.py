@@ -7,13 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.provenance import StainCheck
-from wsi_suite.nuclei.seen import SeenFields, compare_fields
+from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.certainty import Certainty, find_certainty
 from wsi_suite.scoring.certainty_words import certainty_warnings
@@ -28,6 +27,12 @@ from wsi_suite.scoring.regions import (
     scored_rois,
     without_holes,
 )
+from wsi_suite.scoring.remarks import (
+    count_warnings,
+    glass_warnings,
+    little_tissue_warnings,
+    unfamiliar_warnings,
+)
 from wsi_suite.scoring.slide_scores import (
     Headline,
     RegionScores,
@@ -41,10 +46,6 @@ from wsi_suite.scoring.uncertainty import Grid
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
     from shapely.geometry.base import BaseGeometry
-
-SATURATED_SHARE = 0.7
-GLASS_LIMIT_OD = 0.05
-_PARTLY = 0.5
 
 
 def summarise(
@@ -173,12 +174,12 @@ def summarise(
         ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
         hot_spots=hot_spots,
         warnings=(
-            *_no_tissue(scored_tissue_mm2, regions),
+            *little_tissue_warnings(scored_tissue_mm2, regions),
             *tissue_warnings,
             *stain_warnings(shown, has_tissue=scored_tissue_mm2 != 0),
-            *_unfamiliar(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
-            *_warnings(scores[pooled_name(nuclei.classes)], settings),
-            *_glass_warning(glass_dab_od, glass_rgb),
+            *unfamiliar_warnings(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
+            *count_warnings(scores[pooled_name(nuclei.classes)], settings),
+            *glass_warnings(glass_dab_od, glass_rgb),
             *(controls_warning(receptor) if receptor else ()),
             *certainty_warnings(headline, figures[headline], regions=regions),
         ),
@@ -248,97 +249,3 @@ def _figures(
         name: ScoreFigures.of(score, area_mm2=area_mm2, certainty=certainty[name])
         for name, score in scores.items()
     }
-
-
-def _no_tissue(tissue_mm2: float | None, regions: Sequence[RegionScores]) -> list[str]:
-    """Return a warning if little tissue was found, since only nuclei in tissue count."""
-    known = [
-        (region.name, region.tissue_area_mm2, region.area_mm2)
-        for region in regions
-        if region.tissue_area_mm2 is not None
-    ]
-    empty = [name for name, tissue, _ in known if tissue == 0]
-    partly = [name for name, tissue, area in known if 0 < tissue < _PARTLY * area]
-    warnings = []
-    if tissue_mm2 == 0 or empty:
-        where = f" in {', '.join(empty)}" if empty else ""
-        warnings.append(
-            f"No tissue was found{where}, and nuclei count in tissue only: if there is some, take "
-            "the whole slide for tissue (--set tissue.whole_slide=true), best with regions (--roi)."
-        )
-    if partly:
-        warnings.append(
-            f"Less than half of {', '.join(partly)} was found to be tissue, and nuclei count in "
-            "tissue only."
-        )
-    return warnings
-
-
-def _unfamiliar(
-    nuclei: Nuclei,
-    scored: npt.NDArray[np.int_] | None,
-    *,
-    regions: Sequence[tuple[str, Nuclei]],
-    seen: SeenFields | None,
-    mpp: tuple[float, float],
-) -> list[str]:
-    """Return a warning if most fields, or most of a region's, are unlike the training fields."""
-    if seen is None:
-        return []
-    all_scored = nuclei if scored is None else nuclei.take(scored)
-    parts = [("what is scored", all_scored)] if len(regions) < 2 else regions
-    compared = [(name, compare_fields(part, seen, mpp=mpp)) for name, part in parts]
-    unseen = [(name, result) for name, result in compared if result.mostly]
-    if not unseen:
-        return []
-    fields = sum(result.fields for _, result in unseen)
-    outside = sum(result.outside for _, result in unseen)
-    reasons = list(dict.fromkeys(kind for _, result in unseen for kind in result.reasons))
-    return [
-        f"Most of {', '.join(name for name, _ in unseen)} is unlike what the model was trained on "
-        f"({outside} of {fields} fields of 100 um: {', '.join(reasons)}): "
-        "check its nuclei and their classes before use."
-    ]
-
-
-def _glass_warning(dab_od: float | None, colour: tuple[float, float, float] | None) -> list[str]:
-    if dab_od is None or dab_od <= GLASS_LIMIT_OD:
-        return []
-    remedy = "stain.background"
-    if colour is not None:
-        remedy = f"--set stain.background=[{','.join(f'{value:.0f}' for value in colour)}]"
-    return [
-        f"Empty glass reads a DAB optical density of {dab_od:.2f}, above {GLASS_LIMIT_OD:g}: all "
-        f"nuclei read too high; set the background of the stains ({remedy})."
-    ]
-
-
-def _warnings(pooled: Score, settings: ScoreSettings) -> list[str]:
-    warnings = []
-    if settings.marker is None:
-        warnings.append(
-            "The marker is not set (score.marker): a nuclear H-score means nothing for a "
-            "membranous or cytoplasmic stain."
-        )
-    elif settings.marker == "other":
-        warnings.append(
-            "The marker is 'other': unless it is a nuclear one, a nuclear H-score means nothing, "
-            "as for a membranous or cytoplasmic stain."
-        )
-    if settings.thresholds_origin == "default":
-        low, middle, high = settings.thresholds_od
-        warnings.append(
-            f"The thresholds {low:g} / {middle:g} / {high:g} are the defaults and not calibrated "
-            "for this laboratory (score.thresholds_od; see 'wsi-suite calibrate')."
-        )
-    if pooled.three > SATURATED_SHARE * pooled.measured:
-        warnings.append(
-            f"{100 * pooled.three / pooled.measured:.0f} % of the nuclei are 3+: the thresholds "
-            "are probably too low for this stain and the H-score says little."
-        )
-    if pooled.not_measurable:
-        warnings.append(
-            f"{pooled.not_measurable} of {pooled.nuclei} nuclei could not be measured and are "
-            "left out of the scores."
-        )
-    return warnings

@@ -23,7 +23,7 @@ from wsi_suite.scoring.calibration import (
     otsu_cuts,
     quantile_cuts,
 )
-from wsi_suite.scoring.summary import SATURATED_SHARE
+from wsi_suite.scoring.remarks import SATURATED_SHARE
 from wsi_suite.studies.calibration_document import (
     CalibratedSlide,
     Calibration,
