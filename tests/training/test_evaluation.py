@@ -155,6 +155,15 @@ def test_the_best_threshold_parts_hits_from_misses():
     assert best_threshold([truth], [found]) == 0.44
 
 
+@pytest.mark.parametrize(("misses", "threshold"), [(1, 0.1), (4, 0.31)])
+def test_a_lower_threshold_may_cost_a_little_f1(misses, threshold):
+    truth = nuclei(*((20 * i, 0, 0, 1) for i in range(200)))
+    hits = ((20 * i, 0, 0, 0.9) for i in range(200))
+    found = nuclei(*hits, *((20 * i, 50, 0, 0.3) for i in range(misses)))
+    # Without the misses F1 is 1, with them 400 / (400 + misses).
+    assert best_threshold([truth], [found]) == threshold
+
+
 def test_detections_of_a_class_that_is_not_there_count_against_a_threshold():
     truth = nuclei((0, 0, 0, 1))
     found = nuclei((0, 0, 0, 0.9), (50, 0, 1, 0.3))

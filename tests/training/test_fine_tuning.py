@@ -10,7 +10,7 @@ import torch
 from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.model_folder import load_network, trained_runs
-from wsi_suite.errors import DataError, ModelError
+from wsi_suite.errors import ConfigError, DataError, ModelError
 from wsi_suite.training import train as module
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.settings import TrainSettings
@@ -63,6 +63,33 @@ def test_it_starts_from_the_weights_and_says_so(first, data, tmp_path):
             torch.testing.assert_close(after[name], value, atol=1e-3, rtol=0)
     assert second.spec.provenance["start_from"]["hash"] == first.hash
     assert trained_runs(second.spec.provenance) == {"1", "2"}
+
+
+def test_the_end_can_be_an_average_with_the_start(first, data, tmp_path):
+    optimiser = settings().optimiser.model_dump() | {"learning_rate": 0.05}
+    ends = {
+        share: load_network(
+            train_model(
+                settings(start_from=str(first.path), optimiser={**optimiser, "keep_start": share}),
+                data=data,
+                out=tmp_path / str(share),
+            )
+        ).state_dict()
+        for share in (0.0, 0.25)
+    }
+    start = load_network(first).state_dict()
+    moved = 0.0
+    for name, end in ends[0.0].items():
+        if name.startswith("backbone") and end.is_floating_point():
+            expected = 0.75 * end + 0.25 * start[name]  # weights are stored in half precision
+            torch.testing.assert_close(ends[0.25][name], expected, atol=2e-3, rtol=2e-3)
+            moved = max(moved, float((end - start[name]).abs().max()))
+    assert moved > 0.02
+
+
+def test_a_share_of_no_start_is_refused():
+    with pytest.raises(ConfigError, match=r"keep_start: is a share of start_from's weights"):
+        settings(optimiser={**settings().optimiser.model_dump(), "keep_start": 0.5})
 
 
 def test_a_test_run_that_the_start_has_seen_is_refused(first, data, tmp_path):

@@ -17,6 +17,10 @@ H_AND_E = StainVectors((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 """Hematoxylin and, in the place of DAB, eosin (Ruifrok and Johnston 2001)."""
 
 _FULL_DAB = 0.3  # OD from which on hematoxylin under it is halved
+_HEMATOXYLIN = (0.25, 1.1)
+"""Share of a tile's hematoxylin that is kept, at least and at most; H&E is stained darker."""
+_DAB = (0.3, 1.8)
+"""Usual DAB OD of a class' positive nuclei, at least and at most."""
 
 
 def redraw_as_hdab(tile: TilePixels, *, rng: np.random.Generator) -> FloatArray:
@@ -34,7 +38,7 @@ def redraw_as_hdab(tile: TilePixels, *, rng: np.random.Generator) -> FloatArray:
     """
     amounts = separate_stains(tile.rgb, H_AND_E)
     hematoxylin: npt.NDArray[np.float32] = amounts[..., 0].clip(0) * np.float32(
-        rng.uniform(0.5, 1.1)
+        np.exp(rng.uniform(*np.log(_HEMATOXYLIN)))
     )
     eosin = amounts[..., 1].clip(0)
     dab = _draw_dab(hematoxylin, tile, rng=rng)
@@ -54,7 +58,7 @@ def _draw_dab(
         rows = np.flatnonzero(tile.label == label)
         share = (0.0, rng.uniform(), 1.0)[rng.integers(3)]
         positive = rows[rng.random(len(rows)) < share]
-        level = rng.uniform(0.3, 1.3)
+        level = rng.uniform(*_DAB)
         strength[positive] = level * np.exp(rng.normal(0, 0.25, len(positive)))
     dab = np.zeros_like(hematoxylin)
     if not strength.any():

@@ -55,6 +55,9 @@ class OptimiserSettings(Section):
     freeze: Literal["backbone"] | None = Field(
         None, description="backbone: its weights and statistics stay as the start has them"
     )
+    keep_start: float = Field(
+        0.0, ge=0, lt=1, description="share of start_from's weights in the average that is the end"
+    )
     loader_workers: int = Field(0, ge=0, description="processes that prepare crops")
     devices: int = Field(
         1, ge=1, description="GPUs, each with a part of every batch, by DistributedDataParallel"
@@ -124,6 +127,8 @@ class TrainSettings(Section):
                 "optimiser.freeze: random weights are not worth keeping; set a start "
                 f"({', '.join(starts)})"
             )
+        if self.optimiser.keep_start and self.start_from is None:
+            raise ValueError("optimiser.keep_start: is a share of start_from's weights; set that")
         if self.headline_class not in (None, *self.labels.names):
             raise ValueError(f"headline_class must be one of {', '.join(self.labels.names)}")
         return self

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from wsi_suite.detector.model_folder import ModelFolder, find_model, load_network, trained_runs
 from wsi_suite.detector.network import NucleusNet, build_backbone
@@ -24,12 +27,15 @@ class Start:
         Gives a new network its weights; ``None`` if they stay random.
     model
         The model of ``start_from``.
+    weights
+        Its weights by name.
     init
         What the backbone takes from the file of ``init``.
     """
 
     give: Callable[[NucleusNet], object] | None = None
     model: ModelFolder | None = None
+    weights: Mapping[str, Tensor] | None = None
     init: InitialWeights | None = None
 
     @property
@@ -40,6 +46,27 @@ class Start:
             spec = self.model.spec
             origin = {"name": spec.name, "hash": self.model.hash, **spec.provenance}
         return {"start_from": origin, "init": self.init and self.init.as_json()}
+
+
+def average_with_start(network: NucleusNet, weights: Mapping[str, Tensor], *, share: float) -> None:
+    """Average a fine-tuned network, weight by weight, with what it started from.
+
+    The average often keeps what the start knew and gains most of what was learned since. Source:
+    Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022.
+
+    Parameters
+    ----------
+    network
+        The end of a training; changed in place.
+    weights
+        Those of the start, by the same names.
+    share
+        Share of the start in the average, in [0, 1).
+    """
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(weights[name].to(value), share)
 
 
 def find_start(settings: TrainSettings) -> Start:
@@ -73,4 +100,4 @@ def find_start(settings: TrainSettings) -> Start:
             f"'{sorted(seen)[0]}'; name other test runs"
         )
     weights = load_network(start).state_dict()
-    return Start(lambda network: network.load_state_dict(weights), model=start)
+    return Start(lambda network: network.load_state_dict(weights), model=start, weights=weights)

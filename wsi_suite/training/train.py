@@ -39,7 +39,7 @@ from wsi_suite.training.fitting import check_devices, fit_network, is_first_proc
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
-from wsi_suite.training.start import find_start
+from wsi_suite.training.start import average_with_start, find_start
 from wsi_suite.training.tiles import detect_tiles, fields_of_tiles
 from wsi_suite.training.training_record import (
     TrainingRecord,
@@ -157,6 +157,8 @@ def train_model(
         start=start.give,
         progress=progress,
     )
+    if start.weights is not None:
+        average_with_start(fitted.network, start.weights, share=settings.optimiser.keep_start)
     if fitted.epochs < settings.optimiser.epochs:
         tell(
             f"ended after epoch {fitted.epochs} of {settings.optimiser.epochs}: no look at the "
