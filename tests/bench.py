@@ -22,7 +22,13 @@ from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.slide_run import finish_run, pending_blocks, prepare_run, record_block
 from wsi_suite.slides.identity import SlideIdentity
 
-RESULTS = ("nuclei.parquet", "nuclei.geojson", "summary.json", "hotspots.geojson")
+RESULTS = (
+    "nuclei.parquet",
+    "nuclei.geojson",
+    "summary.json",
+    "hotspots.geojson",
+    "quality.geojson",
+)
 """What is the same in every byte for like runs."""
 
 

@@ -84,6 +84,22 @@ class TissueSettings(Section):
     )
 
 
+Artefact = Literal["focus"]
+
+
+class QualitySettings(Section):
+    """Artefacts that are looked for in the tissue and told."""
+
+    exclude: tuple[Artefact, ...] = Field(
+        (), description="kinds to leave out of the tissue: focus (out of focus)"
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _each_once(cls, values: tuple[Artefact, ...]) -> tuple[Artefact, ...]:
+        return tuple(sorted(set(values)))
+
+
 class TileSettings(Section):
     """The OME-Zarr store of the tissue at working resolution."""
 
@@ -232,6 +248,7 @@ class Settings(Section):
         None, description="um per level-0 pixel, if the slide does not say"
     )
     tissue: TissueSettings = TissueSettings()
+    quality: QualitySettings = QualitySettings()
     tiles: TileSettings = TileSettings()
     detect: DetectSettings = DetectSettings()
     stain: StainSettings = StainSettings()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import SAME_RESULTS, Cli, square, write_geojson
 
-SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json", "hotspots.geojson")
+SAME = ("nuclei.parquet", "nuclei.geojson", "summary.json", "hotspots.geojson", "quality.geojson")
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -28,6 +28,7 @@ def test_run_leaves_what_the_readme_lists(results: Path) -> None:
         "nuclei.geojson",
         "nuclei.parquet",
         "overview.png",
+        "quality.geojson",
         "run.json",
         "slide.json",
         "summary.json",

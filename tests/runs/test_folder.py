@@ -227,6 +227,7 @@ def test_only_results_are_discarded(tmp_path: Path) -> None:
         "nuclei.parquet",
         "nuclei-1-of-2.geojson",
         "hotspots.geojson",
+        "quality.geojson",
         "summary.json",
         "slide.json",
         "my.qpdata",

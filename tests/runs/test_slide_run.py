@@ -69,8 +69,8 @@ def test_results_are_complete_and_plausible(bench: Bench, whole: Path) -> None:
     assert set(np.unique(nuclei.label)) == {0, 1}
     assert summary["scores"]["Epithelium + Stroma"]["nuclei"] == len(nuclei)
     assert sorted(path.name for path in whole.iterdir()) == [
-        "hotspots.geojson", "nuclei.geojson", "nuclei.parquet", "overview.png", "run.json",
-        "slide.json", "summary.json", "tiles.ome.zarr",
+        "hotspots.geojson", "nuclei.geojson", "nuclei.parquet", "overview.png",
+        "quality.geojson", "run.json", "slide.json", "summary.json", "tiles.ome.zarr",
     ]  # fmt: skip
     assert list(zip(nuclei.y, nuclei.x, strict=True)) == sorted(
         zip(nuclei.y, nuclei.x, strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.geometry import Scale
+from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.slides.grid import TileGrid, plan_grid
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class SlideFacts:
     tissue_chunks
         ``(rows, cols)``, whether a chunk holds tissue or is next to some.
     tissue
-        Its outline, level-0 pixels: nuclei count in it only.
+        Its outline, level-0 pixels, without artefacts that are left out: nuclei count in it only.
     glass_rgb
         Colour of empty glass; ``None`` if there is none.
     glass_dab_od
@@ -57,6 +58,8 @@ class SlideFacts:
         How the file is read, and what the user should know of that.
     warnings
         What everybody who uses the results should read of the search for tissue.
+    quality
+        Artefacts that were found; ``None`` in facts of earlier versions.
     """
 
     name: str
@@ -78,6 +81,7 @@ class SlideFacts:
     warnings: tuple[str, ...] = ()
     glass_dab_od: float | None = None
     stains: SampledStains | None = None
+    quality: SlideQuality | None = None
 
     @property
     def working_mpp(self) -> tuple[float, float]:

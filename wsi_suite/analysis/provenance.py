@@ -21,7 +21,7 @@ from wsi_suite.staining.glass import glass_dab_od
 if TYPE_CHECKING:
     from wsi_suite.detector.detector import Compute
 
-TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "rois", "tiles")
+TILE_SECTIONS = ("tiles_version", "mpp", "read_mpp", "tissue", "quality", "rois", "tiles")
 """Sections of a fingerprint's settings that concern the tiles."""
 
 
@@ -60,6 +60,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
         "mpp": settings.mpp,
         "read_mpp": model.spec.read_mpp,
         "tissue": plain["tissue"],
+        "quality": plain["quality"],
         "rois": None if analysis.rois is None else _roi_hash(analysis.rois),
         "tiles": {"ome_zarr_version": settings.tiles.ome_zarr_version},
     }
@@ -103,6 +104,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
         glass_dab_od=facts.glass_dab_od if glass is None else glass_dab_od(glass, stains),
         notes=facts.notes,
         tissue_warnings=facts.warnings,
+        quality=facts.quality,
         seen=model.spec.seen,
         results_version=RESULTS_VERSION,
         wsi_suite=wsi_suite.__version__,

@@ -15,6 +15,7 @@ from wsi_suite.analysis.stain_sample import SampledStains
 from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import OutputError
 from wsi_suite.geometry import Scale
+from wsi_suite.nuclei.quality import SlideQuality
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -52,6 +53,7 @@ class SlideRecord(Document):
     glass_rgb: tuple[float, float, float] | None = None
     glass_dab_od: float | None = Field(None, exclude=True)  # of earlier versions
     stains: SampledStains | None = None
+    quality: SlideQuality | None = None
     reader: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def _record(facts: SlideFacts) -> SlideRecord:
         tissue_area_mm2=facts.tissue_area_mm2,
         glass_rgb=facts.glass_rgb,
         stains=facts.stains,
+        quality=facts.quality,
         reader=facts.reader,
         notes=facts.notes,
         warnings=facts.warnings,
@@ -130,6 +133,7 @@ def _facts(record: SlideRecord) -> SlideFacts:
         glass_rgb=record.glass_rgb,
         glass_dab_od=record.glass_dab_od,
         stains=record.stains,
+        quality=record.quality,
         reader=record.reader,
         notes=record.notes,
         warnings=record.warnings,

@@ -70,6 +70,7 @@ def compose_summary(
         glass_rgb=provenance.glass_rgb,
         stains=provenance.stains,
         tissue_warnings=provenance.tissue_warnings,
+        quality=provenance.quality,
         seen=provenance.seen,
     )
     return Summary(

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.quality import Artefacts, find_artefacts, outline_to_the_edge
 from wsi_suite.analysis.slide_record import as_stored
 from wsi_suite.analysis.stain_sample import sample_fields, sample_pixels, sampled_stains
-from wsi_suite.config import MeasureSettings, Settings, TissueSettings
+from wsi_suite.config import MeasureSettings, QualitySettings, Settings, TissueSettings
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
 from wsi_suite.scoring.regions import scored_rois
@@ -49,15 +50,18 @@ class Overview:
         Where its tissue is.
     outline
         The border of that, level-0 pixels.
+    artefacts
+        What is wrong with it, and where.
     """
 
     thumbnail: npt.NDArray[np.uint8]
     tissue: TissueMask
     outline: MultiPolygon
+    artefacts: Artefacts
 
 
 def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
-    """Look at a whole slide and find its tissue, which takes seconds on a large one.
+    """Look at a whole slide: find its tissue and artefacts, which takes seconds on a large one.
 
     Raises
     ------
@@ -71,7 +75,8 @@ def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
             "brightfield slide"
         )
     tissue = find_tissue(slide, settings)
-    return Overview(thumbnail, tissue, _to_the_edge(tissue, slide))
+    outline = outline_to_the_edge(tissue.mask, tissue, slide)
+    return Overview(thumbnail, tissue, outline, find_artefacts(slide, tissue))
 
 
 def facts_of(
@@ -117,12 +122,15 @@ def facts_of(
         halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),
         wanted=wanted,
         tissue_chunks=in_tissue,
-        tissue=overview.outline,
+        tissue=_counted(slide, overview, settings.quality),
         glass_rgb=glass,
         stains=sampled_stains(sample_pixels(raster.read, fields), glass=glass),
         reader=slide.reader,
         notes=notes,
         warnings=overview.tissue.warnings,
+        quality=overview.artefacts.quality.model_copy(
+            update={"excluded": settings.quality.exclude}
+        ),
     )
     # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
     return as_stored(facts)
@@ -182,19 +190,16 @@ def _near_rois(
     )
 
 
-def _to_the_edge(tissue: TissueMask, slide: Slide) -> MultiPolygon:
-    """Return the outline of tissue in level-0 pixels, up to the slide's edge.
+def _counted(slide: Slide, overview: Overview, settings: QualitySettings) -> MultiPolygon:
+    """Return the outline of the tissue that counts.
 
-    The mask holds whole pixels only, and ends some micrometres before the slide does.
+    Artefacts that are left out stay in the chunks that are worked on, so that what is found in the
+    rest is what would be found without leaving anything out.
     """
-    import shapely
-
-    rows, columns = tissue.mask.shape
-    end = np.array([columns * tissue.scale.x, rows * tissue.scale.y])
-    return shapely.transform(
-        tissue.outline(),
-        lambda points: np.where(points >= end - 1e-6, (slide.width, slide.height), points),
-    )
+    if not settings.exclude:
+        return overview.outline
+    out = np.logical_or.reduce([overview.artefacts.masks[kind] for kind in settings.exclude])
+    return outline_to_the_edge(overview.tissue.mask & ~out, overview.tissue, slide)
 
 
 def coarseness(path: Path, raster: Raster, *, read_mpp: float) -> tuple[str, ...]:

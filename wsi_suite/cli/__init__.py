@@ -18,7 +18,6 @@ import typer
 
 from wsi_suite.cli import (
     calibration,
-    control,
     crossvalidate,
     evaluation,
     explain,
@@ -130,12 +129,6 @@ _add(
     "Check scores",
     "wsi-suite calibrate results --grades corrected --out lab.yaml",
     "wsi-suite calibrate results --scores readers.csv --out lab.yaml --report lab.html",
-)
-_add(
-    control.control_chart,
-    "Check scores",
-    "wsi-suite control-chart controls --slide ER_control --out chart.html",
-    name="control-chart",
 )
 _add(
     models.train,

@@ -12,6 +12,7 @@ from wsi_suite.config import MeasureSettings, ScoreSettings
 from wsi_suite.documents import Part, parse_values
 from wsi_suite.errors import DataError
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.nuclei.seen import SeenFields
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Provenance(Part):
         How the slide was read.
     tissue_warnings
         What the search for tissue found doubtful.
+    quality
+        Artefacts that were found; ``None`` in results of earlier versions.
     seen
         Fields that the model was trained on, if it says so.
     results_version
@@ -148,6 +151,7 @@ class Provenance(Part):
     glass_dab_od: float | None
     notes: tuple[str, ...] = ()
     tissue_warnings: tuple[str, ...] = ()
+    quality: SlideQuality | None = None
     seen: SeenFields | None = None
     results_version: int = 1
     wsi_suite: str

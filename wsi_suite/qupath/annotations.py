@@ -1,4 +1,4 @@
-"""Annotations of ours as GeoJSON that QuPath 0.4 - 0.7 imports: circles and rectangles."""
+"""Annotations of ours as GeoJSON that QuPath 0.4 - 0.7 imports: circles, rectangles and areas."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsi_suite.files import whole_file
 from wsi_suite.qupath.objects import PathClass
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite annotation")
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """A rectangle, or the ellipse that fills it.
+    """A rectangle, the ellipse that fills it, or an area with these bounds.
 
     Attributes
     ----------
@@ -27,6 +30,8 @@ class Annotation:
         Bounds, level-0 pixels.
     is_ellipse
         Whether it is the ellipse.
+    area
+        The area, in place of the rectangle, level-0 pixels.
     measurements
         By their names.
     """
@@ -39,6 +44,7 @@ class Annotation:
     bottom: float
     is_ellipse: bool = False
     measurements: Mapping[str, float] = field(default_factory=dict)
+    area: MultiPolygon | None = None
 
 
 def write_annotations(
@@ -74,6 +80,8 @@ def _feature(annotation: Annotation, origin: Mapping[str, str]) -> dict[str, Any
     left, top, right, bottom = (round(value, 2) for value in bounds)
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     geometry: dict[str, Any] = {"type": "Polygon", "coordinates": [ring]}
+    if annotation.area is not None:
+        geometry = _outline(annotation.area)
     if annotation.is_ellipse:
         geometry["isEllipse"] = True  # QuPath's own mark: the ellipse that fills the rectangle
     path_class = annotation.path_class
@@ -91,3 +99,14 @@ def _feature(annotation: Annotation, origin: Mapping[str, str]) -> dict[str, Any
             "metadata": origin,
         },
     }
+
+
+def _outline(area: MultiPolygon) -> dict[str, Any]:
+    polygons = [
+        [
+            [[round(x, 2), round(y, 2)] for x, y in ring.coords]
+            for ring in (polygon.exterior, *polygon.interiors)
+        ]
+        for polygon in area.geoms
+    ]
+    return {"type": "MultiPolygon", "coordinates": polygons}

@@ -36,6 +36,7 @@ RECORDS_NAME = "regions.partial"
 TABLE_NAME = "nuclei.parquet"
 NUCLEI_NAME = "nuclei.geojson"
 OVERVIEW_NAME = "overview.png"
+QUALITY_NAME = "quality.geojson"
 REPORT_NAME = "report.html"
 HOT_SPOTS_NAME = "hotspots.geojson"
 
@@ -119,7 +120,9 @@ def check_settings(
         Naming what differs.
     """
     slide, slide_now = asdict(earlier.fingerprint.slide), asdict(fingerprint.slide)
-    before, now = earlier.fingerprint.settings, fingerprint.settings
+    # Runs that knew no artefacts left none out.
+    before = {"quality": {"exclude": []}, **earlier.fingerprint.settings}
+    now = fingerprint.settings
     common = sorted(before.keys() & now.keys())
     different = differences(slide, slide_now, prefix="slide.") + differences(
         {key: before[key] for key in common}, {key: now[key] for key in common}
@@ -230,7 +233,7 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
     run = read_run(folder)
     assert run is not None
     write_run(folder, run.model_copy(update={"state": State.DISCARDED}))
-    names = (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME, REPORT_NAME, HOT_SPOTS_NAME)
+    names = (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME, REPORT_NAME, HOT_SPOTS_NAME, QUALITY_NAME)
     files = [folder / name for name in names]
     files += geojson_parts(folder / NUCLEI_NAME)
     files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]

@@ -19,6 +19,7 @@ from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
 from wsi_suite.runs.hot_spot_file import write_hot_spots
+from wsi_suite.runs.quality_file import write_quality
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import is_ignored
@@ -57,6 +58,7 @@ def write_results(
     summary = summary_of(results)
     write_summary(folder, summary)
     write_hot_spots(folder, summary, provenance=results.provenance)
+    write_quality(folder, provenance=results.provenance)
     _draw(results, folder / OVERVIEW_NAME, grades, summary, slide=slide, store=store)
     return summary
 

@@ -17,6 +17,7 @@ from wsi_suite.documents import Part
 from wsi_suite.scoring.certainty import Certainty
 from wsi_suite.scoring.hscore import Score
 from wsi_suite.scoring.ki67 import Ki67Figures
+from wsi_suite.scoring.quality import QualityFigures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.stain_check import StainFigures
 from wsi_suite.scoring.uncertainty import Interval
@@ -199,9 +200,8 @@ class SlideScores(Part):
         DAB that empty glass seems to hold, and its colour; ``None`` if there is no glass.
     stains
         Stains that the slide shows, against the vectors in use; ``None`` in earlier results.
-    dab_uneven_share
-        Share of the nuclei with DAB in which it is uneven: many in membranous and cytoplasmic
-        stains; ``None`` if few hold DAB.
+    quality
+        Artefacts that were looked for, found and left out; ``None`` in earlier results.
     headline
         The H-score that stands first.
     h_scores
@@ -235,7 +235,7 @@ class SlideScores(Part):
     glass_dab_od: float | None
     glass_rgb: tuple[float, float, float] | None = None
     stains: StainFigures | None = None
-    dab_uneven_share: float | None = None
+    quality: QualityFigures | None = None
     headline: Headline
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]

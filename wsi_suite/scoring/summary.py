@@ -12,14 +12,15 @@ from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.provenance import StainCheck
+from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.certainty import Certainty, find_certainty
 from wsi_suite.scoring.certainty_words import certainty_warnings
 from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
-from wsi_suite.scoring.evenness import uneven_share, uneven_warnings
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
+from wsi_suite.scoring.quality import quality_figures, quality_warnings
 from wsi_suite.scoring.receptors import controls_warning
 from wsi_suite.scoring.regions import (
     ignored_area,
@@ -62,6 +63,7 @@ def summarise(
     glass_rgb: tuple[float, float, float] | None = None,
     stains: StainCheck | None = None,
     tissue_warnings: Sequence[str] = (),
+    quality: SlideQuality | None = None,
     seen: SeenFields | None = None,
 ) -> SlideScores:
     """Return the scores of a slide.
@@ -92,6 +94,8 @@ def summarise(
         What stains the slide shows; ``None`` if that was not looked at.
     tissue_warnings
         What the search for tissue found doubtful.
+    quality
+        Artefacts that were found on the slide; ``None`` if none were looked for.
     seen
         What the model was trained on; ``None`` if it does not say.
 
@@ -141,7 +145,6 @@ def summarise(
     hot_spots = hot_spots_of(of_headline, settings, inside=inside)
     areas_mm2 = (scored_area_mm2, scored_tissue_mm2)
     figures = _figures(scores, areas_mm2=areas_mm2, certainty=sure(rows=scored))
-    uneven = uneven_share(nuclei, rows=scored)
     shown = stain_figures(
         stains,
         nuclei,
@@ -149,6 +152,13 @@ def summarise(
         class_name=headline,
         h_score=scores[headline].h_score,
         rows=scored,
+    )
+    found = quality_figures(
+        quality,
+        tissue_mm2=scored_tissue_mm2,
+        inside=inside if rois else None,
+        ignored=ignored,
+        mpp=mpp,
     )
     return SlideScores(
         marker=settings.marker,
@@ -163,7 +173,7 @@ def summarise(
         glass_dab_od=glass_dab_od,
         glass_rgb=glass_rgb,
         stains=shown,
-        dab_uneven_share=uneven,
+        quality=found,
         headline=Headline(
             name=f"{headline}: H-score",
             class_name=headline,
@@ -179,8 +189,8 @@ def summarise(
         warnings=(
             *little_tissue_warnings(scored_tissue_mm2, regions),
             *tissue_warnings,
+            *quality_warnings(found),
             *stain_warnings(shown, has_tissue=scored_tissue_mm2 != 0),
-            *uneven_warnings(uneven),
             *unfamiliar_warnings(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
             *count_warnings(scores[pooled_name(nuclei.classes)], settings),
             *glass_warnings(glass_dab_od, glass_rgb),

@@ -69,12 +69,15 @@ class TissueMask:
         either. ``None``: nowhere.
     warnings
         What everybody who uses the mask should read: ink, and what may be ink.
+    ink
+        Like `mask`, true on strokes of a marker pen that were left out. ``None``: none were.
     """
 
     mask: Mask
     scale: Scale
     left_out: Mask | None = None
     warnings: tuple[str, ...] = ()
+    ink: Mask | None = None
 
     @property
     def area_px0(self) -> float:
@@ -96,19 +99,32 @@ class TissueMask:
 
     def outline(self) -> MultiPolygon:
         """Return the border of the tissue, along the mask's pixels, in level-0 px; maybe empty."""
-        edges = np.diff(np.pad(self.mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-        # Row by row, starts and ends of its runs alternate.
-        rows, starts = np.nonzero(edges == 1)
-        _, ends = np.nonzero(edges == -1)
-        x, y = self.scale.x, self.scale.y
-        runs = [
-            box(start * x, row * y, end * x, (row + 1) * y)
-            for row, start, end in zip(rows, starts, ends, strict=True)
-        ]
-        merged = unary_union(runs)
-        if isinstance(merged, Polygon):
-            return MultiPolygon([merged])
-        return merged if isinstance(merged, MultiPolygon) else MultiPolygon()
+        return outline_of(self.mask, scale=self.scale)
+
+
+def outline_of(mask: Mask, *, scale: Scale) -> MultiPolygon:
+    """Return the border of a mask along its pixels, in level-0 px; maybe empty.
+
+    Parameters
+    ----------
+    mask
+        ``(rows, columns)``; the first pixel stands at the slide's corner.
+    scale
+        Level-0 pixels per pixel of the mask.
+    """
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    # Row by row, starts and ends of its runs alternate.
+    rows, starts = np.nonzero(edges == 1)
+    _, ends = np.nonzero(edges == -1)
+    x, y = scale.x, scale.y
+    runs = [
+        box(start * x, row * y, end * x, (row + 1) * y)
+        for row, start, end in zip(rows, starts, ends, strict=True)
+    ]
+    merged = unary_union(runs)
+    if isinstance(merged, Polygon):
+        return MultiPolygon([merged])
+    return merged if isinstance(merged, MultiPolygon) else MultiPolygon()
 
 
 def is_fluorescence(rgb: npt.NDArray[np.uint8]) -> bool:
@@ -161,7 +177,8 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     warnings = ink_warnings(
         left_out=seen.ink & ~mask, counted=counted, mpp=raster.mpp, scale=raster.scale
     )
-    return TissueMask(mask, raster.scale, left_out, warnings)
+    ink = seen.ink if settings.exclude_pen and not settings.whole_slide else None
+    return TissueMask(mask, raster.scale, left_out, warnings, ink)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,84 @@
+"""Artefacts of a slide: what is looked for, and what of it is taken out of the tissue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry import MultiPolygon
+
+from wsi_suite.analysis.facts import outline_text
+from wsi_suite.config import Artefact
+from wsi_suite.nuclei.quality import QualityKind, SlideQuality
+from wsi_suite.slides.focus import find_blurred
+from wsi_suite.slides.slide import Slide
+from wsi_suite.slides.tissue import TissueMask, outline_of
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Artefacts:
+    """Artefacts of a slide.
+
+    Attributes
+    ----------
+    quality
+        What was found of each kind; nothing is excluded.
+    masks
+        The kinds that can be taken out of the tissue, of the shape of its mask.
+    """
+
+    quality: SlideQuality
+    masks: Mapping[Artefact, Mask]
+
+
+def find_artefacts(slide: Slide, tissue: TissueMask) -> Artefacts:
+    """Look for all kinds of artefacts on a slide, in its tissue; errors as of reading it."""
+    focus, blurred = _focus(slide, tissue)
+    return Artefacts(SlideQuality(focus=focus, pen=_pen(slide, tissue)), {"focus": blurred})
+
+
+def outline_to_the_edge(mask: Mask, tissue: TissueMask, slide: Slide) -> MultiPolygon:
+    """Return the outline of a mask like that of the tissue in level-0 px, up to the slide's edge.
+
+    The mask holds whole pixels only, and ends some micrometres before the slide does.
+    """
+    rows, columns = mask.shape
+    end = np.array([columns * tissue.scale.x, rows * tissue.scale.y])
+    return shapely.transform(
+        outline_of(mask, scale=tissue.scale),
+        lambda points: np.where(points >= end - 1e-6, (slide.width, slide.height), points),
+    )
+
+
+def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
+    focus = find_blurred(slide, tissue)
+    nothing = np.zeros_like(tissue.mask)
+    if focus is None:
+        return QualityKind(reason="the slide's pixels are too coarse"), nothing
+    if not tissue.mask.any():
+        return QualityKind(reason="there is no tissue"), nothing
+    tissue_um2 = tissue.area_px0 * slide.mpp[0] * slide.mpp[1]
+    found = QualityKind(
+        mpp=focus.mpp,
+        sampled_share=min(1.0, focus.sampled_um2 / tissue_um2),
+        judged_share=np.count_nonzero(focus.judged) / np.count_nonzero(tissue.mask),
+        wkt=outline_text(outline_to_the_edge(focus.blurred, tissue, slide)),
+    )
+    return found, focus.blurred
+
+
+def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:
+    if tissue.ink is None:
+        return QualityKind(reason="tissue.exclude_pen is off, or tissue.whole_slide on")
+    return QualityKind(
+        mpp=math.sqrt(slide.mpp[0] * tissue.scale.x * slide.mpp[1] * tissue.scale.y),
+        sampled_share=1.0,
+        judged_share=1.0,
+        wkt=outline_text(outline_to_the_edge(tissue.ink, tissue, slide)),
+    )

@@ -1,0 +1,67 @@
+"""Quality of a slide, as ``slide.json`` and the metadata of a table of nuclei hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from wsi_suite.config import Artefact
+from wsi_suite.documents import Part
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
+
+
+class QualityKind(Part):
+    """Result of the search for one kind of artefact; or why it was not looked for.
+
+    Attributes
+    ----------
+    mpp
+        Micrometres per pixel that it was looked for at; ``None``: it was not looked for.
+    sampled_share
+        Share of the tissue whose pixels were looked at.
+    judged_share
+        Share of the tissue that these stand for.
+    wkt
+        Outline of what was found, level-0 pixels.
+    reason
+        Why it was not looked for.
+    """
+
+    mpp: float | None = None
+    sampled_share: float | None = None
+    judged_share: float | None = None
+    wkt: str | None = None
+    reason: str | None = None
+
+    def area(self) -> MultiPolygon:
+        """Return what was found, level-0 pixels; maybe empty."""
+        from shapely import from_wkt
+
+        return cast("MultiPolygon", from_wkt(self.wkt or "MULTIPOLYGON EMPTY"))
+
+
+class SlideQuality(Part):
+    """Artefacts of a slide.
+
+    Attributes
+    ----------
+    focus, pen
+        What was found of each kind.
+    excluded
+        Kinds that were taken out of the tissue.
+    """
+
+    focus: QualityKind
+    pen: QualityKind
+    excluded: tuple[Artefact, ...] = ()
+
+    def kinds(self) -> Iterator[tuple[str, QualityKind]]:
+        """Yield the name of each kind and what was found of it."""
+        yield "focus", self.focus
+        yield "pen", self.pen
+
+    def excluded_areas(self) -> list[MultiPolygon]:
+        """Return what was taken out of the tissue, level-0 pixels."""
+        return [found.area() for kind, found in self.kinds() if kind in self.excluded]

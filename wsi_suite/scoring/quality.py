@@ -1,0 +1,151 @@
+"""Artefacts in what is scored: how much was looked at, found and left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsi_suite.documents import Part
+from wsi_suite.nuclei.quality import QualityKind, SlideQuality
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+_IN_WORDS = {"focus": "out of focus"}
+_NOT_LOOKED_FOR = {
+    "folds": "not told from dense tissue with certainty; draw them as regions of class Ignore*",
+    "bubbles": "not looked for; draw them as regions of class Ignore*",
+}
+_TOLD = 0.1
+_MOSTLY = 0.5
+
+
+class ArtefactFigures(Part):
+    """One kind of artefact in what is scored.
+
+    Attributes
+    ----------
+    looked_for
+        Whether it was looked for; if not, `reason` says why.
+    mpp
+        Micrometres per pixel that it was looked for at.
+    sampled_share, judged_share
+        Share of the slide's tissue whose pixels were looked at, and that these stand for. For the
+        rest nothing is known.
+    found_mm2, found_share
+        What was found in the scored area, and its share of the tissue there with what was left
+        out of it.
+    excluded
+        Whether it was left out of the tissue.
+    """
+
+    looked_for: bool
+    mpp: float | None = None
+    sampled_share: float | None = None
+    judged_share: float | None = None
+    found_mm2: float | None = None
+    found_share: float | None = None
+    excluded: bool = False
+    reason: str | None = None
+
+
+class QualityFigures(Part):
+    """Artefacts in what is scored.
+
+    Attributes
+    ----------
+    artefacts
+        By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), and ``folds`` and
+        ``bubbles``, which are not looked for.
+    lost_mm2, lost_share
+        Area that ``quality.exclude`` took out of the tissue, and its share of the tissue before.
+    """
+
+    artefacts: dict[str, ArtefactFigures]
+    lost_mm2: float
+    lost_share: float | None
+
+
+def quality_figures(
+    quality: SlideQuality | None,
+    *,
+    tissue_mm2: float | None,
+    inside: BaseGeometry | None,
+    ignored: BaseGeometry,
+    mpp: tuple[float, float],
+) -> QualityFigures | None:
+    """Return the figures of artefacts.
+
+    Parameters
+    ----------
+    quality
+        What was found on the slide; ``None`` in results of earlier versions.
+    tissue_mm2
+        Area of the tissue that is scored, without what was left out.
+    inside
+        The regions that are scored, level-0 pixels; ``None``: the whole slide.
+    ignored
+        Area of the regions of class ``Ignore*``.
+    mpp
+        um per level-0 pixel, x and y.
+    """
+    if quality is None:
+        return None
+    from shapely.ops import unary_union
+
+    def mm2(area: BaseGeometry) -> float:
+        part = (area if inside is None else area.intersection(inside)).difference(ignored)
+        return float(part.area) * mpp[0] * mpp[1] / 1e6
+
+    lost_mm2 = mm2(unary_union(quality.excluded_areas()))
+    before_mm2 = (tissue_mm2 or 0.0) + lost_mm2
+    artefacts = {}
+    for name, kind in quality.kinds():
+        found_mm2 = mm2(kind.area())
+        of_mm2 = before_mm2 + (found_mm2 if name == "pen" else 0.0)  # which is no tissue
+        artefacts[name] = _figures(
+            kind,
+            excluded=name == "pen" or name in quality.excluded,
+            found_mm2=found_mm2,
+            of_mm2=of_mm2,
+        )
+    for name, reason in _NOT_LOOKED_FOR.items():
+        artefacts[name] = ArtefactFigures(looked_for=False, reason=reason)
+    share = lost_mm2 / before_mm2 if before_mm2 else None
+    return QualityFigures(artefacts=artefacts, lost_mm2=lost_mm2, lost_share=share)
+
+
+def quality_warnings(figures: QualityFigures | None) -> list[str]:
+    """Return a sentence for each kind that was left out, or that much of the tissue shows."""
+    if figures is None:
+        return []
+    warnings = []
+    for name, words in _IN_WORDS.items():
+        kind = figures.artefacts[name]
+        share = kind.found_share or 0.0
+        percent = f"{100 * share:.1f} %"
+        if kind.excluded and share:
+            warnings.append(f"{percent} of the tissue is {words} and was left out.")
+        elif share >= _TOLD:
+            warnings.append(
+                f"{percent} of the tissue is {words}, where nuclei are missed and classes are "
+                f"doubtful: check it, or leave it out (--set quality.exclude=[{name}])."
+            )
+        if share >= _MOSTLY:
+            warnings.append(f"Most of the tissue is {words}: scan the slide again.")
+    return warnings
+
+
+def _figures(
+    kind: QualityKind, *, excluded: bool, found_mm2: float, of_mm2: float
+) -> ArtefactFigures:
+    if kind.mpp is None:
+        return ArtefactFigures(looked_for=False, reason=kind.reason)
+    return ArtefactFigures(
+        looked_for=True,
+        mpp=kind.mpp,
+        sampled_share=kind.sampled_share,
+        judged_share=kind.judged_share,
+        found_mm2=found_mm2,
+        found_share=found_mm2 / of_mm2 if of_mm2 else None,
+        excluded=excluded,
+    )
