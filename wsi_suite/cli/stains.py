@@ -165,8 +165,8 @@ def _remark(found: Sequence[SlideStains]) -> None:
     used = len(estimates)
     if used < _FEW_SLIDES:
         note(
-            f"{used} of a laboratory's slides are few: one slide's vectors depend on what is "
-            "stained in it; give some ten"
+            f"few slides ({used}): the vectors of one depend on how much of each stain is in it; "
+            "give about ten"
         )
 
 
