@@ -227,6 +227,20 @@ def test_many_tiles_find_what_one_tile_finds(
         assert close.mean() > 0.99, name
 
 
+def test_settings_that_are_new_are_those_of_before_by_default(
+    bench: Bench, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(whole, folder)
+    content = json.loads((folder / "run.json").read_text("utf-8"))
+    recorded = content["fingerprint"]["settings"]
+    del recorded["quality"], recorded["score"]["hot_spots"], recorded["score"]["cutoffs_percent"]
+    (folder / "run.json").write_text(json.dumps(content), "utf-8")
+    assert prepare_run(bench.request(folder)).done
+    with pytest.raises(OutputConflictError, match=r"score\.hot_spots: 3, now 5"):
+        prepare_run(bench.request(folder, "score.hot_spots=5"))
+
+
 def test_other_settings_are_refused_with_what_differs(bench: Bench, whole: Path) -> None:
     before = files_of(whole)
     with pytest.raises(OutputConflictError, match=r"min_confidence: 0\.1, now 0\.2.*--overwrite"):

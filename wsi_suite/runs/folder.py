@@ -23,6 +23,7 @@ from filelock import BaseFileLock
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.analysis.summary import SUMMARY_FILE
+from wsi_suite.config import Settings
 from wsi_suite.errors import BusyError, LaterFormatError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
@@ -120,9 +121,8 @@ def check_settings(
         Naming what differs.
     """
     slide, slide_now = asdict(earlier.fingerprint.slide), asdict(fingerprint.slide)
-    # Runs that knew no artefacts left none out.
-    before = {"quality": {"exclude": []}, **earlier.fingerprint.settings}
     now = fingerprint.settings
+    before = _with_new_settings(earlier.fingerprint.settings, now=now)
     common = sorted(before.keys() & now.keys())
     different = differences(slide, slide_now, prefix="slide.") + differences(
         {key: before[key] for key in common}, {key: now[key] for key in common}
@@ -135,6 +135,19 @@ def check_settings(
             f"{folder}: holds a run with other settings ({'; '.join(different[:3])}{more}); "
             f"{remedy}"
         )
+
+
+def _with_new_settings(before: Mapping[str, Any], *, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded settings with defaults for those that did not exist at that time.
+
+    A setting that is new does by default what was done before there was a setting.
+    """
+    defaults = Settings().model_dump(mode="json")
+    completed = {"quality": {}, **before}
+    for name in ("tissue", "quality", "stain", "measure", "score"):
+        if name in completed and name in now:
+            completed[name] = {**defaults[name], **completed[name]}
+    return completed
 
 
 def check_versions(
