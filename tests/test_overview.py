@@ -107,6 +107,17 @@ def test_hot_spots_have_a_colour_of_their_own() -> None:
     assert near(picture[250, 500], HOT_SPOT)
 
 
+def test_artefacts_are_hatched_and_their_holes_are_not() -> None:
+    hole = box(3500, 3500, 4500, 4500)
+    area = MultiPolygon([box(3000, 3000, 5000, 5000).difference(hole)])
+    plain = draw_map(np.zeros((0, 2)), np.zeros(0, np.uint8)).astype(int)
+    hatched = draw_map(np.zeros((0, 2)), np.zeros(0, np.uint8), artefacts=(area,)).astype(int)
+    changed = (plain != hatched).any(axis=2)
+    assert 0.05 < changed[155:170, 305:495].mean() < 0.5
+    assert not changed[180:220, 355:445].any()
+    assert not changed[:145].any()
+
+
 def test_marks_shrink_as_nuclei_crowd() -> None:
     size = (2000, 2000)
     diameters = [

@@ -65,7 +65,7 @@ def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
         return QualityKind(reason="there is no tissue"), nothing
     tissue_um2 = tissue.area_px0 * slide.mpp[0] * slide.mpp[1]
     found = QualityKind(
-        mpp=focus.mpp,
+        mpp=round(focus.mpp, 4),
         sampled_share=min(1.0, focus.sampled_um2 / tissue_um2),
         judged_share=np.count_nonzero(focus.judged) / np.count_nonzero(tissue.mask),
         wkt=outline_text(outline_to_the_edge(focus.blurred, tissue, slide)),
@@ -77,7 +77,7 @@ def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:
     if tissue.ink is None:
         return QualityKind(reason="tissue.exclude_pen is off, or tissue.whole_slide on")
     return QualityKind(
-        mpp=math.sqrt(slide.mpp[0] * tissue.scale.x * slide.mpp[1] * tissue.scale.y),
+        mpp=round(math.sqrt(slide.mpp[0] * tissue.scale.x * slide.mpp[1] * tissue.scale.y), 4),
         sampled_share=1.0,
         judged_share=1.0,
         wkt=outline_text(outline_to_the_edge(tissue.ink, tissue, slide)),

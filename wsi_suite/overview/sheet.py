@@ -35,6 +35,7 @@ def draw_overview(
     tissue: MultiPolygon | None = None,
     rois: Sequence[Roi] = (),
     hot_spots: Sequence[Roi] = (),
+    artefacts: Sequence[MultiPolygon] = (),
     solid_class: str | None = None,
 ) -> None:
     """Draw a result as one PNG: a map of the nuclei, the scores, and close-ups.
@@ -63,6 +64,8 @@ def draw_overview(
         Regions that were scored, level-0 pixels.
     hot_spots
         Hot-spots, level-0 pixels.
+    artefacts
+        Areas to hatch, level-0 pixels.
     solid_class
         The compartment whose outlines are drawn through; those of others are broken.
 
@@ -87,6 +90,7 @@ def draw_overview(
         tissue=tissue,
         rois=rois,
         hot_spots=hot_spots,
+        artefacts=artefacts,
         unit=unit,
     )
     _frame_fields(slide, fields, scale=scale, unit=unit)
@@ -110,6 +114,8 @@ def draw_overview(
     words = draw_caption(caption, width=text_width, unit=unit, nuclei=nuclei, grades=grades)
     field_um = side_px0 * mpp[0] if fields else None
     texts = _key_texts(solid_class, field_um=field_um, hot_spots=len(hot_spots))
+    if any(not area.is_empty for area in artefacts):
+        texts.append("hatched: tissue out of focus")
     key = _key(texts, width=text_width, unit=unit)
     sheet = ImageOps.expand(
         _joined([words, pictures, key], across=False, gap=unit), border=2 * unit, fill=PAPER

@@ -11,6 +11,7 @@ from shapely.geometry import MultiPolygon
 
 from wsi_suite.geometry import Points, Roi, Scale
 from wsi_suite.overview.style import (
+    ARTEFACT,
     GRADE_COLOURS,
     HOT_SPOT,
     INK,
@@ -37,6 +38,7 @@ def draw_slide_map(
     rois: Sequence[Roi],
     unit: int,
     hot_spots: Sequence[Roi] = (),
+    artefacts: Sequence[MultiPolygon] = (),
 ) -> Image.Image:
     """Return the picture of the whole slide, of the thumbnail's size.
 
@@ -58,6 +60,8 @@ def draw_slide_map(
         Height of a line of text in pixels.
     hot_spots
         Outlines to draw in a colour of their own, level-0 pixels.
+    artefacts
+        Areas to hatch, level-0 pixels.
     """
     # Pale tissue shows what the marks lie on and leaves colour to them.
     pale = ImageEnhance.Color(Image.fromarray(thumbnail)).enhance(0.3)
@@ -66,6 +70,8 @@ def draw_slide_map(
     image.paste(marks, (0, 0), marks)
 
     lines = Image.new("RGBA", (image.width * _FINE, image.height * _FINE))
+    for area in artefacts:
+        _hatch(lines, area, scale=scale, step=unit * _FINE // 2)
     if tissue is not None:
         _draw_outline(lines, tissue, scale=scale, colour=(*TISSUE, 255), width=2 * _FINE)
     for roi in rois:
@@ -142,3 +148,17 @@ def _draw_outline(
         for ring in (polygon.exterior, *polygon.interiors):
             vertices = scale.from_level0(np.asarray(ring.coords)[:, :2]) * _FINE
             draw.line([tuple(point) for point in vertices.tolist()], colour, width, joint="curve")
+
+
+def _hatch(image: Image.Image, area: MultiPolygon, *, scale: Scale, step: int) -> None:
+    """Draw slanted lines, `step` pixels apart, over an area."""
+    inside = Image.new("1", image.size)
+    draw = ImageDraw.Draw(inside)
+    # The widest first, so that a hole does not take what lies inside it.
+    for polygon in sorted(area.geoms, key=lambda one: -one.envelope.area):
+        for ring, fill in ((polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)):
+            vertices = scale.from_level0(np.asarray(ring.coords)[:, :2]) * _FINE
+            draw.polygon([tuple(point) for point in vertices.tolist()], fill=fill)
+    rows, columns = np.indices((image.height, image.width), np.int32, sparse=True)
+    slanted = (rows + columns) % step < _FINE
+    image.paste((*ARTEFACT, 255), mask=Image.fromarray(slanted & np.asarray(inside)))

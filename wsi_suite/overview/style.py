@@ -21,6 +21,7 @@ WARNING_PAPER: Colour = (255, 244, 214)
 WARNING_INK: Colour = (120, 76, 0)
 TISSUE: Colour = (20, 110, 110)
 HOT_SPOT: Colour = (150, 20, 150)
+ARTEFACT: Colour = (200, 120, 0)
 
 GRADE_NAMES = (*INTENSITIES, "not measurable")
 GRADE_COLOURS: tuple[Colour, ...] = (*INTENSITY_COLOURS, (140, 140, 140))

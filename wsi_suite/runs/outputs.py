@@ -83,6 +83,7 @@ def _draw(
         tissue=facts.tissue,
         rois=[_named(roi) for roi in results.rois or ()],
         hot_spots=_hot_spots(summary, mpp=facts.mpp),
+        artefacts=[] if facts.quality is None else [facts.quality.focus.area()],
         solid_class=_solid_class(results),
     )
     if slide is not None:

@@ -51,7 +51,7 @@ class Focus:
         Of the shape of the tissue's mask: tissue of fields out of focus, and of all fields with
         enough contrast to tell.
     sampled_um2
-        Area of the patches.
+        Area of the tissue in the patches.
     """
 
     mpp: float
@@ -88,10 +88,10 @@ def find_blurred(slide: Slide, tissue: TissueMask) -> Focus | None:
     if mpp > _COARSEST:
         return None
     blurred, judged = np.zeros_like(tissue.mask), np.zeros_like(tissue.mask)
-    sampled_px = 0
+    sampled_px = 0.0
     for field in _fields(tissue, slide):
         box = _patch(field, tissue, raster)
-        sampled_px += box.area
+        sampled_px += box.area * _tissue_share(box, tissue, raster)
         blur_um = edge_blur_um(raster.read(box), mpp=mpp)
         if blur_um is not None:
             judged[field] = tissue.mask[field]
@@ -126,6 +126,13 @@ def edge_blur_um(rgb: npt.NDArray[np.uint8], *, mpp: float) -> float | None:
     if ratio <= 1:
         return math.inf
     return mpp * math.sqrt(max(0.0, (coarse_px**2 - ratio * fine_px**2) / (ratio - 1)))
+
+
+def _tissue_share(box: Box, tissue: TissueMask, raster: Raster) -> float:
+    x, y = raster.scale.x / tissue.scale.x, raster.scale.y / tissue.scale.y
+    rows = slice(int(box.y * y), math.ceil(box.bottom * y))
+    columns = slice(int(box.x * x), math.ceil(box.right * x))
+    return float(tissue.mask[rows, columns].mean())
 
 
 def _gradient2(density: FloatArray, sigma_px: float) -> FloatArray:
