@@ -27,6 +27,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that the README's commands name."""
     folder = tmp_path_factory.mktemp("desk")
     make_slide(folder / "B12_ER.svs", width=1600, height=1600, mpp=0.25, tissue_fraction=0.4)
+    manifest = "slide;mpp;marker;case\nslides/B12_ER.svs;0,25;ER;B12\n"
+    (folder / "manifest.csv").write_text(manifest, "utf-8")
     (folder / "readers.csv").write_text("slide;H-score\nB12_ER;120,5\n", "utf-8")
     (folder / "QuPath").mkdir()
     (folder / "slides").mkdir()

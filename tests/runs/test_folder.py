@@ -21,9 +21,9 @@ from wsi_suite.runs.folder import (
     discard_results,
     library_versions,
     lock_folder,
-    result_folders,
     unlock_folder,
 )
+from wsi_suite.runs.folder_names import ResultFolders
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.identity import SlideIdentity
@@ -39,9 +39,9 @@ def claim(folder: Path, slide: SlideIdentity, **settings: object) -> None:
 
 
 def chosen(out: Path, *slides: tuple[str, str]) -> list[str]:
-    asked = [(Path(path), identity(content)) for path, content in slides]
-    folders = result_folders(out, asked)
-    return [folders[path].name for path, _ in asked]
+    contents = {Path(path): identity(content) for path, content in slides}
+    folders = ResultFolders(out, contents, identify=contents.__getitem__)
+    return [folders.choose(path)[1].name for path in contents]
 
 
 def test_slides_of_one_name_get_folders_of_their_own_in_any_order(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ _add(
     "Score slides",
     "wsi-suite run B12_ER.svs --out results --set score.marker=ER",
     "wsi-suite run slides/ --out results --roi annotations/",
+    "wsi-suite run manifest.csv --out results",
     "wsi-suite run --project study --in-class Tumor --set score.marker=ER",
 )
 _add(run.tile, "Score slides", "wsi-suite tile slides/ --out results")

@@ -21,7 +21,6 @@ from wsi_suite.cli.options import (
     RoiFile,
     Scheduler,
     SetValue,
-    Slides,
     Workers,
     check_out,
     settings_from,
@@ -30,6 +29,7 @@ from wsi_suite.cli.outcomes import show_outcomes
 
 if TYPE_CHECKING:
     from wsi_suite.errors import WsiSuiteError
+    from wsi_suite.runs.entry import Entry
     from wsi_suite.runs.outcome import Outcome
 
 _QUPATH = "QuPath projects"
@@ -40,14 +40,13 @@ TileFolders = Annotated[
         help="Folders that 'wsi-suite tile' left.", metavar="FOLDER...", show_default=False
     ),
 ]
-SlidesOrProject = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Slide files, folders of slides, or patterns such as 'slides/*.svs'.",
-        metavar="SLIDE...",
-        show_default=False,
-    ),
-]
+_SLIDES = typer.Argument(
+    help="Slide files, folders of slides, patterns such as 'slides/*.svs', or a manifest (CSV).",
+    metavar="SLIDE...",
+    show_default=False,
+)
+Slides = Annotated[list[str], _SLIDES]
+SlidesOrProject = Annotated[list[str] | None, _SLIDES]
 OutOrProject = Annotated[
     Path | None,
     typer.Option(
@@ -134,13 +133,16 @@ def run(
     summary.json, nuclei.geojson (for QuPath), nuclei.parquet and tiles.ome.zarr; DIR/summary.csv
     has a line a slide. A run that was stopped goes on when the same command is given again.
 
+    A manifest is a table with a column 'slide' (paths from its folder) and, as wanted, 'mpp', 'roi'
+    and 'marker', which go over the options, and 'case', which goes into summary.csv.
+
     With --project, the images of a QuPath project are run instead of SLIDE, and the nuclei are put
     into it at the end, as 'wsi-suite push' does.
     """
     from wsi_suite.cli.projects import run_on_project
     from wsi_suite.cli.terminal import note
     from wsi_suite.errors import ConfigError, InputError
-    from wsi_suite.slides.sources import expand_slides
+    from wsi_suite.runs.manifest import expand_entries
 
     settings = settings_from(
         config,
@@ -181,7 +183,7 @@ def run(
     if out is None:
         raise InputError("Missing option '--out'. See 'wsi-suite run --help'.")
     _batch(
-        expand_slides(slides, tell=note),
+        expand_entries(slides, tell=note),
         out=out,
         settings=settings,
         stage="run",
@@ -212,7 +214,7 @@ def tile(
     The first half of [bold]run[/bold]; 'wsi-suite detect' does the second, without the slides.
     """
     from wsi_suite.cli.terminal import note
-    from wsi_suite.slides.sources import expand_slides
+    from wsi_suite.runs.manifest import expand_entries
 
     settings = settings_from(
         config,
@@ -223,7 +225,7 @@ def tile(
         run__scheduler=scheduler,
     )
     _batch(
-        expand_slides(slides, tell=note),
+        expand_entries(slides, tell=note),
         out=out,
         settings=settings,
         stage="tile",
@@ -277,7 +279,7 @@ def detect(
 
 
 def _batch(
-    slides: Sequence[Path],
+    slides: Sequence[Path | Entry],
     *,
     as_json: bool,
     report: bool = False,

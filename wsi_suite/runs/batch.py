@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from wsi_suite.analysis.request import complete_settings
@@ -13,6 +14,7 @@ from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
 from wsi_suite.progress import Meter, Progress, no_progress
 from wsi_suite.runs.cluster import open_cluster
+from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
@@ -53,7 +55,7 @@ def run_slide(
 
 
 def run_batch(
-    slides: Sequence[Path],
+    slides: Sequence[Path | Entry],
     *,
     out: Path,
     settings: Settings,
@@ -71,7 +73,8 @@ def run_batch(
     Parameters
     ----------
     slides
-        Slide files; for ``detect`` folders that ``tile`` left.
+        Slide files; for ``detect`` folders that ``tile`` left. Entries, as
+        :func:`~wsi_suite.runs.manifest.read_manifest` returns them, have settings of their own.
     out
         Gets a folder for each slide.
     settings
@@ -103,8 +106,8 @@ def run_batch(
     if stage != "tile":
         load_network(model)  # damaged weights are refused before anything is begun
     settings = complete_settings(settings, model)
-    several = len(slides) > 1
-    check_roi_source(rois, several=several)
+    entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
+    check_roi_source(rois, several=len(entries) > 1)
     meter = Meter(progress)
     device = "cpu" if stage == "tile" else settings.run.device
     with (
@@ -127,8 +130,8 @@ def run_batch(
         )
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
             batch = Batch(cluster, finisher, locks, meter, tell)
-            schedule(batch, ask_for_slides(slides, batch=asked, out=out, rois=rois))
-    outcomes = [batch.outcomes[slide] for slide in slides]
+            schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=rois))
+    outcomes = [replace(batch.outcomes[entry.slide], case=entry.case) for entry in entries]
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
         _write_table(out, outcomes, tell=tell)
     return outcomes

@@ -1,17 +1,15 @@
 """Result folder of one slide: owner, fingerprint and lock.
 
 ``run.json`` holds the fingerprint of a run: the slide's size, time and a hash of its first and last
-megabyte, the model's hash and every setting that changes results. A folder of another slide is
-left alone (``<stem>-<hash6>`` is used instead); the same slide with other settings is refused.
+megabyte, the model's hash and every setting that changes results. The same slide with other
+settings is refused; :mod:`~wsi_suite.runs.folder_names` gives another slide another folder.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -24,16 +22,14 @@ from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.config import Settings
-from wsi_suite.errors import BusyError, LaterFormatError, OutputConflictError, OutputError
-from wsi_suite.files import is_leftover, name_key, portable_name, take_lock
+from wsi_suite.errors import BusyError, OutputConflictError
+from wsi_suite.files import take_lock
+from wsi_suite.runs.folder_names import RECORDS_NAME, is_free
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
-from wsi_suite.slides.dicom import may_be_dicom
-from wsi_suite.slides.identity import SlideIdentity, slide_stem
 from wsi_suite.slides.store_layout import partial_folder, shut_out_writers, writing
 
 STORE_NAME = "tiles.ome.zarr"
-RECORDS_NAME = "regions.partial"
 TABLE_NAME = "nuclei.parquet"
 NUCLEI_NAME = "nuclei.geojson"
 OVERVIEW_NAME = "overview.png"
@@ -44,45 +40,6 @@ HOT_SPOTS_NAME = "hotspots.geojson"
 _LOCK_NAMES = ("lock", "lock.held")
 _TRIES = 10  # to lock a folder that others unlock at the same time
 
-_OUR_NAMES = re.compile(r"summary.*\.csv.*|scores\.csv|report\.html")
-"""What the suite itself writes beside the folders of slides."""
-
-_NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-"""A number, a UID or a UUID."""
-
-
-def result_folders(out: Path, identities: Iterable[tuple[Path, SlideIdentity]]) -> dict[Path, Path]:
-    """Choose a results folder for each slide, the same whatever their order.
-
-    ``<stem>`` if that is free or the slide's own. ``<stem>-<hash6>`` where it belongs to another
-    slide, where slides of one name come together, where the suite itself uses the name, and where
-    some system would refuse it.
-    """
-    identities = list(identities)
-    stems = {path: _stem(path) for path, _ in identities}
-    names = {path: portable_name(stem) for path, stem in stems.items()}
-    different = {(name_key(names[path]), identity.content) for path, identity in identities}
-    slides_of = Counter(key for key, _ in different)
-    with_hash = {path: f"{names[path]}-{identity.sha256[:6]}" for path, identity in identities}
-    taken = {name_key(name) for name in with_hash.values()}
-    there = Counter(name_key(path.name) for path in out.iterdir()) if out.is_dir() else Counter()
-    folders = {}
-    for path, identity in identities:
-        name = names[path]
-        key = name_key(name)
-        plain, hashed = out / name, out / with_hash[path]
-        others = there[key] - plain.exists()  # as 'a' beside 'A'
-        alone = slides_of[key] == 1 and not others and key not in taken
-        owns_plain = (
-            _owner(plain) == identity.content
-            or (alone and _is_free(plain))
-            or _is_of_later_version(plain)  # and is refused by name, later on
-        )
-        usable = name == stems[path] and _OUR_NAMES.fullmatch(key) is None
-        takes_plain = usable and owns_plain and _owner(hashed) != identity.content
-        folders[path] = plain if takes_plain else hashed
-    return folders
-
 
 def check_foreign(folder: Path) -> None:
     """Refuse a folder without ``run.json`` that holds something.
@@ -92,7 +49,7 @@ def check_foreign(folder: Path) -> None:
     OutputConflictError
         It is not ours to write to.
     """
-    if not _is_free(folder):
+    if not is_free(folder):
         raise OutputConflictError(
             f"{folder}: holds something else than a run, which is left alone; give another --out"
         )
@@ -284,45 +241,6 @@ def differences(
         elif old != new:
             found.append(f"{prefix}{key}: {_short(old)}, now {_short(new)}")
     return found
-
-
-def _stem(path: Path) -> str:
-    """Return the base name of a slide's folder: the stem of the file, or of its own folder.
-
-    DICOM files and the images in an OME-Zarr folder are often called by a number alone.
-    """
-    if may_be_dicom(path) and _NUMBER.fullmatch(path.stem):
-        return slide_stem(path.absolute().parent)
-    return slide_stem(path)
-
-
-def _owner(folder: Path) -> tuple[int, str] | None:
-    """Return the content of the slide that a folder belongs to, ``None`` if it has none."""
-    try:
-        run = read_run(folder)
-    except OutputError:
-        return None
-    return None if run is None else run.fingerprint.slide.content
-
-
-def _is_of_later_version(folder: Path) -> bool:
-    """Return whether a later version of the suite wrote a folder, so that its owner is unknown."""
-    try:
-        read_run(folder)
-    except LaterFormatError:
-        return True
-    except OutputError:
-        pass
-    return False
-
-
-def _is_free(folder: Path) -> bool:
-    """Return whether a folder holds at most the leftovers of a start that was killed at once."""
-    if not folder.exists():
-        return True
-    return folder.is_dir() and all(
-        path.name in (RECORDS_NAME, SLIDE_FILE) or is_leftover(path) for path in folder.iterdir()
-    )
 
 
 def _short(value: object) -> str:

@@ -30,6 +30,8 @@ class Outcome:
         Its scores, as ``summary.json`` holds them, if it was scored.
     error
         Why it failed.
+    case
+        The case it belongs to; ``None`` if no manifest says so.
     """
 
     slide: Path
@@ -37,6 +39,7 @@ class Outcome:
     state: State
     summary: Summary | None = None
     error: WsiSuiteError | None = None
+    case: str | None = None
 
 
 Tell = Callable[[Outcome | WsiSuiteError], None]

@@ -13,7 +13,8 @@ from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
 from wsi_suite.qupath.rois import read_rois
-from wsi_suite.runs.folder import result_folders
+from wsi_suite.runs.entry import Entry
+from wsi_suite.runs.folder_names import ResultFolders
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.identity import SlideIdentity
@@ -63,7 +64,7 @@ class BatchRequest:
 
     def for_slide(
         self,
-        slide: Path,
+        entry: Entry,
         *,
         identity: SlideIdentity,
         folder: Path,
@@ -72,9 +73,9 @@ class BatchRequest:
     ) -> Request:
         """Return the request of one slide."""
         return Request(
-            slide=slide,
+            slide=entry.slide,
             identity=identity,
-            settings=self.settings,
+            settings=entry.over(self.settings),
             model=self.model,
             compute=self.compute,
             rois=rois,
@@ -96,14 +97,14 @@ class Refused:
 
 
 def ask_for_slides(
-    slides: Sequence[Path], *, batch: BatchRequest, out: Path, rois: Path | None
+    entries: Sequence[Entry], *, batch: BatchRequest, out: Path, rois: Path | None
 ) -> Iterator[Request | Refused]:
-    """Yield a request for each slide, or the reason that it is refused.
+    """Yield a request for each slide, or the reason that it is refused; one at a time.
 
     Parameters
     ----------
-    slides
-        Slide files; for ``detect`` folders that ``tile`` left.
+    entries
+        Slides with what is their own; one that comes twice is asked for once.
     batch
         The part of the requests that all slides share.
     out
@@ -111,29 +112,30 @@ def ask_for_slides(
     rois
         A GeoJSON file of regions of interest, or a folder of them.
     """
-    stored = batch.stage == "detect"
-    identities: dict[Path, SlideIdentity] = {}
-    for slide in slides:
-        try:
-            identities[slide] = _stored_identity(slide) if stored else SlideIdentity.of(slide)
-        except WsiSuiteError as error:
-            yield Refused(slide, None, error)
+    by_slide = {entry.slide: entry for entry in reversed(entries)}
     with writing(out):
-        chosen = {} if stored else result_folders(out, identities.items())
-    taken: dict[Path, Path] = {}
-    for slide, identity in identities.items():
-        folder = chosen.get(slide, slide)
-        first = taken.setdefault(folder.resolve(), slide)
+        folders = ResultFolders(out, by_slide)
+    several = len(by_slide) > 1
+    first_in: dict[Path, Path] = {}
+    for entry in dict.fromkeys(by_slide[entry.slide] for entry in entries):
+        slide, folder = entry.slide, None
         try:
+            with writing(out):
+                identity, folder = (
+                    (_stored_identity(slide), slide)
+                    if batch.stage == "detect"
+                    else folders.choose(slide)
+                )
+            first = first_in.setdefault(folder.resolve(), slide)
             if first != slide:
                 raise InputError(f"{slide}: is the same slide as {first}; give it once")
-            file = roi_file_of(identity.name, rois, several=len(slides) > 1)
+            file = entry.rois or roi_file_of(identity.name, rois, several=several)
             regions = None if file is None else read_rois(file)
             scored_rois(regions or ())  # refused here, before anything is done
         except WsiSuiteError as error:
             yield Refused(slide, folder, error)
             continue
-        yield batch.for_slide(slide, identity=identity, folder=folder, rois=regions, roi_file=file)
+        yield batch.for_slide(entry, identity=identity, folder=folder, rois=regions, roi_file=file)
 
 
 def keep_compute(request: Request, settings: Mapping[str, Any]) -> Request:

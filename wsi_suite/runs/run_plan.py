@@ -16,11 +16,8 @@ from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import InputError
 from wsi_suite.qupath.rois import check_rois_inside
-from wsi_suite.runs.folder import (
-    RECORDS_NAME,
-    STORE_NAME,
-    TABLE_NAME,
-)
+from wsi_suite.runs.folder import STORE_NAME, TABLE_NAME
+from wsi_suite.runs.folder_names import RECORDS_NAME
 from wsi_suite.runs.records import Records
 from wsi_suite.runs.request import Request
 from wsi_suite.runs.run_record import RunRecord

@@ -26,6 +26,7 @@ SUMMARY_COLUMNS = (
     "slide",
     "folder",
     "state",
+    "case",
     "nuclei",
     "headline",
     "h_score",
@@ -98,6 +99,7 @@ def summary_row(outcome: Outcome) -> Row:
     summary = outcome.summary
     return {
         "slide": summary.slide if summary else outcome.slide.name,
+        "case": outcome.case,
         "folder": outcome.folder.name if outcome.folder else None,
         "state": outcome.state,
         "error": str(outcome.error) if outcome.error else None,
@@ -176,7 +178,21 @@ def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[Row]:
         rows.append(found if busy and found is not None else summary_row(outcome))
     rows += [row for row in stored.values() if row is not None]
     rows += _remembered(out, rows)
+    cases = _cases(out)
+    for row in rows:
+        if row.get("case") is None:  # no manifest of this batch names one
+            row["case"] = cases.get(_line_of(row))
     return sorted(rows, key=lambda row: (str(row["slide"]), str(row["folder"] or "")))
+
+
+def _cases(out: Path) -> dict[str, str | float | None]:
+    """Return the cases of slides, which stand in the table alone."""
+    return {_line_of(row): row.get("case") for row in read_summary_csv(out / TABLE_FILE)}
+
+
+def _line_of(row: Row) -> str:
+    """Return a key of a line: the folder of the slide, else its name."""
+    return f"folder {row['folder']}" if row["folder"] else f"slide {row['slide']}"
 
 
 def _remembered(out: Path, rows: Sequence[Row]) -> list[Row]:

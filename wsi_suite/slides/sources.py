@@ -109,9 +109,23 @@ def _roi_file_in(folder: Path, name: str) -> Path:
     return found[0]
 
 
+def standing_for(path: Path) -> Path:
+    """Return the file that stands for a DICOM slide; another path as it is.
+
+    What is no slide is kept, so that it is refused for itself.
+    """
+    if path.name in ("", ".."):  # the slide's name is needed, not how one gets there
+        path = path.resolve()
+    try:
+        is_dicom = not is_zarr(path) and (path.is_dir() or read_instance(path) is not None)
+        return slide_file(path) if is_dicom else path
+    except (OSError, SlideError):
+        return path
+
+
 def _expand(source: Path, *, tell: Callable[[str], None] | None) -> list[Path]:
     if source.is_file() or is_zarr(source):
-        return [_standing_for(source)]
+        return [standing_for(source)]
     if source.is_dir():
         return _slides_in(source, tell=tell)
     if set(str(source)) & set("*?["):
@@ -142,22 +156,8 @@ def _slides_in(folder: Path, *, tell: Callable[[str], None] | None) -> list[Path
 def _matched(path: Path) -> list[Path]:
     """Return the slides that a pattern's match is: a file, OME-Zarr, or the DICOM in a folder."""
     if path.is_file() or is_zarr(path):
-        return [_standing_for(path)]
+        return [standing_for(path)]
     try:
         return dicom_slides(path)
     except OSError:  # a link that leads nowhere, a folder that cannot be read
         return []
-
-
-def _standing_for(path: Path) -> Path:
-    """Return the file that stands for a DICOM slide; another path as it is.
-
-    What is no slide is kept, so that it is refused for itself.
-    """
-    if path.name in ("", ".."):  # the slide's name is needed, not how one gets there
-        path = path.resolve()
-    try:
-        is_dicom = not is_zarr(path) and (path.is_dir() or read_instance(path) is not None)
-        return slide_file(path) if is_dicom else path
-    except (OSError, SlideError):
-        return path

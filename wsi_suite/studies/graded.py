@@ -24,7 +24,7 @@ from wsi_suite.scoring.intensity import intensity_grades
 from wsi_suite.scoring.regions import nuclei_in_rois
 from wsi_suite.studies.measured import MeasuredSlide, SlideTable, read_measured
 from wsi_suite.studies.score_lists import Key, key_of, slide_column_of
-from wsi_suite.studies.tables import find_column, read_table
+from wsi_suite.tables import find_column, read_table
 from wsi_suite.training.matches import MATCH_UM, match_points
 
 _FEW_TAKEN = 0.8  # share of the labels from which on nothing is said

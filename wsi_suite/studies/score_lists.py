@@ -14,7 +14,7 @@ from wsi_suite.runs.summary_csv import TABLE_FILE
 from wsi_suite.scoring.slide_scores import ScoreFigures
 from wsi_suite.slides.identity import slide_stem
 from wsi_suite.slides.listing import SLIDE_SUFFIXES
-from wsi_suite.studies.tables import Table, find_column, read_table
+from wsi_suite.tables import Table, find_column, read_table
 
 H_SCORE, POSITIVE_PERCENT = "h_score", "positive_percent"
 

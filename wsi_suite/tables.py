@@ -26,7 +26,7 @@ WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
 _DELIMITERS = (";", "\t", ",")
 _MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "–", "#n/a"}
-_EITHER = re.compile(r"[-+]?\d{1,3},\d{3}")
+_EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # 0,250 can only be a decimal comma
 _DATES = (date, time, timedelta)
 
 
@@ -148,8 +148,8 @@ def find_column(
     """
     found = _candidates(table.columns, known if wanted is None else (wanted,))
     if not found and wanted is None:
-        ends = tuple(map(_key, known))
-        found = [name for name in table.columns if _key(name).endswith(ends)]
+        ends = tuple(map(plain_key, known))
+        found = [name for name in table.columns if plain_key(name).endswith(ends)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -168,12 +168,13 @@ def find_column(
 def _candidates(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return the columns that are called by the first of the names that one is called by."""
     for name in names:
-        if found := [column for column in columns if _key(column) == _key(name)]:
+        if found := [column for column in columns if plain_key(column) == plain_key(name)]:
             return found
     return []
 
 
-def _key(name: str) -> str:
+def plain_key(name: str) -> str:
+    """Return letters and digits of a name: case, spaces and marks do not tell columns apart."""
     plain = unicodedata.normalize("NFKD", name.replace("%", "percent")).casefold()
     return "".join(letter for letter in plain if letter.isalnum())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsi_suite.errors import DataError
-from wsi_suite.studies.tables import find_column, read_table
+from wsi_suite.tables import find_column, read_table
 
 ROWS = "slide;H-Score\nB12;50,5\n\nB13;120\nB14;n/a\n"
 
@@ -65,6 +65,12 @@ def test_three_decimals_are_told_from_thousands_by_the_others(tmp_path: Path) ->
     file = tmp_path / "readers.csv"
     file.write_text("slide;score\nB12;1,234\nB13;7,5\n", encoding="utf-8")
     assert read_table(file).numbers("score").tolist() == [1.234, 7.5]
+
+
+def test_a_number_below_one_is_no_number_of_thousands(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.csv"
+    file.write_text("slide;mpp\na.svs;0,250\nb.svs;0,500\n", encoding="utf-8")
+    assert read_table(file).numbers("mpp").tolist() == [0.25, 0.5]
 
 
 def test_a_column_is_found_by_its_name(tmp_path: Path) -> None:
