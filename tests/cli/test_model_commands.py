@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -52,8 +53,11 @@ def training(tmp_path: Path) -> Path:
 
 
 def test_train_makes_a_model_and_measures_it(
-    wsi: Cli, tiles: Path, training: Path, tmp_path: Path
+    wsi: Cli, tiles: Path, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from wsi_suite.training import train
+
+    monkeypatch.setattr(train, "measure_halo", partial(train.measure_halo, core_px=32))
     out = tmp_path / "model"
     answer = wsi("train", training, "--data", tiles, "--out", out, "--device", "cpu", "--json")
     assert answer.code == 0, answer.err
@@ -134,6 +138,15 @@ def test_training_refuses_in_one_line(
     assert words in answer.errors[0]
     assert len(answer.err.splitlines()) == 1
     assert not (out / "model.yaml").exists()
+
+
+def test_a_page_without_folder_is_refused_before_the_work(
+    wsi: Cli, tiles: Path, tmp_path: Path
+) -> None:
+    answer = wsi("evaluate", "--data", tiles, "--report", tmp_path / "no" / "page.html")
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+    assert "there is no folder" in answer.errors[0]
 
 
 def test_evaluate_names_the_run_that_is_meant(wsi: Cli, tiles: Path, model: Path) -> None:

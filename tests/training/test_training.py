@@ -1,8 +1,10 @@
 import logging
+import shutil
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from wsi_suite.config import parse_settings
@@ -191,6 +193,24 @@ class TestTraining:
         for out in (tmp_path, tmp_path / "thesis.docx"):
             with pytest.raises(OutputConflictError, match="holds no training; give another --out"):
                 train_model(SETTINGS, data=data, out=out)
+
+    def test_what_a_training_left_that_was_killed_at_once_is_no_hindrance(self, tmp_path):
+        (tmp_path / "m" / "training").mkdir(parents=True)
+        (tmp_path / "m" / "training" / ".settings.yaml.0123abcd.partial").touch()
+        module._claim(tmp_path / "m", SETTINGS)
+        assert (tmp_path / "m" / "training" / "settings.yaml").is_file()
+
+    @pytest.mark.parametrize("damage", ["empty", "cut off", "of something else"])
+    def test_a_damaged_checkpoint_is_refused(self, trained, data, tmp_path, damage):
+        out = tmp_path / "m"
+        shutil.copytree(trained[0].path, out)
+        last = out / "training" / "last.ckpt"
+        whole = last.read_bytes()
+        last.write_bytes({"empty": b"", "cut off": whole[:-1000]}.get(damage, whole))
+        if damage == "of something else":
+            torch.save({"state_dict": {"x": torch.zeros(1)}}, last)
+        with pytest.raises(OutputConflictError, match=r"last\.ckpt: .*; remove it to train from"):
+            train_model(SETTINGS, data=data, out=out)
 
     def test_pixels_of_test_runs_are_never_read(self, tmp_path, write_tiles):
         folder = write_tiles(tmp_path / "data", RUNS)

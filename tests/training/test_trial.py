@@ -82,6 +82,21 @@ def test_alike_tiles_have_an_interval_of_no_width(tmp_path):
     assert (interval.low, interval.high) == pytest.approx((2 / 3, 2 / 3))
 
 
+def test_one_tile_alone_has_figures_but_no_interval(tmp_path):
+    # Drawn again it is the same tile: an interval of no width would claim to be certain.
+    trial, other = make_trial(tmp_path, found=[0.5]), make_trial(tmp_path, found=[0.8])
+    report = report_trial(trial, against=other)
+    assert report.f1_agnostic == pytest.approx(2 / 3)
+    assert {(part.low, part.high) for part in report.intervals.values()} == {(None, None)}
+    difference = report.against.differences["map"]
+    assert difference.value == pytest.approx(-0.3)
+    assert (difference.low, difference.high, difference.p) == (None, None, None)
+    page = tmp_path / "page.html"
+    write_page(page, report, trial, read_mpp=0.5)
+    assert "One tile alone has none." in page.read_text("utf-8")
+    assert "– to –" not in page.read_text("utf-8")
+
+
 def test_the_interval_holds_what_the_runs_differ_in(tmp_path):
     # One run at recall 1, one at 0.5: drawn again both come alone.
     interval = find_intervals(make_trial(tmp_path, found=[1, 1, 0.5, 0.5]), resamples=200)

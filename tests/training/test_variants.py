@@ -13,7 +13,7 @@ pytest.importorskip("lightning", reason="the extra 'train' is not installed")
 from wsi_suite.cli.crossvalidate import show_comparison, split_variants
 from wsi_suite.config import parse_settings
 from wsi_suite.detector.model_folder import find_model
-from wsi_suite.errors import ConfigError, DataError
+from wsi_suite.errors import ConfigError, DataError, ModelError
 from wsi_suite.training import crossvalidation
 from wsi_suite.training.matches import Labelled, match_tile
 from wsi_suite.training.paired import HeldOut, compare_folds
@@ -140,6 +140,13 @@ def test_variants_that_cannot_be_compared_are_refused(data, tmp_path):
     other = settings_with(labels={"classes": {0: "Rest", 1: "Tumour"}})
     with pytest.raises(ConfigError, match=r"variant b: its classes \(Rest, Tumour\) are not those"):
         compare_variants({"a": one, "b": other}, data=data, out=tmp_path / "x")
+    optimiser = one.optimiser.model_copy(update={"seed": 3})
+    other = one.model_copy(update={"optimiser": optimiser})
+    with pytest.raises(ConfigError, match=r"variant b: its optimiser\.seed 3 is not that of a \(0"):
+        compare_variants({"a": one, "b": other}, data=data, out=tmp_path / "x")
+    missing = settings_with(init="no.pth")  # told before the first variant is trained
+    with pytest.raises(ModelError, match=r"variant b: fold 1-seed0: init no\.pth: no such file"):
+        compare_variants({"a": one, "b": missing}, data=data, out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 

@@ -273,7 +273,9 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}", 1)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # of a cut-off file; click takes it for Ctrl-D
+            raise error.__cause__ from None
         code = _INTERRUPTED
     return _fail("interrupted", code) if code == _INTERRUPTED else int(code)
 

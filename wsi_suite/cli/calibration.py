@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json
+from wsi_suite.cli.options import Debug, Json, check_page
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.calibration import Range
@@ -121,6 +121,7 @@ def calibrate(
 
     if out is not None and out.exists() and not overwrite:  # before the work
         raise OutputConflictError(f"{out}: exists; give --overwrite or another --out")
+    check_page(report, option="--report")
     of_scores = {"--score": score, "--column": column, "--class": class_name}
     if (grades is None) == (scores is None):
         raise ConfigError("give --grades or --scores, one of them")

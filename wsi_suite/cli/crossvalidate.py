@@ -27,7 +27,13 @@ Folds = Annotated[
 ]
 Seeds = Annotated[
     list[int] | None,
-    typer.Option("--seed", min=0, help="Train each fold with this seed, too.", metavar="N"),
+    typer.Option(
+        "--seed",
+        min=0,
+        help="Train each fold with this seed; may be repeated.",
+        metavar="N",
+        show_default="optimiser.seed of CONFIG",
+    ),
 ]
 Variants = Annotated[
     list[str] | None,
@@ -85,7 +91,7 @@ def crossvalidate(
         "data": data,
         "out": out,
         "folds": folds,
-        "seeds": tuple(dict.fromkeys(seeds or [0])),
+        "seeds": tuple(dict.fromkeys(seeds)) if seeds else None,
         "h_and_e": h_and_e,
         "mpp": mpp,
         "device": device or "auto",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Device, Json
+from wsi_suite.cli.options import Debug, Device, Json, check_page
 
 if TYPE_CHECKING:
     from wsi_suite.detector.detector import Detector
@@ -125,6 +125,7 @@ def evaluate(
         raise ConfigError("--normalise and --normalise-to: give both, or none")
     if normalise is not None and stretched:
         raise ConfigError("--stretched: shows tiles in another way than --normalise; give one")
+    check_page(report, option="--report")
     figures = evaluate_on_tiles(
         model,
         data=data,
@@ -240,7 +241,7 @@ def show_figures(report: EvaluationReport) -> None:
         f"of the classes {_three(report.class_calibration_error)}"
     )
     stdout.print(
-        f"{report.nuclei:,} nuclei in {report.tiles} tiles of "
+        f"{report.nuclei:,} nuclei in {_counted(report.tiles, 'tile')} of "
         f"{_counted(len(report.by_run), 'run')}; matches "
         f"within {report.match_um} um, confidence from {report.min_confidence}",
         style="dim",
@@ -248,7 +249,7 @@ def show_figures(report: EvaluationReport) -> None:
 
 
 def _range(interval: Interval | Difference, as_text: Callable[[float | None], str]) -> str:
-    return f"{as_text(interval.low)} to {as_text(interval.high)}"
+    return "-" if interval.low is None else f"{as_text(interval.low)} to {as_text(interval.high)}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -164,6 +164,18 @@ def settings_from(
     return load_settings(config, overrides=[*(overrides or []), *named])
 
 
+def check_page(page: Path | None, *, option: str) -> None:
+    """Refuse, before the work, a path that cannot become a page."""
+    from wsi_suite.errors import ConfigError
+
+    if page is None:
+        return
+    if page.is_dir():
+        raise ConfigError(f"{option} {page}: is a folder; expected a file, as {page / 'page.html'}")
+    if not page.parent.is_dir():
+        raise ConfigError(f"{option} {page}: there is no folder {page.parent}; make it first")
+
+
 def check_out(out: Path) -> None:
     """Refuse a path that cannot become a folder."""
     from wsi_suite.errors import ConfigError

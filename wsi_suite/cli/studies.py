@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json
+from wsi_suite.cli.options import Debug, Json, check_page
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.agreement import Figure
@@ -115,6 +115,7 @@ def compare(
     from wsi_suite.studies.comparison import compare_files
     from wsi_suite.studies.comparison_page import write_comparison_page
 
+    check_page(out, option="--out")
     agreement = compare_files(
         first,
         second,

@@ -8,8 +8,6 @@ stain, focus, compression and resolution.
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,39 +15,17 @@ from pathlib import Path
 
 from wsi_suite.detector.detector import load_detector
 from wsi_suite.documents import Document, Part, write_document
-from wsi_suite.errors import ConfigError, DataError
+from wsi_suite.files import file_names
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.evaluation import Evaluation
-from wsi_suite.training.labelled import LabelledTile, load_tiles
-from wsi_suite.training.settings import SplitSettings, TrainSettings
+from wsi_suite.training.folds import Fold, Work, plan_work, settings_of
+from wsi_suite.training.settings import TrainSettings
 from wsi_suite.training.shifts import SHIFTS
-from wsi_suite.training.train import check_validation, split_tiles, train_model
+from wsi_suite.training.train import train_model
 from wsi_suite.training.trial import Trial, try_model
 
 REPORT_FILE = "crossvalidation.json"
 UNCHANGED = "as they are"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One training of a cross-validation.
-
-    Attributes
-    ----------
-    test_runs
-        Runs that the training does not see.
-    seed
-        Of the training.
-    """
-
-    test_runs: tuple[str, ...]
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of the fold's folder."""
-        runs = "+".join(re.sub(r"[^\w.-]", "_", run) for run in self.test_runs)
-        return f"{runs[:80]}-seed{self.seed}"
 
 
 class Figures(Part):
@@ -111,46 +87,13 @@ class Spread:
         return cls(sum(values) / len(values), min(values), max(values))
 
 
-def plan_folds(
-    tiles: Sequence[LabelledTile], *, folds: int | None, seeds: Sequence[int]
-) -> list[Fold]:
-    """Share the runs of tiles out between folds.
-
-    Parameters
-    ----------
-    tiles
-        The tiles.
-    folds
-        Number of folds, about equal in tiles; ``None`` leaves one run out at a time.
-    seeds
-        Each fold is trained once with each.
-
-    Raises
-    ------
-    DataError
-        There are fewer runs than folds, or fewer than two.
-    """
-    sizes = Counter(tile.run for tile in tiles)
-    wanted = len(sizes) if folds is None else folds
-    if wanted < 2 or len(sizes) < wanted:
-        raise DataError(
-            f"{wanted} folds of {len(sizes)} runs: a cross-validation needs at least two folds, "
-            "and a run for each; name the runs in tiles.csv"
-        )
-    groups: list[list[str]] = [[] for _ in range(wanted)]
-    for run, _ in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        smallest = min(groups, key=lambda group: sum(sizes[name] for name in group))
-        smallest.append(run)
-    return [Fold(tuple(sorted(group)), seed) for seed in seeds for group in groups]
-
-
 def cross_validate(
     settings: TrainSettings,
     *,
     data: Path,
     out: Path,
     folds: int | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     h_and_e: Path | None = None,
     mpp: float | None = None,
     device: str = "auto",
@@ -164,27 +107,28 @@ def cross_validate(
     Parameters
     ----------
     settings
-        Of each training; the test runs and the seed are those of the fold.
+        Of each training; its test runs and its seed are those of the fold.
     data, h_and_e, mpp, device
         As in :func:`~wsi_suite.training.train.train_model`.
     out
         Folder of the folds and the report.
-    folds, seeds
-        As in :func:`plan_folds`.
+    folds
+        As in :func:`~wsi_suite.training.folds.plan_folds`.
+    seeds
+        Each fold is trained once with each; by default with ``optimiser.seed`` alone.
     progress
         Receives the steps of each training, under the name of its fold.
 
     Raises
     ------
     DataError, ModelError, OutputConflictError
-        As :func:`plan_folds` and :func:`~wsi_suite.training.train.train_model` raise them.
+        As :func:`~wsi_suite.training.folds.plan_work` and
+        :func:`~wsi_suite.training.train.train_model` raise them.
     """
     tried = run_folds(
-        settings,
+        plan_work(settings, data=data, folds=folds, seeds=seeds, mpp=mpp),
         data=data,
         out=out,
-        folds=folds,
-        seeds=seeds,
         h_and_e=h_and_e,
         mpp=mpp,
         device=device,
@@ -194,33 +138,29 @@ def cross_validate(
 
 
 def run_folds(
-    settings: TrainSettings,
+    work: Work,
     *,
     data: Path,
     out: Path,
-    folds: int | None,
-    seeds: Sequence[int],
     h_and_e: Path | None,
     mpp: float | None,
     device: str,
     progress: Progress,
 ) -> list[tuple[FoldResult, Trial]]:
     """Do the work of :func:`cross_validate`; return also each model on its held-out tiles."""
-    tiles = load_tiles(data, settings.labels, mpp=mpp)
-    planned = plan_folds(tiles, folds=folds, seeds=seeds)
-    _check_folds(planned, tiles, settings)
     tried: list[tuple[FoldResult, Trial]] = []
-    for fold in planned:
+    folders = file_names(fold.name for fold in work.folds)
+    for fold, folder in zip(work.folds, folders, strict=True):
         model = train_model(
-            settings_of(fold, settings),
+            settings_of(fold, work.settings),
             data=data,
-            out=out / fold.name,
+            out=out / folder,
             h_and_e=h_and_e,
             mpp=mpp,
             device=device,
             progress=partial(_of_fold, progress, fold),
         )
-        held_out = [tile for tile in tiles if tile.run in fold.test_runs]
+        held_out = [tile for tile in work.tiles if tile.run in fold.test_runs]
         detector = load_detector(model.path, device=device)
         trials = {
             name: try_model(detector, held_out, change=change)
@@ -238,28 +178,8 @@ def run_folds(
     return tried
 
 
-def _check_folds(folds: Sequence[Fold], tiles: list[LabelledTile], settings: TrainSettings) -> None:
-    """Refuse settings with which the training of some fold could not begin."""
-    if settings.optimiser.devices > 1:
-        raise ConfigError("optimiser.devices: folds are trained on one device; set it to 1")
-    for fold in folds:
-        wanted = settings_of(fold, settings)
-        try:
-            check_validation(split_tiles(tiles, wanted.split).validation, wanted)
-        except DataError as error:
-            raise DataError(f"fold {fold.name}: {error}") from None
-
-
 def _of_fold(progress: Progress, fold: Fold, step: Step) -> None:
     progress(replace(step, name=fold.name))
-
-
-def settings_of(fold: Fold, settings: TrainSettings) -> TrainSettings:
-    """Return the settings of a fold's training; its test runs are no validation runs."""
-    validation = [run for run in settings.split.validation_runs if run not in fold.test_runs]
-    split = SplitSettings(test_runs=fold.test_runs, validation_runs=tuple(validation))
-    optimiser = settings.optimiser.model_copy(update={"seed": fold.seed})
-    return settings.model_copy(update={"split": split, "optimiser": optimiser})
 
 
 def _known(value: float) -> float | None:

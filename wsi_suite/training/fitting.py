@@ -16,12 +16,12 @@ import lightning as L  # noqa: N812
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from wsi_suite.detector.detector import Compute
 from wsi_suite.detector.network import NucleusNet
-from wsi_suite.errors import ModelError
+from wsi_suite.errors import ModelError, OutputConflictError
 from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.callbacks import CURVES_FILE, Curves, EpochReport, ValidationLooks
 from wsi_suite.training.crops import TrainingTiles, training_loader
@@ -98,6 +98,11 @@ def fit_network(
     progress
         Receives epochs done and in all after each, with the latest ``train/loss`` and its parts,
         ``validation/map``, ``validation/f1`` and the other figures of a look.
+
+    Raises
+    ------
+    OutputConflictError
+        The checkpoint is damaged, or not of such a training.
     """
     looks = ValidationLooks(settings, validation)
     callbacks = [looks, Curves(work / CURVES_FILE, looks), EpochReport(settings.name, progress)]
@@ -108,6 +113,8 @@ def fit_network(
         if start is not None:
             start(module.network)
             module.averaged.load_state_dict(module.network.state_dict())
+        if last.exists():
+            _check_checkpoint(last, module)
         trainer = _make_trainer(settings, compute=compute, work=work, callbacks=callbacks)
         trainer.fit(
             module,
@@ -126,6 +133,20 @@ def fit_network(
         network.backbone.load_state_dict(module.network.backbone.state_dict())
     kept_map = None if looks.best_weights is None else looks.best.value
     return Fitted(network, epochs, kept, kept_map)
+
+
+def _check_checkpoint(path: Path, module: nn.Module) -> None:
+    """Refuse a checkpoint that is damaged, or has other weights than a training."""
+    remedy = "remove it to train from the beginning, or give another --out"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive raises nearly anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise OutputConflictError(f"{path}: damaged ({reason[:120]}); {remedy}") from None
+    parts = content if isinstance(content, dict) else {}
+    shapes = {name: value.shape for name, value in parts.get("state_dict", {}).items()}
+    if shapes != {name: value.shape for name, value in module.state_dict().items()}:
+        raise OutputConflictError(f"{path}: not a checkpoint of this training; {remedy}")
 
 
 class _Fitting(L.LightningModule):

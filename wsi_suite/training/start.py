@@ -14,7 +14,7 @@ from wsi_suite.detector.model_folder import ModelFolder, find_model, load_networ
 from wsi_suite.detector.network import NucleusNet, build_backbone
 from wsi_suite.errors import DataError, ModelError
 from wsi_suite.training.initial_weights import InitialWeights, load_backbone
-from wsi_suite.training.settings import TrainSettings
+from wsi_suite.training.settings import SplitSettings, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,18 @@ class Start:
             spec = self.model.spec
             origin = {"name": spec.name, "hash": self.model.hash, **spec.provenance}
         return {"start_from": origin, "init": self.init and self.init.as_json()}
+
+    def remarks(self, split: SplitSettings) -> list[str]:
+        """Return what the user should know of it."""
+        remarks = [] if self.init is None else [f"init {self.init}"]
+        if self.model is not None:
+            seen = trained_runs(self.model.spec.provenance) & set(split.validation_runs)
+            remarks += [
+                f"start_from {self.model.spec.name}: has learned from the validation run '{run}', "
+                "which will calibrate confidences too high"
+                for run in sorted(seen)
+            ]
+        return remarks
 
 
 def average_with_start(network: NucleusNet, weights: Mapping[str, Tensor], *, share: float) -> None:

@@ -30,7 +30,7 @@ from wsi_suite.detector.model_folder import (
 from wsi_suite.detector.network import NucleusNet
 from wsi_suite.detector.stretch import usual_levels
 from wsi_suite.errors import DataError, OutputConflictError, OutputError
-from wsi_suite.files import whole_file
+from wsi_suite.files import is_leftover, whole_file
 from wsi_suite.progress import Progress, no_progress
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
@@ -146,8 +146,9 @@ def train_model(
         len(split.validation),
         len(split.test),
     )
-    if start.init is not None and is_first_process():
-        tell(f"init {start.init}")
+    if is_first_process():
+        for remark in start.remarks(settings.split):
+            tell(remark)
     fitted = fit_network(
         settings,
         train=tiles,
@@ -219,7 +220,7 @@ def _claim(out: Path, settings: TrainSettings) -> None:
                 f"{out}: holds a training with other settings; give another --out or remove it"
             )
         return
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and _is_new(out)):
         raise OutputConflictError(f"{out}: is there and holds no training; give another --out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +231,12 @@ def _claim(out: Path, settings: TrainSettings) -> None:
             yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
             encoding="utf-8",
         )
+
+
+def _is_new(out: Path) -> bool:
+    """Return whether a folder holds nothing but what a training that was killed at once left."""
+    there = [path for path in out.rglob("*") if not is_leftover(path)]
+    return there in ([], [out / WORK_FOLDER])
 
 
 def _finish(

@@ -129,7 +129,10 @@ def _match(
 
 
 class Interval(Part):
-    """An interval that holds :data:`LEVEL` of the resamples; ``None`` if a figure has no value."""
+    """An interval that holds :data:`LEVEL` of the resamples.
+
+    ``None`` if a figure has no value, or if there is one tile: drawn again it is the same tile.
+    """
 
     low: float | None
     high: float | None
@@ -152,16 +155,16 @@ class Difference(Part):
     value
         The difference; ``None`` if a figure has no value.
     low, high
-        Its interval.
+        Its interval; ``None`` of one tile, as ``p``.
     p
         Twice the share of the resamples in which the difference has the other sign or none: how
         easily it comes about by chance, from ``2 / RESAMPLES`` to 1.
     """
 
     value: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
 
 
 FIGURES: Mapping[str, Callable[[Evaluation], float]] = {
@@ -253,8 +256,10 @@ def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> Difference:
         ``(N,)`` the difference in each resample; those that are not numbers are left out.
     """
     drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or not len(drawn):
-        return Difference(value=None, low=None, high=None, p=None)
+    if np.isnan(value):
+        return Difference(value=None)
+    if not len(drawn):
+        return Difference(value=float(value))
     interval = Interval.of(drawn)
     against = (drawn <= 0).sum() if value > 0 else (drawn >= 0).sum()
     return Difference(
@@ -268,8 +273,9 @@ def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> Difference:
 def _resampled(
     trials: Sequence[Trial], *, resamples: int
 ) -> list[dict[str, npt.NDArray[np.float64]]]:
-    """Return each figure of each trial on the same draws of tiles."""
-    draws = list(draw_again([tile.run for tile in trials[0].tiles], resamples=resamples))
+    """Return each figure of each trial on the same draws of tiles; of one tile there are none."""
+    runs = [tile.run for tile in trials[0].tiles]
+    draws = list(draw_again(runs, resamples=resamples)) if len(runs) > 1 else []
     results = []
     for trial in trials:
         evaluations = [trial.evaluate(rows) for rows in draws]

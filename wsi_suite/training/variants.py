@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from wsi_suite.documents import Document, Part, write_document
-from wsi_suite.errors import ConfigError
+from wsi_suite.errors import ConfigError, DataError, ModelError
 from wsi_suite.files import file_names
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.crossvalidation import FoldResult, run_folds
+from wsi_suite.training.folds import Work, plan_work
 from wsi_suite.training.paired import HeldOut, compare_folds
 from wsi_suite.training.settings import TrainSettings
 from wsi_suite.training.trial import Difference
@@ -58,7 +59,7 @@ def compare_variants(
     data: Path,
     out: Path,
     folds: int | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     h_and_e: Path | None = None,
     mpp: float | None = None,
     device: str = "auto",
@@ -79,20 +80,22 @@ def compare_variants(
     Raises
     ------
     ConfigError
-        There are less than two variants, or their classes differ.
+        There are less than two variants, or their classes or seeds differ.
     DataError, ModelError, OutputConflictError
         As :func:`~wsi_suite.training.crossvalidation.cross_validate` raises them.
     """
     first, *_ = _check(variants)
+    planned = {
+        name: _plan(name, settings, data=data, folds=folds, seeds=seeds, mpp=mpp)
+        for name, settings in variants.items()  # all of them, before hours of work on the first
+    }
     results: list[VariantResult] = []
     reference: list[HeldOut] = []
     for (name, settings), folder in zip(variants.items(), file_names(variants), strict=True):
         tried = run_folds(
-            settings,
+            planned[name],
             data=data,
             out=out / folder,
-            folds=folds,
-            seeds=seeds,
             h_and_e=h_and_e,
             mpp=mpp,
             device=device,
@@ -121,14 +124,35 @@ def _check(variants: Mapping[str, TrainSettings]) -> list[str]:
             "variants: expected two or more, the first to compare the others with; give --variant "
             "again, as in --variant scratch:"
         )
-    classes = variants[names[0]].labels.names
+    classes, seed = variants[names[0]].labels.names, variants[names[0]].optimiser.seed
     for name, settings in variants.items():
+        if settings.optimiser.seed != seed:
+            raise ConfigError(
+                f"variant {name}: its optimiser.seed {settings.optimiser.seed} is not that of "
+                f"{names[0]} ({seed}); all variants have the same seeds, give them with --seed"
+            )
         if settings.labels.names != classes:
             raise ConfigError(
                 f"variant {name}: its classes ({', '.join(settings.labels.names)}) are not those "
                 f"of {names[0]} ({', '.join(classes)}); only the same can be compared"
             )
     return names
+
+
+def _plan(
+    name: str,
+    settings: TrainSettings,
+    *,
+    data: Path,
+    folds: int | None,
+    seeds: Sequence[int] | None,
+    mpp: float | None,
+) -> Work:
+    """Plan the cross-validation of a variant; errors say whose they are."""
+    try:
+        return plan_work(settings, data=data, folds=folds, seeds=seeds, mpp=mpp)
+    except (ConfigError, DataError, ModelError) as error:
+        raise type(error)(f"variant {name}: {error}") from None
 
 
 def changed_settings(first: BaseModel, other: BaseModel) -> dict[str, Any]:
