@@ -43,6 +43,8 @@ def test_text_of_any_program_is_the_same_table(tmp_path: Path, content: bytes) -
         ("", "empty; expected"),
         ("slide;score\nB12;12;7\n", "line 2 has more cells than the 2 columns"),
         ("slide;;x\nB12;1;2\n", "column 2 has no name"),
+        ("Study 5\nslide;score\nB12;1\n", "Study 5. is no row of names: line 2 has more cells"),
+        (";Reader A;\nslide;score;who\nB12;1;x\n", "delete titles and merged cells"),
         ("slide;score;score\nB12;1;2\n", "two columns are called 'score'"),
         ("slide;score\nB12;<1 %\n", "line 2: score = '<1 %': expected a number"),
         ("slide;score\nB12;inf\n", "line 2: score = 'inf'"),

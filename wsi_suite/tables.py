@@ -111,6 +111,7 @@ def read_table(path: Path) -> Table:
     (_, names), *body = numbered
     width = max((place + 1 for place, name in enumerate(names) if name), default=0)
     columns = tuple(names[:width])
+    _refuse_title(path, names, body)
     _refuse_columns(path, columns)
     for line, row in body:
         if any(row[width:]):
@@ -165,6 +166,11 @@ def find_column(
     )
 
 
+def name_is(column: str, names: Sequence[str]) -> bool:
+    """Return whether a column is called by one of the names; case, spaces, marks do not matter."""
+    return bool(_candidates((column,), names))
+
+
 def _candidates(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return the columns that are called by the first of the names that one is called by."""
     for name in names:
@@ -181,6 +187,19 @@ def plain_key(name: str) -> str:
 
 def _plain(cell: str) -> str:
     return cell.removesuffix("%").strip()
+
+
+def _refuse_title(path: Path, names: list[str], body: list[tuple[int, list[str]]]) -> None:
+    """Refuse a first row with fewer cells than the row of names below it."""
+    if not body:
+        return
+    line, row = body[0]
+    words = not any(re.match(r"[-+<>]?[\d.,]", cell) for cell in row)
+    if words and len(list(filter(None, names))) < len(list(filter(None, row))):
+        raise DataError(
+            f"{path}: the first row ({', '.join(filter(None, names))}) is no row of names: line "
+            f"{line} has more cells; delete titles and merged cells above the names of columns"
+        )
 
 
 def _refuse_columns(path: Path, columns: Sequence[str]) -> None:
@@ -222,10 +241,15 @@ def _decoded(content: bytes) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Return what separates the names in the first row: commas may be decimals further down."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    outside = re.sub(r'"[^"]*"', "", first)
-    return next((mark for mark in _DELIMITERS if mark in outside), ",")
+    """Return what separates the names: commas may be decimals further down.
+
+    It is looked for in the first row that has one: a title may stand above the names.
+    """
+    for line in text.splitlines():
+        outside = re.sub(r'"[^"]*"', "", line)
+        if (found := next((mark for mark in _DELIMITERS if mark in outside), None)) is not None:
+            return found
+    return ","
 
 
 def _read_workbook(path: Path) -> Iterable[tuple[int, list[str]]]:

@@ -160,6 +160,9 @@ def test_constant_scores_have_no_correlation_and_say_so() -> None:
     one = concordance_correlation(same, A[:5])
     assert (one.value, one.low) == (0, None)
     assert weighted_kappa([[0, 0], [0, 5]]).reason == "all pairs are in one category"
+    one_sided = weighted_kappa([[4, 0, 0], [3, 0, 0], [2, 0, 0]])
+    assert (one_sided.value, one_sided.low, one_sided.high) == (0, None, None)
+    assert one_sided.reason == "one of the two puts all pairs in one category"
     assert limits_of_agreement(same, other).bias.value == pytest.approx(-7.2)
 
 

@@ -74,12 +74,38 @@ def test_regions_are_compared_with_regions(write: Write) -> None:
         ("slide;score\nB1;\n", "none of the 1 slides in both has a score in both"),
         ("slide;reader 1;reader 2\nB1;1;2\n", "no column with the score"),
         ("number;score;more\nB1;1;2\n", "no column with the slide"),
+        ("slide;score\nB1;300\nB2;301\n", "line 3: score = 301: expected a score from 0 to 300"),
+        ("slide;score\nB1;-1\n", "line 2: score = -1: expected"),
+        ("slide;Positive %\nB1;1\n", "'Positive %' is positive_percent by its name"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(write: Write, content: str, said: str) -> None:
     good = write("good.csv", "slide;score\nB1;1\nB2;2\nB3;3\n")
     with pytest.raises(DataError, match=said):
         compare_files(write("bad.csv", content), good)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("slide;H-score\nB1;1\n", "column 'H-score' is h_score by its name"),
+        ("slide;percent\nB1;101\n", "percent = 101: expected a score from 0 to 100"),
+        ("slide;percent\nB1;0.45\nB2;1\nB3;\n", "no number above 1, as if they were shares of 1"),
+    ],
+)
+def test_what_is_no_percentage_is_refused(write: Write, content: str, said: str) -> None:
+    good = write("good.csv", "slide;percent\nB1;1\nB2;2\nB3;3\n")
+    with pytest.raises(DataError, match=said):
+        compare_files(write("bad.csv", content), good, score="positive_percent")
+
+
+def test_small_percentages_are_taken_with_a_sign(write: Write) -> None:
+    small = write("small.csv", "slide;percent\nB1;0.4 %\nB2;1 %\nB3;0 %\n")
+    assert compare_files(small, small, score="positive_percent").first.mean == pytest.approx(
+        1.4 / 3
+    )
+    negative = write("negative.csv", "slide;percent\nB1;0\nB2;0\nB3;1\n")
+    assert compare_files(negative, negative, score="positive_percent").pairs == 3
 
 
 def test_two_readers_may_share_a_table(write: Write) -> None:

@@ -192,7 +192,7 @@ def test_scores_of_few_slides_or_out_of_range_are_refused(results: Path, tmp_pat
     with pytest.raises(DataError, match=r"scores\.csv: 2 slides .* without results: B9"):
         calibrate_on_scores([results], labels)
     labels.write_text("slide,h_score\nB0,301\n")
-    with pytest.raises(DataError, match="h_score = 301: expected 0 to 300"):
+    with pytest.raises(DataError, match="h_score = 301: expected a score from 0 to 300"):
         calibrate_on_scores([results], labels)
 
 

@@ -154,9 +154,9 @@ def _show_agreement(agreement: Agreement) -> None:
     rows = [
         _row("ICC(2,1)", agreement.icc),
         _row("Lin's concordance", agreement.concordance),
-        _row("bias, A less B", limits.bias, form=".1f"),
-        _row("lower limit of agreement", limits.lower, form=".1f"),
-        _row("upper limit of agreement", limits.upper, form=".1f"),
+        _row("bias, A less B", limits.bias, form="z.1f"),
+        _row("lower limit of agreement", limits.lower, form="z.1f"),
+        _row("upper limit of agreement", limits.upper, form="z.1f"),
         _row(f"share within {tolerance:g}", agreement.within),
         _row("kappa of groups, quadratic", agreement.kappa),
     ]
@@ -167,15 +167,16 @@ def _show_agreement(agreement: Agreement) -> None:
         ]
     show_table(("", "value", "95 % interval"), rows)
     stdout.print(
-        f"{agreement.pairs} pairs; A: {agreement.first.name}, B: {agreement.second.name}; groups "
-        f"from {', '.join(f'{value:g}' for value in agreement.groups)}",
+        f"{agreement.pairs} pair{'' if agreement.pairs == 1 else 's'}; "
+        f"A: {agreement.first.name}, B: {agreement.second.name}; groups from "
+        f"{', '.join(f'{value:g}' for value in agreement.groups)}",
         style="dim",
         markup=False,
         soft_wrap=True,
     )
 
 
-def _row(words: str, figure: Figure, *, form: str = ".3f") -> tuple[str, str, str]:
+def _row(words: str, figure: Figure, *, form: str = "z.3f") -> tuple[str, str, str]:
     value = "-" if figure.value is None else format(figure.value, form)
     if figure.low is None or figure.high is None:
         return words, value, figure.reason or "-"

@@ -212,6 +212,8 @@ def weighted_kappa(table: npt.ArrayLike) -> Figure:
     if math.isclose(expected, 1, abs_tol=1e-12):
         return Figure(value=None, reason="all pairs are in one category")
     value = (observed - expected) / (1 - expected)
+    if 1 in (np.count_nonzero(rows), np.count_nonzero(columns)):  # 0, and its error would be, too
+        return Figure(value=0.0, reason="one of the two puts all pairs in one category")
     by_row, by_column = weight @ columns, rows @ weight
     each = weight * (1 - expected) - (by_row[:, None] + by_column[None, :]) * (1 - observed)
     variance = float((share * each**2).sum()) - (observed * expected - 2 * expected + observed) ** 2

@@ -197,14 +197,14 @@ def find_interval(
             f"in {len(blocks)}",
         )
     if not residuals.any():
-        return _none(blocks, "all blocks have the same score, so that nothing tells its spread")
+        return _none(blocks, "all blocks have the same score, so its spread cannot be estimated")
     effective, ratio = blocks.effective, _blocks_per_independent(blocks, residuals, CAUTION)
     if effective < LEAST_INDEPENDENT * ratio:
         return _none(
             blocks,
-            f"the {len(blocks)} blocks of {blocks.side_um:g} um tell as much as "
-            f"{effective / ratio:.1f} independent ones, fewer than {LEAST_INDEPENDENT}: they are "
-            "alike, or most nuclei lie in few of them",
+            f"an interval needs {LEAST_INDEPENDENT} independent blocks, and the {len(blocks)} "
+            f"blocks of {blocks.side_um:g} um count as fewer: neighbouring blocks are too much "
+            "alike, or most nuclei lie in few of them; more tissue would help",
         )
     drawn = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=RESAMPLES)
     centre, angles = _angle(share), _angle((drawn @ value) / (drawn @ nuclei))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -157,8 +157,6 @@ def calibrate_on_scores(
         raise DataError(f"{labels}: a folder; expected a table of scores (CSV, XLSX)")
     tables = measured_tables(results)
     listed = read_scores(labels, score=score, column=column, regions=is_regional(labels))
-    top = 300 if score == H_SCORE else 100
-    _refuse_out_of_range(labels, score, listed.values.values(), top=top)
     ods, notes = _scored_densities(listed, tables, class_name=class_name)
     grid = candidate_grid(max((float(od.max()) for od in ods.values()), default=1.0))
     shares = np.array([survival(od, grid) for od in ods.values()]).reshape(-1, len(grid))
@@ -224,12 +222,6 @@ def _named(labels: Path, notes: Sequence[str]) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(" ".join([f"{labels}: {error}", *notes])) from None
-
-
-def _refuse_out_of_range(labels: Path, score: str, values: Iterable[float], *, top: float) -> None:
-    for value in values:
-        if not 0 <= value <= top:
-            raise DataError(f"{labels}: {score} = {value:g}: expected 0 to {top:g}")
 
 
 def _leave_out(groups: Sequence[object], fit: Callable[[Sequence[int]], Fit]) -> list[Fit | None]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from wsi_suite.analysis.summary import Summary, read_summary
 from wsi_suite.errors import DataError
 from wsi_suite.files import name_key
@@ -14,12 +16,15 @@ from wsi_suite.runs.summary_csv import TABLE_FILE
 from wsi_suite.scoring.slide_scores import ScoreFigures
 from wsi_suite.slides.identity import slide_stem
 from wsi_suite.slides.listing import SLIDE_SUFFIXES
-from wsi_suite.tables import Table, find_column, read_table
+from wsi_suite.tables import Table, find_column, name_is, read_table
 
 H_SCORE, POSITIVE_PERCENT = "h_score", "positive_percent"
 
 SCORES = (H_SCORE, POSITIVE_PERCENT)
 """Scores that results folders have."""
+
+HIGHEST: Mapping[str, float] = {H_SCORE: 300.0, POSITIVE_PERCENT: 100.0}
+"""The highest value of each score; the lowest is 0."""
 
 _SLIDE_COLUMNS = ("slide", "slide_id", "slide name", "image", "image name", "file", "filename",
                   "case", "case_id", "sample", "specimen", "id", "name")  # fmt: skip
@@ -105,10 +110,11 @@ def read_scores(
     rest = [name for name in table.columns if name not in (slide_column, region_column)]
     if column is None and len(rest) == 1:
         column = rest[0]
+        _refuse_other_score(source, column, score=score, option=option)
     score_column = find_column(
         table, column, known=_SCORE_COLUMNS[score], meant=f"the score ({score})", option=option
     )
-    return _listed(source, score_column, _of_table(table, score_column))
+    return _listed(source, score_column, _of_table(table, score_column, score=score))
 
 
 def is_regional(source: Path) -> bool:
@@ -196,14 +202,47 @@ def _value(figures: ScoreFigures, score: str) -> float | None:
     return figures.h_score if score == H_SCORE else figures.positive_percent
 
 
-def _of_table(table: Table, score_column: str) -> Iterator[_Entry]:
+def _of_table(table: Table, score_column: str, *, score: str) -> Iterator[_Entry]:
     slide_column, region_column = slide_column_of(table), region_column_of(table)
     slides, values = table.column(slide_column), table.numbers(score_column)
+    for line, value in zip(table.lines, values, strict=True):
+        if not (math.isnan(value) or 0 <= value <= HIGHEST[score]):
+            raise DataError(
+                f"{table.path}: line {line}: {score_column} = {value:g}: expected a score from 0 "
+                f"to {HIGHEST[score]:g} ({score})"
+            )
+    if score == POSITIVE_PERCENT:
+        _refuse_fractions(table, score_column)
     regions = [""] * len(slides) if region_column is None else table.column(region_column)
     for line, slide, region, value in zip(table.lines, slides, regions, values, strict=True):
         if not slide:
             raise DataError(f"{table.path}: line {line} names no slide in column '{slide_column}'")
         yield slide, region, None if math.isnan(value) else float(value)
+
+
+def _refuse_other_score(source: Path, column: str, *, score: str, option: str) -> None:
+    """Refuse the only column of a table if it is called like the other score."""
+    other = POSITIVE_PERCENT if score == H_SCORE else H_SCORE
+    names = (other,) if other == H_SCORE else _SCORE_COLUMNS[other]
+    if name_is(column, names):
+        raise DataError(
+            f"{source}: column '{column}' is {other} by its name, expected {score}; give --score "
+            f"{other}, or name the column with {option}"
+        )
+
+
+def _refuse_fractions(table: Table, column: str) -> None:
+    """Refuse shares of 1 in place of percentages: a workbook keeps 45 % as 0.45."""
+    values = table.numbers(column)
+    signed = any(cell.endswith("%") for cell in table.column(column))
+    if signed or not (values > 0).any() or np.nanmax(values) > 1:
+        return
+    if ((values > 0) & (values < 1)).any():
+        raise DataError(
+            f"{table.path}: column '{column}' has no number above 1, as if they were shares of 1 "
+            "(a workbook keeps 45 % as 0.45); multiply them by 100, or write them with a percent "
+            "sign if they are percentages"
+        )
 
 
 def _listed(source: Path, score: str, entries: Iterable[_Entry]) -> ScoreList:
