@@ -31,6 +31,7 @@ from wsi_suite.cli import (
     score,
     serve,
     stains,
+    status,
     studies,
 )
 from wsi_suite.cli.options import debug_wanted
@@ -103,6 +104,12 @@ _add(
     "Score slides",
     "wsi-suite report results/B12_ER",
     "wsi-suite report results --table study.xlsx --columns slide,h_score,positive_percent",
+)
+_add(
+    status.status,
+    "Score slides",
+    "wsi-suite status results",
+    "wsi-suite status results --watch",
 )
 _stains = typer.Typer(no_args_is_help=True, suggest_commands=_typer_suggests)
 app.add_typer(

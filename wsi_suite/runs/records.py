@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,22 @@ class Records:
     def has_tiles(self, block: Block) -> bool:
         """Return whether the block's tiles are stored."""
         return self._path(block, _TILES).exists()
+
+    def times(self, blocks: Iterable[Block], *, nuclei: bool) -> dict[Block, float]:
+        """Return when the blocks that are done were recorded, seconds since 1970.
+
+        Parameters
+        ----------
+        blocks
+            The blocks to look for.
+        nuclei
+            Whether nuclei are looked for, else tiles are stored only.
+        """
+        times = {}
+        for block in blocks:
+            with suppress(OSError):  # not done, or another process ends the run at this moment
+                times[block] = self._path(block, _NUCLEI if nuclei else _TILES).stat().st_mtime
+        return times
 
     def keep_nuclei(self, block: Block, nuclei: Nuclei) -> None:
         """Remember the nuclei of a block; grades come last, with the thresholds."""

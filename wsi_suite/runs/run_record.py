@@ -30,6 +30,8 @@ class RunRecord(Document):
         How the file is read, and remarks on that.
     threads, seconds
         Threads of each worker, and wall time of the last start.
+    host, process
+        Machine and process of the last start, by which ``wsi-suite status`` tells whether it lives.
     versions
         Versions of the libraries that results may depend on.
     error
@@ -44,6 +46,8 @@ class RunRecord(Document):
     notes: tuple[str, ...] = ()
     threads: int = 1
     seconds: float = 0.0
+    host: str = ""
+    process: int = 0
     versions: dict[str, str] = Field(default_factory=dict)
     error: str | None = None
 

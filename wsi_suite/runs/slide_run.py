@@ -7,6 +7,8 @@ a run that was stopped continues, and ends in the same bytes.
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import shutil
 import time
 from dataclasses import replace
@@ -254,5 +256,7 @@ def _describe(run: SlideRun, state: State) -> RunRecord:
         notes=run.facts.notes,
         threads=request.threads,
         seconds=round(time.time() - run.started, 1),
+        host=platform.node(),
+        process=os.getpid(),
         versions=library_versions(),
     )
