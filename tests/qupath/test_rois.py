@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon, mapping
 
 from wsi_suite.errors import RegionError
-from wsi_suite.qupath.rois import check_rois_inside, read_rois
+from wsi_suite.qupath.rois import check_rois_inside, missing_cores, read_rois
 
 
 def packed(name: str) -> bytes:
@@ -189,9 +189,7 @@ def test_what_is_no_annotation_is_left_out(tmp_path: Path) -> None:
         feature(polygon(SQUARE), objectType="detection"),
         feature(polygon(SQUARE), objectType="cell"),
         feature(polygon(SQUARE), objectType="tile"),
-        feature(polygon(SQUARE), objectType="tma_core"),
         feature(polygon(SQUARE), object_type="detection"),
-        feature(polygon(SQUARE), type="tmaCore"),
         feature(line, objectType="annotation"),
         old,
         feature(polygon(SQUARE), objectType="annotation", name="kept"),
@@ -199,6 +197,54 @@ def test_what_is_no_annotation_is_left_out(tmp_path: Path) -> None:
     )
     rois = read_rois(saved(tmp_path, document))
     assert [roi.name for roi in rois] == ["kept", "kept too"]
+
+
+def tma_core(name: str | None, x: float, y: float, *, missing: bool) -> dict[str, Any]:
+    """Return a core of 100 px as QuPath 0.4 to 0.7 exports it: its ellipse as a polygon."""
+    angles = [k * math.tau / 60 for k in range(61)]
+    ring = [[round(x + 50 * math.cos(a), 2), round(y + 50 * math.sin(a), 2)] for a in angles]
+    named = {} if name is None else {"name": name}
+    return {
+        "type": "Feature",
+        "id": "f2f4b5f4-0c2e-4b6f-9a0f-54a8ec1b2a6d",
+        "geometry": polygon(ring, isEllipse=True),
+        "properties": {"objectType": "tmaCore", "isMissing": missing, **named},
+    }
+
+
+def test_cores_of_qupath_are_regions_and_missing_ones_are_named(tmp_path: Path) -> None:
+    nucleus = feature(polygon(SQUARE), objectType="detection")
+    tumour = feature(polygon([[x + 100, y + 100] for x, y in SQUARE]), name="Tumour")
+    in_missing = feature(polygon([[x + 295, y + 95] for x, y in SQUARE]), name="Drawn there")
+    document = collection(
+        tma_core("A-1", 100, 100, missing=False),
+        tumour,
+        nucleus,
+        tma_core("A-2", 300, 100, missing=True),
+        in_missing,
+        tma_core("B-1", 100, 300, missing=False),
+        tma_core("B-2", 300, 300, missing=True),
+        tma_core(None, 100, 500, missing=False),
+    )
+    path = saved(tmp_path, document)
+    rois = read_rois(path)
+    assert [roi.name for roi in rois] == ["A-1", "Tumour", "B-1", "Core 4"]
+    assert rois[0].area.bounds == pytest.approx((50, 50, 150, 150))
+    assert rois[0].area.area == pytest.approx(math.pi * 50**2, rel=1e-3)
+    assert missing_cores(path) == ("A-2", "B-2")
+
+
+def test_a_core_is_round_whatever_its_geometry(tmp_path: Path) -> None:
+    for kind in ("tma_core", "tmaCore", "TMACoreObject"):
+        (roi,) = read_rois(saved(tmp_path, feature(polygon(SQUARE), objectType=kind, name="A-1")))
+        assert roi.area.area == pytest.approx(math.pi * 25, rel=1e-3)
+        assert not missing_cores(tmp_path / "rois.geojson")
+
+
+def test_a_file_of_missing_cores_alone_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, [tma_core(f"A-{k}", 100 * k, 0, missing=True) for k in (1, 2)])
+    with pytest.raises(RegionError, match="all 2 TMA cores are marked as missing"):
+        read_rois(path)
 
 
 @given(

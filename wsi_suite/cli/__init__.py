@@ -18,6 +18,7 @@ import typer
 
 from wsi_suite.cli import (
     calibration,
+    cores,
     crossvalidate,
     evaluation,
     explain,
@@ -98,6 +99,12 @@ _add(
     "Score slides",
     "wsi-suite score results/B12_ER --set score.thresholds_od=[0.1,0.3,0.5]",
     "wsi-suite score results/B12_ER --roi hot.geojson --out hot --geojson ellipse --by-region",
+)
+_add(
+    cores.cores,
+    "Score slides",
+    "wsi-suite cores TMA_ER.svs --out cores",
+    "wsi-suite cores tma/ --out cores --rows 6 --columns 10 --diameter-um 1000",
 )
 _add(
     report.report,

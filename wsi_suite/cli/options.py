@@ -73,8 +73,8 @@ RoiFile = Annotated[
     Path | None,
     typer.Option(
         "--roi",
-        help="Score only inside these QuPath annotations; with several slides a folder of"
-        " <slide's stem>.geojson.",
+        help="Score only inside these QuPath annotations or TMA cores; with several slides a"
+        " folder of <slide's stem>.geojson.",
         metavar="GEOJSON",
         rich_help_panel=_RESULTS,
     ),

@@ -297,7 +297,13 @@ def _batch(
     written = arguments["stage"] != "tile" and not shown.complaints
     table = out / "summary.csv" if written else None
     failed = _report(outcomes, out=out) if report else []
-    show_outcomes(outcomes, as_json=as_json, table=table, beside=[*shown.complaints, *failed])
+    show_outcomes(
+        outcomes,
+        as_json=as_json,
+        table=table,
+        beside=[*shown.complaints, *failed],
+        rois=arguments["rois"],
+    )
 
 
 def _report(outcomes: Sequence[Outcome], *, out: Path) -> list[WsiSuiteError]:

@@ -25,7 +25,7 @@ class Annotation:
     Attributes
     ----------
     name, path_class
-        As QuPath shows them.
+        As QuPath shows them; ``None`` for no class.
     left, top, right, bottom
         Bounds, level-0 pixels.
     is_ellipse
@@ -37,7 +37,7 @@ class Annotation:
     """
 
     name: str
-    path_class: PathClass
+    path_class: PathClass | None
     left: float
     top: float
     right: float
@@ -48,9 +48,14 @@ class Annotation:
 
 
 def write_annotations(
-    annotations: Sequence[Annotation], path: Path, *, origin: Mapping[str, str]
+    annotations: Sequence[Annotation],
+    path: Path,
+    *,
+    origin: Mapping[str, str],
+    locked: bool = True,
+    about: Mapping[str, object] | None = None,
 ) -> None:
-    """Write annotations, locked, as one GeoJSON file; ids follow from name, class and place.
+    """Write annotations as one GeoJSON file; ids follow from name, class and place.
 
     Parameters
     ----------
@@ -60,22 +65,30 @@ def write_annotations(
         The file, replaced in one step.
     origin
         Metadata that tells ours from other people's; see
-        :func:`~wsi_suite.qupath.objects.origin_of`.
+        :func:`~wsi_suite.qupath.objects.origin_of`. Empty for regions of interest, which belong
+        to whoever asked for them.
+    locked
+        Whether QuPath protects them from changes.
+    about
+        Members of the collection beside its features; QuPath does not read them.
 
     Raises
     ------
     OutputError
         The file cannot be written.
     """
-    features = [json.dumps(_feature(one, origin), ensure_ascii=False) for one in annotations]
+    features = [
+        json.dumps(_feature(one, origin, locked=locked), ensure_ascii=False) for one in annotations
+    ]
+    members = json.dumps({"type": "FeatureCollection", **(about or {})}, ensure_ascii=False)
     with whole_file(path) as partial:
         partial.write_text(
-            '{"type": "FeatureCollection", "features": [\n' + ",\n".join(features) + "\n]}\n",
+            members[:-1] + ', "features": [\n' + ",\n".join(features) + "\n]}\n",
             encoding="utf-8",
         )
 
 
-def _feature(annotation: Annotation, origin: Mapping[str, str]) -> dict[str, Any]:
+def _feature(annotation: Annotation, origin: Mapping[str, str], *, locked: bool) -> dict[str, Any]:
     bounds = [annotation.left, annotation.top, annotation.right, annotation.bottom]
     left, top, right, bottom = (round(value, 2) for value in bounds)
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
@@ -85,19 +98,21 @@ def _feature(annotation: Annotation, origin: Mapping[str, str]) -> dict[str, Any
     if annotation.is_ellipse:
         geometry["isEllipse"] = True  # QuPath's own mark: the ellipse that fills the rectangle
     path_class = annotation.path_class
-    key = f"{annotation.name},{path_class.name},{left},{top},{right},{bottom}"
+    class_name = path_class.name if path_class else ""
+    key = f"{annotation.name},{class_name},{left},{top},{right},{bottom}"
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": annotation.name,
+        "isLocked": locked,
+    }
+    if path_class is not None:
+        properties["classification"] = {"name": path_class.name, "color": path_class.colour}
+    properties |= {"measurements": annotation.measurements, "metadata": origin}
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_NAMESPACE, key)),
         "geometry": geometry,
-        "properties": {
-            "objectType": "annotation",
-            "name": annotation.name,
-            "isLocked": True,
-            "classification": {"name": path_class.name, "color": path_class.colour},
-            "measurements": annotation.measurements,
-            "metadata": origin,
-        },
+        "properties": properties,
     }
 
 

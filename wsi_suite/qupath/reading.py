@@ -45,6 +45,8 @@ class DrawnObject:
         As its author called it; ``None`` without.
     locked
         Whether it is protected from changes.
+    missing
+        Whether it is a TMA core that QuPath marks as missing.
     metadata
         Texts by their names.
     """
@@ -55,6 +57,7 @@ class DrawnObject:
     name: str | None
     class_name: str | None
     locked: bool
+    missing: bool
     metadata: Mapping[str, Any]
 
 
@@ -180,6 +183,7 @@ def _object(feature: dict[str, Any], *, number: int) -> DrawnObject:
         name=str(name).strip() or None if name else None,
         class_name=_class_name(properties.get("classification")),
         locked=properties.get("isLocked") is True,
+        missing=properties.get("isMissing") in (True, "true"),
         metadata=metadata if isinstance(metadata, dict) else {},
     )
 

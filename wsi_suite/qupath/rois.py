@@ -1,8 +1,9 @@
-"""Regions of interest: annotations that QuPath exported as GeoJSON."""
+"""Regions of interest: annotations and TMA cores that QuPath exported as GeoJSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shapely.geometry import MultiPolygon, box
@@ -15,17 +16,19 @@ from wsi_suite.qupath.shapes import shapes_of
 
 
 def read_rois(path: Path | str) -> tuple[Roi, ...]:
-    """Read the annotations that have an area from a GeoJSON file of QuPath.
+    """Read the annotations and TMA cores that have an area from a GeoJSON file of QuPath.
 
     Detections, cells, tiles, points and lines are left out, and annotations that we made ourselves
     to show scores. Polygons that cross themselves are repaired; what QuPath marks as an ellipse
-    becomes one. Annotations of the classes ``Ignore*`` are returned with their class.
+    becomes one, and so do TMA cores. Annotations of the classes ``Ignore*`` are returned with their
+    class. TMA cores that are marked as missing are left out, with the annotations that lie in them;
+    :func:`missing_cores` names them.
 
     Raises
     ------
     RegionError
-        The file is missing, is not GeoJSON, or holds no annotation with an area, or one on another
-        plane of a stack than the first.
+        The file is missing, is not GeoJSON, or holds no annotation or core with an area, or one on
+        another plane of a stack than the first.
     """
     return _rois(read_objects(Path(path), refusal=RegionError), path)
 
@@ -46,6 +49,18 @@ def parse_rois(document: object, *, source: str) -> tuple[Roi, ...]:
         As for :func:`read_rois`.
     """
     return _rois(objects_in([document], path=source, refusal=RegionError), source)
+
+
+def missing_cores(path: Path | str) -> tuple[str, ...]:
+    """Return the names of the TMA cores that a GeoJSON file of QuPath marks as missing.
+
+    Raises
+    ------
+    RegionError
+        The file is missing or is not GeoJSON.
+    """
+    objects = read_objects(Path(path), refusal=RegionError)
+    return tuple(one.name or "without a name" for one in objects if _is_missing(one))
 
 
 def check_rois_inside(rois: Sequence[Roi], *, width: int, height: int, path: Path | str) -> None:
@@ -76,17 +91,37 @@ def check_rois_inside(rois: Sequence[Roi], *, width: int, height: int, path: Pat
 
 
 def _rois(objects: Sequence[DrawnObject], path: Path | str) -> tuple[Roi, ...]:
-    drawn = [one for one in objects if one.kind == "annotation" and not is_ours(one.metadata)]
+    drawn = [
+        _as_ellipse(one) if one.kind == "tmacore" else one
+        for one in objects
+        if one.kind in ("annotation", "tmacore") and not is_ours(one.metadata)
+    ]
+    shapes = shapes_of(drawn, path=path, refusal=RegionError)
+    missing = [shape for one, shape in zip(drawn, shapes, strict=True) if _is_missing(one)]
     rois: list[Roi] = []
-    for one, shape in zip(drawn, shapes_of(drawn, path=path, refusal=RegionError), strict=True):
-        if shape.area > 0:
-            name = one.name or f"Region {len(rois) + 1}"
+    for one, shape in zip(drawn, shapes, strict=True):
+        if shape.area > 0 and not any(core.covers(shape) for core in missing):
+            kind = "Core" if one.kind == "tmacore" else "Region"
+            name = one.name or f"{kind} {len(rois) + 1}"
             _check_plane(one, name, path=path)
             area = shape if isinstance(shape, MultiPolygon) else MultiPolygon([shape])
             rois.append(Roi(name, one.class_name, area, locked=one.locked))
+    if not rois and missing:
+        raise RegionError(
+            f"{path}: all {len(missing)} TMA cores are marked as missing; expected one to score"
+        )
     if not rois:
         raise RegionError(f"{path}: no annotation with an area in it; draw one and {REMEDY}")
     return tuple(rois)
+
+
+def _is_missing(drawn: DrawnObject) -> bool:
+    return drawn.kind == "tmacore" and drawn.missing
+
+
+def _as_ellipse(core: DrawnObject) -> DrawnObject:
+    """Return a TMA core as QuPath has it, whatever its geometry: the ellipse in its bounds."""
+    return replace(core, geometry={**core.geometry, "isEllipse": True})
 
 
 def _check_plane(drawn: DrawnObject, name: str, *, path: Path | str) -> None:
