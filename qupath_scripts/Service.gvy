@@ -290,7 +290,7 @@ class Service {
 
     /** Leave out what a warning names in parentheses for the command line: (score.marker), (--roi), (--set x=1). */
     private static String plain(String warning) {
-        warning.replaceAll(/ \((--[^()]+|[a-z]+(\.[a-z_]+)+)\)/, "")
+        warning.replaceAll(/ \((--[^()]+|[a-z]+(\.[a-z_]+)+(; [^()]+)?)\)/, "")
     }
 
     private static String text(Object value) {

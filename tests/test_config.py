@@ -182,6 +182,8 @@ def test_numbers_become_text_where_text_is_meant() -> None:
         ("run.workers=true", "run.workers = True: expected no switch"),
         ("stain.dab=[yes, 0.5, 0.5]", "expected no switch"),
         ("detect.model=off", "detect.model = False: expected no switch (yes, no, on, off, true"),
+        ("score.cutoffs_percent=20", "= 20: expected a list in brackets, as in [20]"),
+        ("score.thresholds_od=0.2,0.4,0.6", "expected a list in brackets, as in [0.2,0.4,0.6]"),
         ("score.thresholds_od=0.2;0.4;0.6", "score.thresholds_od = '0.2;0.4;0.6': expected"),
     ],
 )
@@ -282,3 +284,9 @@ def test_aliases_may_repeat_values() -> None:
     more = parse_yaml(text)
     assert more["other"] == [{"marker": "ER"}] * 2
     assert more["more"] == {"marker": "ER", "n": 1}
+
+
+def test_a_number_of_nuclei_given_later_takes_the_place_of_an_area(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("score: {hot_spot_mm2: 0.2}")
+    score = load_settings(tmp_path / "c.yaml", overrides=["score.hot_spot_nuclei=200"]).score
+    assert (score.hot_spot_nuclei, score.hot_spot_mm2) == (200, None)

@@ -35,6 +35,13 @@ Positive = Annotated[float, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
 
 
+REPLACED_BY: Mapping[str, tuple[str, ...]] = {
+    "thresholds_od": ("thresholds_origin", "thresholds_source"),  # of the earlier thresholds
+    "hot_spot_nuclei": ("hot_spot_mm2",),  # which goes before it
+}
+"""Settings that lose their earlier value if another one is given anew."""
+
+
 def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, float) else value
 
@@ -219,6 +226,11 @@ class ScoreSettings(Section):
             raise ValueError("thresholds_source is given, so thresholds_origin is calibrated")
         return self
 
+    @field_validator("cutoffs_percent")
+    @classmethod
+    def _each_once(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if values is None else tuple(sorted(set(values)))
+
     @field_validator("thresholds_od")
     @classmethod
     def _rising(cls, values: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -294,9 +306,8 @@ def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> d
             section = section[name]
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
-        if leaf == "thresholds_od":
-            for said in ("thresholds_origin", "thresholds_source"):  # of the file's thresholds
-                section.pop(said, None)
+        for said in REPLACED_BY.get(leaf, ()):
+            section.pop(said, None)
         try:
             section[leaf] = parse_yaml(text)
         except YamlError as error:
@@ -325,6 +336,10 @@ def _in_words(mistake: ErrorDetails, *, kind: type[BaseModel]) -> str:
     given = "" if isinstance(mistake["input"], dict) else f" = {mistake['input']!r}"
     if mistake["type"] in ("model_type", "model_attributes_type"):
         return f"{key}{given}: expected a section with settings of its own"
+    if mistake["type"] in ("tuple_type", "list_type"):
+        value = mistake["input"]
+        shown = f", as in [{value}]" if isinstance(value, str | int | float) else ""
+        return f"{key}{given}: expected a list in brackets{shown}"
     message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return f"{key}{given}: {message}"
 

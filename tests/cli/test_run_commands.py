@@ -110,6 +110,18 @@ def test_score_takes_thresholds_and_leaves_the_rest_as_it_was(wsi: Cli, results:
     assert json.loads((results / "summary.json").read_text()) == before  # printed, not kept
 
 
+def test_score_says_which_sections_of_a_file_it_does_not_take(
+    wsi: Cli, results: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "lab.yaml"
+    config.write_text("detect: {min_confidence: 0.9}\nstain: {}\nscore: {marker: ER}\n")
+    answer = wsi("score", results, "--config", config)
+    assert answer.code == 0
+    assert "only 'score' is taken of it; what detect, stain would change" in " ".join(
+        answer.err.split()
+    )
+
+
 def test_score_as_it_was_is_the_run_s_own_summary(wsi: Cli, results: Path) -> None:
     (document,) = json.loads(wsi("score", results, "--json").out)
     assert document["summary"] == json.loads((results / "summary.json").read_text())

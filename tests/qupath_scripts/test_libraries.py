@@ -143,7 +143,8 @@ def test_progress_is_between_none_and_all(groovy, value, fraction):
 def test_the_report_tells_scores_and_corrections(groovy):
     told = groovy(
         """
-        def warnings = ["Not calibrated (score.thresholds_od).", "Look (--set a.b=1), or (--roi)!"]
+        def warnings = ["Not calibrated (score.thresholds_od; see x).",
+            "Look (--set a.b=1), or (--roi)!"]
         Service.report([summary: [warnings: warnings, marker: "ER", thresholds_origin: "user",
                 thresholds_od: [0.15d, 0.35d, 0.55d]]],
             [placed: 120, changed: 2, deleted: 0, added: 1, suppressed: 3],

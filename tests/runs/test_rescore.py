@@ -70,6 +70,23 @@ def test_what_is_not_given_stays_as_the_run_had_it(result: Path, tmp_path: Path)
         assert summary.thresholds_od == (0.1, 0.2, 0.3)
 
 
+def test_a_number_of_nuclei_takes_the_place_of_the_run_s_area(bench: Bench, tmp_path: Path) -> None:
+    bench.do(tmp_path / "r", "tiles.keep=false", "score.hot_spot_mm2=0.2")
+    settings = load_settings(overrides=["score.hot_spot_nuclei=100000"]).score
+    summary = rescore(tmp_path / "r", settings).summary
+    assert summary is not None
+    for found in summary.hot_spots.values():
+        assert str(found.reason).endswith("fewer than the 100000 of a hot-spot")
+
+
+def test_nuclei_that_were_measured_otherwise_are_refused(result: Path) -> None:
+    same = load_settings(overrides=["measure.method=nucleus"]).measure
+    assert rescore(result, UNSET, measure=same).summary is not None
+    other = load_settings(overrides=["measure.method=disc"]).measure
+    with pytest.raises(ConfigError, match=r"measure.method = nucleus.*has disc; run again"):
+        rescore(result, UNSET, measure=other)
+
+
 def test_default_that_is_given_counts_as_given(result: Path) -> None:
     settings = load_settings(overrides=["score.thresholds_od=[0.2,0.4,0.6]"]).score
     summary = rescore(result, settings).summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -164,6 +165,22 @@ def test_cut_offs_can_be_set_and_other_markers_have_none() -> None:
     assert certainty(nuclei, settings(cutoffs_percent=[])).cut_off is None
     found = certainty(nuclei, settings("other", cutoffs_percent=[20, 50]))
     assert (found.cut_off.percent, found.cut_off.held) == (50, (50,))
+
+
+def test_a_cut_off_counts_once_whatever_the_order() -> None:
+    assert settings(cutoffs_percent=[50, 20, 50]).cutoffs_percent == (20, 50)
+
+
+def test_doubtful_nuclei_may_leave_a_cut_off_that_is_reached_exactly() -> None:
+    """10 % of ER is Low Positive and more is positive: one nucleus more changes the status."""
+    nuclei = replace(
+        scattered(101, positive=0, side_um=100), label=np.array([1] * 100 + [0], np.uint8)
+    )
+    nuclei.measurements["Nucleus: DAB OD mean"][[*range(10), 100]] = 0.2
+    assert certainty(nuclei).cut_off.verdict is None
+    nuclei.measurements["Class probability"][100] = 0.6  # a positive one, of the other class
+    found = certainty(nuclei)
+    assert (found.cut_off.distance, found.cut_off.verdict) == (0, "review by eye")
 
 
 def test_without_an_interval_there_is_no_verdict() -> None:

@@ -118,6 +118,13 @@ def test_too_little_tissue_gives_no_interval_but_the_reason() -> None:
     assert (none.reason, none.blocks) == ("no measurable nuclei", 0)
 
 
+def test_four_blocks_that_all_touch_give_no_interval() -> None:
+    """Nothing tells how alike they are, since their residuals sum to 0."""
+    for seed in range(5):
+        found = interval(independent(np.random.default_rng(seed), 2))
+        assert (found.low, found.blocks) == (None, 4)
+
+
 @pytest.mark.parametrize("grade", [0, 3])
 def test_nuclei_all_of_one_intensity_give_no_interval(grade: int) -> None:
     counts = np.zeros((6, 6, 4), np.int64)

@@ -69,7 +69,7 @@ def score(
 
     What is not set is as the run had it. Takes seconds for a million nuclei.
     """
-    from wsi_suite.cli.terminal import show_error
+    from wsi_suite.cli.terminal import note, show_error
     from wsi_suite.errors import ConfigError, WsiSuiteError
     from wsi_suite.runs.rescore_batch import rescore_batch
 
@@ -85,6 +85,13 @@ def score(
         raise ConfigError("--by-region: give --geojson too, such as --geojson polygon")
     if out is not None:
         check_out(out)
+    settings = settings_from(config, set_)
+    unused = sorted(settings.model_fields_set - {"score", "measure", "run"})
+    if unused:
+        note(
+            f"{config}: only 'score' is taken of it; what {', '.join(unused)} would change "
+            "needs 'wsi-suite run'"
+        )
     failed: list[WsiSuiteError] = []
 
     def tell(news: Outcome | WsiSuiteError) -> None:
@@ -96,7 +103,8 @@ def score(
 
     outcomes = rescore_batch(
         results,
-        settings_from(config, set_).score,
+        settings.score,
+        measure=settings.measure if "measure" in settings.model_fields_set else None,
         rois=roi,
         out=out,
         geojson=None if geojson is None else geojson.value,

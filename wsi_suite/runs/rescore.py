@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsi_suite.analysis.summary import compose_summary
-from wsi_suite.config import ScoreSettings
-from wsi_suite.errors import DataError, RegionError
+from wsi_suite.config import REPLACED_BY, MeasureSettings, ScoreSettings
+from wsi_suite.errors import ConfigError, DataError, RegionError
 from wsi_suite.files import file_names
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
@@ -36,7 +36,12 @@ _ROUNDED_PX0 = 0.05  # QuPath's files and its single precision keep a border wit
 
 
 def rescore(
-    result: Path, settings: ScoreSettings, *, rois: Path | None = None, several: bool = False
+    result: Path,
+    settings: ScoreSettings,
+    *,
+    measure: MeasureSettings | None = None,
+    rois: Path | None = None,
+    several: bool = False,
 ) -> Outcome:
     """Score a result again.
 
@@ -46,6 +51,8 @@ def rescore(
         A results folder or its ``nuclei.parquet``.
     settings
         How to score; what the user did not set (``model_fields_set``) is taken from the run.
+    measure
+        How the nuclei must have been measured, as far as it is set; ``None``: in any way.
     rois
         A GeoJSON file of regions, or a folder of them; without it those of the run.
     several
@@ -59,6 +66,7 @@ def rescore(
     table = table_of(result)
     nuclei, metadata = read_nuclei(table, outline=False)
     provenance = _provenance(metadata, table)
+    _check_measured(provenance, measure, table=table)
     settings = _completed(settings, provenance)
     regions = _rois(provenance, rois, several=several)
     summary = compose_summary(nuclei, settings, provenance=provenance, rois=regions)
@@ -148,9 +156,23 @@ def _provenance(metadata: Mapping[str, Any], table: Path) -> Provenance:
 def _completed(settings: ScoreSettings, provenance: Provenance) -> ScoreSettings:
     """Return settings, those of the run if the user set none."""
     stored, given = provenance.score.model_dump(), settings.model_dump(exclude_unset=True)
-    if "thresholds_od" in given:
-        del stored["thresholds_source"]  # it was said of the run's thresholds
+    for replaced in (name for key in given for name in REPLACED_BY.get(key, ())):
+        stored.pop(replaced, None)  # it was said of the run's
     return ScoreSettings(**{**stored, **given})
+
+
+def _check_measured(provenance: Provenance, wanted: MeasureSettings | None, *, table: Path) -> None:
+    """Refuse nuclei that were measured otherwise than the thresholds are meant for."""
+    if wanted is None:
+        return
+    measured = provenance.measure.model_dump()
+    for name, value in wanted.model_dump(exclude_unset=True).items():
+        if measured[name] != value:
+            raise ConfigError(
+                f"{table}: nuclei were measured with measure.{name} = {measured[name]}, but the "
+                f"configuration has {value}; run again with it, or score without its section "
+                "'measure'"
+            )
 
 
 def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Sequence[Roi] | None:

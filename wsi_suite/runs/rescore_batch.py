@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from wsi_suite.analysis.summary import write_summary
-from wsi_suite.config import ScoreSettings
+from wsi_suite.config import MeasureSettings, ScoreSettings
 from wsi_suite.errors import ConfigError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.objects import Shape
@@ -24,6 +24,7 @@ def rescore_batch(
     results: Sequence[Path],
     settings: ScoreSettings,
     *,
+    measure: MeasureSettings | None = None,
     rois: Path | None = None,
     out: Path | None = None,
     geojson: Shape | None = None,
@@ -36,7 +37,7 @@ def rescore_batch(
     ----------
     results
         Results folders, or their ``nuclei.parquet``.
-    settings, rois
+    settings, measure, rois
         As for :func:`~wsi_suite.runs.rescore.rescore`.
     out
         Gets a folder for each result; nothing is written without it.
@@ -58,7 +59,8 @@ def rescore_batch(
         Scores would take the place of others in `out`.
     """
     several = len(results) > 1
-    outcomes = [_rescored(result, settings, rois=rois, several=several) for result in results]
+    scored = partial(rescore, settings=settings, measure=measure, rois=rois, several=several)
+    outcomes = [_rescored(result, scored) for result in results]
     if out is not None:
         _refuse_same_folders(out, results, outcomes)
         nuclei = None
@@ -82,11 +84,9 @@ def rescore_batch(
     return outcomes
 
 
-def _rescored(
-    result: Path, settings: ScoreSettings, *, rois: Path | None, several: bool
-) -> Outcome:
+def _rescored(result: Path, scored: Callable[[Path], Outcome]) -> Outcome:
     try:
-        return rescore(result, settings, rois=rois, several=several)
+        return scored(result)
     except WsiSuiteError as error:
         return Outcome(result, None, state=State.FAILED, error=error)
 

@@ -169,8 +169,11 @@ def _nearest(
     held: tuple[float, ...] = ()
     if low is not None and high is not None:
         held = tuple(cutoff for cutoff in cutoffs if low <= cutoff <= high)
-    crossed = other is not None and any(
-        (percent >= cutoff) != (other >= cutoff) for cutoff in cutoffs
+    # Some cut-offs belong to what is below, as 10 % for ER: both ends count.
+    crossed = (
+        other is not None
+        and other != percent
+        and any(min(percent, other) <= cutoff <= max(percent, other) for cutoff in cutoffs)
     )
     clear = None if low is None else "clear"
     return NearestCutOff(
