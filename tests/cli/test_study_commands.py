@@ -1,4 +1,4 @@
-"""``compare`` and ``calibrate`` from the command line."""
+"""``compare``, ``calibrate`` and ``control-chart`` from the command line."""
 
 from __future__ import annotations
 
@@ -108,3 +108,20 @@ def test_calibrate_takes_one_kind_of_labels(results: Path, wsi: Cli, tmp_path: P
     ):
         answer = wsi("calibrate", results, *options)
         assert (answer.code, len(answer.errors), answer.out) == (2, 1, "")
+
+
+def test_a_control_slide_is_charted(results: Path, wsi: Cli, tmp_path: Path) -> None:
+    summary = json.loads((results / "summary.json").read_text("utf-8"))
+    for number in range(1, 14):
+        folder = tmp_path / "runs" / f"2026-01-{number:02}" / "B12_ER"
+        folder.mkdir(parents=True)
+        figures = summary["scores"][summary["headline"]["class"]]
+        figures["h_score"] = 100.0 + number % 2 if number < 13 else 120.0
+        (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    answer = wsi("control-chart", tmp_path / "runs", "--baseline", 12, "--out", tmp_path / "c.html")
+    assert answer.code == 0
+    broken = [line for line in answer.out.splitlines() if "1-3s" in line]
+    assert [line.split()[0] for line in broken] == ["2026-01-13"]
+    assert (tmp_path / "c.html").is_file()
+    few = wsi("control-chart", tmp_path / "runs" / "2026-01-01")
+    assert (few.code, len(few.errors)) == (2, 1)

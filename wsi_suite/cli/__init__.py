@@ -19,6 +19,7 @@ import typer
 from wsi_suite.cli import (
     calibration,
     cores,
+    control,
     crossvalidate,
     evaluation,
     explain,
@@ -144,6 +145,12 @@ _add(
     "Check scores",
     "wsi-suite calibrate results --grades corrected --out lab.yaml",
     "wsi-suite calibrate results --scores readers.csv --out lab.yaml --report lab.html",
+)
+_add(
+    control.control_chart,
+    "Check scores",
+    "wsi-suite control-chart controls --slide ER_control --out chart.html",
+    name="control-chart",
 )
 _add(
     models.train,

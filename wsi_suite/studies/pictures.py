@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.pages import COLOURS, PLOT_STYLE, as_text, png_of
 from wsi_suite.scoring.agreement import Limits, Scores
 from wsi_suite.scoring.calibration import Thresholds
+from wsi_suite.scoring.control import ControlLimits
 from wsi_suite.studies.calibration_document import Histogram
 
 _NAME_LENGTH = 40
@@ -123,6 +126,46 @@ def draw_densities(
             )
         axes.set(xlabel="DAB optical density", ylabel="nuclei", xlim=(edges[0], edges[-1]))
         axes.legend(frameon=False, loc="upper right")
+        return png_of(figure)
+
+
+def draw_control_chart(
+    scores: Sequence[float], broken: Sequence[bool], *, limits: ControlLimits
+) -> bytes:
+    """Draw a Levey-Jennings chart: scores in order, mean, and limits at 2 and 3 deviations.
+
+    Parameters
+    ----------
+    scores, broken
+        Scores, and which of them break a rule.
+    limits
+        Mean and standard deviation.
+    """
+    with style.context(PLOT_STYLE):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for times, line in ((0, "-"), (2, "--"), (-2, "--"), (3, "-"), (-3, "-")):
+            place = limits.mean + times * limits.deviation
+            axes.axhline(
+                place, color="0.3" if times == 0 else COLOURS[1], ls=line, lw=0.9, zorder=0
+            )
+            axes.annotate(
+                f"{times:+d} s".replace("-", "−") if times else "mean",
+                (1, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        places = np.arange(1, len(scores) + 1)
+        axes.plot(places, scores, color="0.6", lw=0.8, zorder=1)
+        fill = [
+            "#c00000" if bad else "white" if place <= limits.runs else COLOURS[0]
+            for place, bad in zip(places, broken, strict=True)
+        ]
+        axes.scatter(places, scores, s=26, c=fill, edgecolors="0.2", linewidths=0.8, zorder=2)
+        axes.set(xlabel="run", ylabel="score")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return png_of(figure)
 
 
