@@ -200,6 +200,9 @@ class SlideScores(Part):
         DAB that empty glass seems to hold, and its colour; ``None`` if there is no glass.
     stains
         Stains that the slide shows, against the vectors in use; ``None`` in earlier results.
+    dab_uneven_share
+        Share of the nuclei with DAB in which it is uneven: many in membranous and cytoplasmic
+        stains; ``None`` if few hold DAB.
     quality
         Artefacts that were looked for, found and left out; ``None`` in earlier results.
     headline
@@ -235,6 +238,7 @@ class SlideScores(Part):
     glass_dab_od: float | None
     glass_rgb: tuple[float, float, float] | None = None
     stains: StainFigures | None = None
+    dab_uneven_share: float | None = None
     quality: QualityFigures | None = None
     headline: Headline
     h_scores: dict[str, float | None]

@@ -18,6 +18,7 @@ from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.certainty import Certainty, find_certainty
 from wsi_suite.scoring.certainty_words import certainty_warnings
 from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
+from wsi_suite.scoring.evenness import uneven_share, uneven_warnings
 from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
 from wsi_suite.scoring.quality import quality_figures, quality_warnings
@@ -145,6 +146,7 @@ def summarise(
     hot_spots = hot_spots_of(of_headline, settings, inside=inside)
     areas_mm2 = (scored_area_mm2, scored_tissue_mm2)
     figures = _figures(scores, areas_mm2=areas_mm2, certainty=sure(rows=scored))
+    uneven = uneven_share(nuclei, rows=scored)
     shown = stain_figures(
         stains,
         nuclei,
@@ -173,6 +175,7 @@ def summarise(
         glass_dab_od=glass_dab_od,
         glass_rgb=glass_rgb,
         stains=shown,
+        dab_uneven_share=uneven,
         quality=found,
         headline=Headline(
             name=f"{headline}: H-score",
@@ -191,6 +194,7 @@ def summarise(
             *tissue_warnings,
             *quality_warnings(found),
             *stain_warnings(shown, has_tissue=scored_tissue_mm2 != 0),
+            *uneven_warnings(uneven),
             *unfamiliar_warnings(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
             *count_warnings(scores[pooled_name(nuclei.classes)], settings),
             *glass_warnings(glass_dab_od, glass_rgb),
