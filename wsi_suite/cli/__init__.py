@@ -18,8 +18,8 @@ import typer
 
 from wsi_suite.cli import (
     calibration,
-    cores,
     control,
+    cores,
     crossvalidate,
     evaluation,
     explain,
