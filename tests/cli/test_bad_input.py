@@ -326,7 +326,7 @@ def test_models(case: str, wsi: Cli, model: Path, slide: Path, tmp_path: Path) -
 
 def test_an_unknown_model(wsi: Cli, slide: Path, tmp_path: Path) -> None:
     answer = wsi("run", slide, "--out", tmp_path / "out", "--model", "endonuke-resnet81")
-    assert_told(answer, "model 'endonuke-resnet81' is neither bundled nor a folder")
+    assert_told(answer, "model 'endonuke-resnet81' is neither a known name nor a folder")
     assert not (tmp_path / "out").exists()
 
 
@@ -399,7 +399,7 @@ BAD_COMMANDS: dict[str, tuple[str, ...]] = {
     "score nowhere": ("nowhere: no such file", "nuclei.parquet of a run"),
     "detect nowhere/B12": ("nowhere/B12: no such folder", "wsi-suite tile"),
     "tile none.svs --out out": ("none.svs: no such file",),
-    "evaluate --model none --data .": ("model 'none' is neither bundled nor a folder",),
+    "evaluate --model none --data .": ("model 'none' is neither a known name nor a folder",),
     "train none.yaml --data x --out y": ("none.yaml: cannot be read",),
 }
 

@@ -23,7 +23,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["--allow-root", "absent"], "absent: no such folder"),
         (["--allow-root", "/"], "the whole disk of the system"),
-        (["--model", "nonsense"], "model 'nonsense' is neither bundled nor a folder"),
+        (["--model", "nonsense"], "model 'nonsense' is neither a known name nor a folder"),
         (["--device", "gpu"], "device 'gpu' is not on this machine"),
         (["--host", "256.0.0.1"], "--host 256.0.0.1"),
         (["--port", "65536"], "65536"),

@@ -131,7 +131,7 @@ _add(
     stains.estimate,
     "Commands",
     "wsi-suite stains estimate slides/ --background --out lab.yaml",
-    "wsi-suite run slides/ --config lab.yaml --out results",
+    "wsi-suite stains estimate B12_ER.svs B13_ER.svs --method macenko --out lab.yaml",
     group=_stains,
 )
 _add(
