@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from slide_results import Page, make_nuclei, make_provenance, make_result
 
 from wsi_suite.config import ScoreSettings, load_settings
 from wsi_suite.report import write_slide_page
 from wsi_suite.report.assessment import assess, hot_spots_of, interval_text
 from wsi_suite.report.origin import command_of
+from wsi_suite.scoring.quality import ArtefactFigures, QualityFigures
 from wsi_suite.scoring.stain_check import StainFigures
 
 SETTINGS = ScoreSettings(marker="ER", headline_class="Epithelium", hot_spot_nuclei=50)
@@ -118,3 +120,28 @@ def test_stains_of_another_kind_are_marked() -> None:
     assert last.text.endswith("hematoxylin by 4°, DAB by 38°; with them the H-score would be 12.")
     usual = stains.model_copy(update={"kind": "H-DAB", "dab_degrees": 3.0, "h_score": None})
     assert not assess(summary.model_copy(update={"stains": usual}))[-1].review
+
+
+@pytest.mark.parametrize(
+    ("share", "excluded", "told", "review"),
+    [(0.0, False, "scored, too", False), (0.3, True, "left out", True)],
+)
+def test_tissue_out_of_focus_is_told(share: float, excluded: bool, told: str, review: bool) -> None:
+    focus = ArtefactFigures(looked_for=True, judged_share=0.9, found_share=share, excluded=excluded)
+    quality = QualityFigures(artefacts={"focus": focus}, lost_mm2=0.0, lost_share=None)
+    last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
+    assert (last.title, last.verdict, last.review) == (
+        "Out of focus",
+        f"{100 * share:.1f} %",
+        review,
+    )
+    assert told in last.text
+    assert "90.0 % of the tissue" in last.text
+
+
+def test_focus_that_was_not_judged_is_not_taken_for_good() -> None:
+    focus = ArtefactFigures(looked_for=False, reason="the pixels are too coarse")
+    quality = QualityFigures(artefacts={"focus": focus}, lost_mm2=0.0, lost_share=None)
+    last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
+    assert last.verdict == "not known"
+    assert last.text.startswith("The pixels are too coarse.")

@@ -10,6 +10,7 @@ from wsi_suite.pages import as_text
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.ki67 import Ki67Figures
+from wsi_suite.scoring.quality import QUALITY_TOLD, QualityFigures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import ScoreFigures
 from wsi_suite.scoring.stain_check import (
@@ -63,6 +64,8 @@ def assess(summary: Summary) -> list[Finding]:
         findings.append(_doubt(certainty))
     if summary.stains is not None:
         findings.append(_stains(summary.stains))
+    if summary.quality is not None:
+        findings.append(_focus(summary.quality))
     return findings
 
 
@@ -191,6 +194,21 @@ def _stains(figures: StainFigures) -> Finding:
     far = (figures.dab_degrees or 0) > DAB_LIMIT_DEGREES
     far |= (figures.hematoxylin_degrees or 0) > HEMATOXYLIN_LIMIT_DEGREES
     return Finding("Stains", figures.kind, text, far or figures.kind != "H-DAB")
+
+
+def _focus(figures: QualityFigures) -> Finding:
+    focus = figures.artefacts["focus"]
+    others = "Folds and bubbles are not looked for."
+    if focus.found_share is None or focus.judged_share is None:
+        return Finding(
+            "Out of focus", "not known", f"{_sentence(focus.reason or 'no tissue')} {others}"
+        )
+    text = (
+        f"{percentage(100 * focus.judged_share)} of the tissue could be judged; what is out of "
+        f"focus was {'left out' if focus.excluded else 'scored, too'}. {others}"
+    )
+    verdict = percentage(100 * focus.found_share)
+    return Finding("Out of focus", verdict, text, focus.found_share >= QUALITY_TOLD)
 
 
 def _sentence(text: str) -> str:

@@ -15,7 +15,8 @@ _NOT_LOOKED_FOR = {
     "folds": "not told from dense tissue with certainty; draw them as regions of class Ignore*",
     "bubbles": "not looked for; draw them as regions of class Ignore*",
 }
-_TOLD = 0.1
+QUALITY_TOLD = 0.1
+"""Share of the tissue from which an artefact is warned of."""
 _MOSTLY = 0.5
 
 
@@ -125,7 +126,7 @@ def quality_warnings(figures: QualityFigures | None) -> list[str]:
         percent = f"{100 * share:.1f} %"
         if kind.excluded and share:
             warnings.append(f"{percent} of the tissue is {words} and was left out.")
-        elif share >= _TOLD:
+        elif share >= QUALITY_TOLD:
             warnings.append(
                 f"{percent} of the tissue is {words}, where nuclei are missed and classes are "
                 f"doubtful: check it, or leave it out (--set quality.exclude=[{name}])."
