@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
@@ -23,19 +21,13 @@ from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
 from wsi_suite.scoring.quality import quality_figures, quality_warnings
 from wsi_suite.scoring.receptors import controls_warning
-from wsi_suite.scoring.regions import (
-    ignored_area,
-    nuclei_in_rois,
-    rows_that_count,
-    scored_rois,
-    without_holes,
-)
 from wsi_suite.scoring.remarks import (
     count_warnings,
     glass_warnings,
     little_tissue_warnings,
     unfamiliar_warnings,
 )
+from wsi_suite.scoring.scope import ScoredRegion, find_scope
 from wsi_suite.scoring.slide_scores import (
     Headline,
     RegionScores,
@@ -48,7 +40,6 @@ from wsi_suite.scoring.uncertainty import Grid
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
-    from shapely.geometry.base import BaseGeometry
 
 
 def summarise(
@@ -111,42 +102,33 @@ def summarise(
     """
     headline = _headline_class(settings, classes=nuclei.classes)
     grades = grade_nuclei(nuclei, settings.thresholds_od)
-    scored_area_mm2 = scored_tissue_mm2 = tissue_area_mm2
-    scored, inside = None, None if tissue is None else without_holes(tissue)
     sure = partial(
         find_certainty, nuclei, grades, grid=Grid.of(nuclei.points, mpp=mpp), settings=settings
     )
-    regions: list[RegionScores] = []
-    in_regions: list[tuple[str, Nuclei]] = []
-    drawn, rois = rois or (), scored_rois(rois or ())
-    ignored = _on_slide(ignored_area(drawn), size_px0)
-    ignored_area_mm2 = _areas_mm2(ignored, None, mpp=mpp)[0] or None
-    if rois:
-        in_any = np.zeros(len(nuclei), np.bool_)
-        areas = [_on_slide(roi.area, size_px0) for roi in rois]
-        inside = _union(areas)
-        scored_area_mm2, scored_tissue_mm2 = _areas_mm2(inside, tissue, mpp=mpp)
-        for roi, area, rows in zip(rois, areas, nuclei_in_rois(nuclei.points, rois), strict=True):
-            in_any[rows] = True
-            in_regions.append((roi.name, nuclei.take(rows)))
-            sizes = _areas_mm2(area, tissue, mpp=mpp)
-            scores = score_nuclei(nuclei, grades, rows=rows)
-            regions.append(_region(roi, scores, areas_mm2=sizes, certainty=sure(rows=rows)))
-        scored = np.flatnonzero(in_any)
-    elif ignored_area_mm2 is not None:
-        scored = rows_that_count(nuclei.points, drawn)
-        scored_area_mm2 = scored_tissue_mm2 = None
-        if tissue is not None and inside is not None:
-            inside = inside.difference(ignored)
-            scored_area_mm2, _ = _areas_mm2(tissue.difference(ignored), None, mpp=mpp)
-            scored_tissue_mm2 = scored_area_mm2
+    scope = find_scope(
+        nuclei.points,
+        rois or (),
+        tissue=tissue,
+        tissue_area_mm2=tissue_area_mm2,
+        size_px0=size_px0,
+        mpp=mpp,
+    )
+    regions = [
+        _region(
+            part,
+            score_nuclei(nuclei, grades, rows=part.rows),
+            certainty=sure(rows=part.rows),
+        )
+        for part in scope.parts
+    ]
+    scored = scope.rows
     scores = score_nuclei(nuclei, grades, rows=scored)
     receptor = receptor_of(scores[headline], settings, class_name=headline)
     of_headline = HeadlineNuclei.of(nuclei, grades, name=headline, rows=scored, mpp=mpp)
-    hot_spots = hot_spots_of(of_headline, settings, inside=inside)
-    areas_mm2 = (scored_area_mm2, scored_tissue_mm2)
-    figures = _figures(scores, areas_mm2=areas_mm2, certainty=sure(rows=scored))
+    hot_spots = hot_spots_of(of_headline, settings, inside=scope.inside)
+    figures = _figures(scores, areas_mm2=scope.areas_mm2, certainty=sure(rows=scored))
     uneven = uneven_share(nuclei, rows=scored)
+    in_parts = [(part.roi.name, nuclei.take(part.rows)) for part in scope.parts]
     shown = stain_figures(
         stains,
         nuclei,
@@ -157,9 +139,9 @@ def summarise(
     )
     found = quality_figures(
         quality,
-        tissue_mm2=scored_tissue_mm2,
-        inside=inside if rois else None,
-        ignored=ignored,
+        tissue_mm2=scope.tissue_mm2,
+        inside=scope.inside if scope.parts else None,
+        ignored=scope.ignored,
         mpp=mpp,
     )
     return SlideScores(
@@ -169,9 +151,9 @@ def summarise(
         thresholds_origin=settings.thresholds_origin,
         thresholds_source=settings.thresholds_source,
         tissue_area_mm2=tissue_area_mm2,
-        scored_area_mm2=scored_area_mm2,
-        scored_tissue_mm2=scored_tissue_mm2,
-        ignored_area_mm2=ignored_area_mm2,
+        scored_area_mm2=scope.area_mm2,
+        scored_tissue_mm2=scope.tissue_mm2,
+        ignored_area_mm2=scope.ignored_mm2,
         glass_dab_od=glass_dab_od,
         glass_rgb=glass_rgb,
         stains=shown,
@@ -190,12 +172,12 @@ def summarise(
         ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
         hot_spots=hot_spots,
         warnings=(
-            *little_tissue_warnings(scored_tissue_mm2, regions),
+            *little_tissue_warnings(scope.tissue_mm2, regions),
             *tissue_warnings,
             *quality_warnings(found),
-            *stain_warnings(shown, has_tissue=scored_tissue_mm2 != 0),
+            *stain_warnings(shown, has_tissue=scope.tissue_mm2 != 0),
             *uneven_warnings(uneven),
-            *unfamiliar_warnings(nuclei, scored, regions=in_regions, seen=seen, mpp=mpp),
+            *unfamiliar_warnings(nuclei, scored, regions=in_parts, seen=seen, mpp=mpp),
             *count_warnings(scores[pooled_name(nuclei.classes)], settings),
             *glass_warnings(glass_dab_od, glass_rgb),
             *(controls_warning(receptor) if receptor else ()),
@@ -216,41 +198,16 @@ def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str
     return wanted
 
 
-def _union(areas: Sequence[BaseGeometry]) -> BaseGeometry:
-    from shapely.ops import unary_union
-
-    return unary_union(areas)
-
-
-def _on_slide(area: BaseGeometry, size_px0: tuple[int, int] | None) -> BaseGeometry:
-    from shapely.geometry import box
-
-    return area if size_px0 is None else area.intersection(box(0, 0, *size_px0))
-
-
-def _areas_mm2(
-    area: BaseGeometry, tissue: MultiPolygon | None, *, mpp: tuple[float, float]
-) -> tuple[float, float | None]:
-    """Return the size of an area in level-0 pixels and of the tissue in it."""
-    pixel_mm2 = mpp[0] * mpp[1] / 1e6
-    in_tissue = None if tissue is None else float(area.intersection(tissue).area) * pixel_mm2
-    return float(area.area) * pixel_mm2, in_tissue
-
-
 def _region(
-    roi: Roi,
-    scores: Mapping[str, Score],
-    *,
-    areas_mm2: tuple[float, float | None],
-    certainty: Mapping[str, Certainty],
+    part: ScoredRegion, scores: Mapping[str, Score], *, certainty: Mapping[str, Certainty]
 ) -> RegionScores:
     return RegionScores(
-        name=roi.name,
-        class_name=roi.class_name,
-        area_mm2=areas_mm2[0],
-        tissue_area_mm2=areas_mm2[1],
+        name=part.roi.name,
+        class_name=part.roi.class_name,
+        area_mm2=part.areas_mm2[0],
+        tissue_area_mm2=part.areas_mm2[1],
         h_scores=named_h_scores(scores),
-        scores=_figures(scores, areas_mm2=areas_mm2, certainty=certainty),
+        scores=_figures(scores, areas_mm2=part.areas_mm2, certainty=certainty),
     )
 
 
