@@ -1,4 +1,4 @@
-"""Artefacts of a slide: what is looked for, and what of it is taken out of the tissue."""
+"""Search for artefacts of a slide, and their removal from the tissue."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def sample_pixels(read: Callable[[Box], Pixels], fields: Sequence[Box]) -> Pixel
 
 
 def sampled_stains(pixels: Pixels, *, glass: Vector | None) -> SampledStains:
-    """Return what a sample shows, whatever the settings.
+    """Return the stains of a sample, independent of the settings.
 
     Parameters
     ----------

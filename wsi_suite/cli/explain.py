@@ -67,7 +67,7 @@ def explain(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    r"""Draw what speaks for the class of a nucleus, as the model sees it.
+    r"""Draw the image regions that support the class of a nucleus (Grad-CAM).
 
     Beside the plain field stand Grad-CAM (where in the field such features lie) and HiResCAM (which
     tissue decided about this nucleus), with the probability of its class. They show what the model

@@ -75,7 +75,7 @@ def list_models(*, as_json: Json = False, debug: Debug = False) -> None:
 
 
 def show(*, model: ShownModel, as_json: Json = False, debug: Debug = False) -> None:
-    """Show what a model is: classes, resolution, threshold, what it learned from, its card."""
+    """Show a model: classes, resolution, threshold, training data and model card."""
     from rich.markdown import Markdown
 
     from wsi_suite.cli.terminal import print_json, say, show_table, stdout

@@ -307,7 +307,7 @@ def _batch(
 
 
 def _report(outcomes: Sequence[Outcome], *, out: Path) -> list[WsiSuiteError]:
-    """Write the reports of slides that are done; return what went wrong, which was told."""
+    """Write the reports of finished slides; return the errors, which were shown."""
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.report import ToldReports
 

@@ -127,7 +127,7 @@ def _check_name(name: str) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left half copied or half removed."""
+    """Remove incomplete model folders that killed processes left."""
     for path in filter(is_leftover, list(folder.iterdir())):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime >= _ABANDONED_S:

@@ -25,7 +25,10 @@ LOW_POSITIVE_COMMENT = (
     "heterogeneous in both behavior and biology and often have gene expression profiles more "
     "similar to ER-negative cancers."
 )
-"""The comment that the guideline recommends for ER Low Positive, in its own words."""
+"""The comment that the guideline recommends for ER Low Positive, in substance.
+
+Its wording was not compared with the guideline's.
+"""
 
 Receptor = Literal["ER", "PR"]
 _WORDS: tuple[Literal["weak", "moderate", "strong"], ...] = ("weak", "moderate", "strong")
