@@ -52,6 +52,67 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
     assert (score.marker, score.thresholds_od) == ("PR", (0.1, 0.2, 0.3))
 
 
+def _files(folder: Path, *texts: str) -> list[Path]:
+    files = [folder / f"{number}.yaml" for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text, encoding="utf-8")
+    return files
+
+
+def test_files_are_merged_by_key_and_the_last_wins(tmp_path: Path) -> None:
+    files = _files(
+        tmp_path,
+        "score: {marker: ER, hot_spots: 1}\nstain: {background: [240, 240, 240]}",
+        "score: {marker: PR}\nstain:\n",
+        "score: {hot_spots: 1}",
+    )
+    told: list[str] = []
+    settings = load_settings(*files, overrides=["score.hot_spots=2"], tell=told.append)
+    assert (settings.score.marker, settings.score.hot_spots) == ("PR", 2)
+    assert settings.stain.background == (240, 240, 240)
+    (line,) = told  # equal values, and --set, are no conflict
+    assert line.startswith(f"{files[1]} goes over")
+    assert f"score.marker = PR (not ER of {files[0]})" in line
+
+
+def test_thresholds_of_a_later_file_have_its_origin(tmp_path: Path) -> None:
+    user, other = "score: {thresholds_od: [0.1, 0.2, 0.3]}", "score: {marker: ER}"
+    lab, mine, preset = _files(tmp_path, CALIBRATED, user, other)
+    for files, origin in (
+        ((lab, preset), "calibrated"),
+        ((preset, lab), "calibrated"),
+        ((mine, lab), "calibrated"),
+        ((lab, mine), "user"),
+    ):
+        told: list[str] = []
+        score = load_settings(*files, tell=told.append).score
+        assert score.thresholds_origin == origin
+        assert score.thresholds_source == ("grades.csv" if origin == "calibrated" else None)
+        assert len(told) == (mine in files)
+
+
+def test_files_may_name_a_setting_by_its_earlier_name(tmp_path: Path) -> None:
+    old, new = "detect: {min_score: 0.3}", "detect: {min_confidence: 0.4}"
+    for texts, value in (((old, new), 0.4), ((new, old), 0.3), ((old, new, old), 0.3)):
+        told: list[str] = []
+        settings = load_settings(*_files(tmp_path, *texts), tell=told.append)
+        assert settings.detect.min_confidence == value
+        assert len(told) == len(texts) - 1
+
+
+def test_a_number_of_nuclei_takes_back_the_area_of_an_earlier_file(tmp_path: Path) -> None:
+    told: list[str] = []
+    files = _files(tmp_path, "score: {hot_spot_mm2: 1}", "score: {hot_spot_nuclei: 300}")
+    assert load_settings(*files, tell=told.append).score.hot_spot_mm2 is None
+    assert "score.hot_spot_mm2 is no longer set" in told[0]
+
+
+def test_a_mistake_in_one_of_several_files_is_named_by_it(tmp_path: Path) -> None:
+    files = _files(tmp_path, "score: {marker: ER}", "score: {markr: ER}")
+    with pytest.raises(ConfigError, match=r"1\.yaml: unknown setting 'score\.markr'"):
+        load_settings(*files)
+
+
 def test_fields_that_were_set_are_known_as_such() -> None:
     score = load_settings(overrides=["score.marker=null"]).score
     assert score.model_fields_set == {"marker"}

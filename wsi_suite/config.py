@@ -1,6 +1,6 @@
 """Settings: every knob of the suite, with its default, its meaning and its limits.
 
-A YAML file (``--config``) and ``--set section.key=value`` are merged over the defaults here. Keys
+YAML files (``--config``) and ``--set section.key=value`` are merged over the defaults here. Keys
 that do not exist are refused. Everything but :class:`RunSettings` changes results and so is part
 of a run's fingerprint.
 """
@@ -8,7 +8,8 @@ of a run's fingerprint.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
@@ -24,7 +25,7 @@ from pydantic import (
 )
 
 from wsi_suite.errors import ConfigError, did_you_mean
-from wsi_suite.yaml_files import YamlError, parse_yaml
+from wsi_suite.settings_files import REPLACED_BY, read_values
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -34,12 +35,8 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Positive = Annotated[float, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
 
-
-REPLACED_BY: Mapping[str, tuple[str, ...]] = {
-    "thresholds_od": ("thresholds_origin", "thresholds_source"),  # of the earlier thresholds
-    "hot_spot_nuclei": ("hot_spot_mm2",),  # which goes before it
-}
-"""Settings that lose their earlier value if another one is given anew."""
+_FOLLOW = ("score.thresholds_origin", "score.thresholds_source")  # told with the thresholds
+_log = logging.getLogger(__name__)
 
 
 def _number_as_text(value: object) -> object:
@@ -269,50 +266,74 @@ class Settings(Section):
     run: RunSettings = RunSettings()
 
 
-def load_settings(file: Path | None = None, *, overrides: Iterable[str] = ()) -> Settings:
-    """Merge a YAML file and ``key=value`` overrides over the defaults.
+def load_settings(
+    *files: Path, overrides: Iterable[str] = (), tell: Callable[[str], object] = _log.info
+) -> Settings:
+    """Merge YAML files and ``key=value`` overrides over the defaults, key by key.
 
     Parameters
     ----------
-    file
-        A YAML file with the sections of :class:`Settings`.
+    files
+        YAML files with the sections of :class:`Settings`. A later one goes over an earlier one.
     overrides
         Texts such as ``score.thresholds_od=[0.1,0.3,0.5]``; the value is YAML.
+    tell
+        Receives one line for each file that changes what an earlier one set.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, a key does not exist or a value is out of its limits.
+        A file cannot be read, a key does not exist or a value is out of its limits.
+
+    Examples
+    --------
+    >>> load_settings(Path("scanner.yaml"), Path("thresholds.yaml"), overrides=["score.marker=ER"])
     """
-    if file is not None:  # alone, so that the message names the file for its own mistakes only
-        parse_settings(Settings, read_values(file), source=file)
-    return parse_settings(Settings, read_values(file, overrides=overrides))
+    # Each alone first, so that a message names the file for its own mistakes only.
+    alone = [parse_settings(Settings, read_values(file), source=file) for file in files]
+    for line in _changes(files, alone):
+        tell(line)
+    return parse_settings(Settings, read_values(*files, overrides=overrides))
 
 
-def read_values(file: Path | None = None, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the nested values of a YAML file with ``a.b=value`` overrides merged over them."""
-    values: dict[str, Any] = _read_yaml(file) if file else {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--set {override}: expected key=value, as in detect.min_confidence=0.4"
-            )
-        *path, leaf = key.strip().split(".")
-        section = values
-        for name in path:
-            if section.get(name) is None:
-                section[name] = {}
-            section = section[name]
-            if not isinstance(section, dict):
-                raise ConfigError(f"--set {override}: '{name}' is a value, not a section")
-        for said in REPLACED_BY.get(leaf, ()):
-            section.pop(said, None)
-        try:
-            section[leaf] = parse_yaml(text)
-        except YamlError as error:
-            raise ConfigError(f"--set {override}: the value is not YAML ({error})") from None
-    return values
+def _changes(files: Sequence[Path], alone: Sequence[Settings]) -> Iterator[str]:
+    """Return a line for each file that changes what earlier ones set."""
+    held: dict[str, tuple[object, Path]] = {}
+    for file, settings in zip(files, alone, strict=True):
+        given = _given(settings)
+        changed = [
+            f"{key} = {_shown(value)} (not {_shown(held[key][0])} of {held[key][1]})"
+            for key, value in given.items()
+            if key in held and held[key][0] != value and key not in _FOLLOW
+        ]
+        changed += [f"{gone} is no longer set" for gone in _replaced(given) if held.pop(gone, None)]
+        if changed:
+            yield f"{file} goes over earlier --config files: {', '.join(changed)}"
+        held |= {key: (value, file) for key, value in given.items()}
+
+
+def _replaced(given: Mapping[str, object]) -> Iterator[str]:
+    """Return the settings that lose their earlier value by those that were given."""
+    for key in given:
+        section, _, leaf = key.rpartition(".")
+        for name in REPLACED_BY.get(leaf, ()):
+            replaced = f"{section}.{name}"
+            if replaced not in given and replaced not in _FOLLOW:
+                yield replaced
+
+
+def _given(section: BaseModel, *, prefix: str = "") -> dict[str, object]:
+    """Return the settings that were given, by their dotted names."""
+    found: dict[str, object] = {}
+    for name in sorted(section.model_fields_set):
+        value = getattr(section, name)
+        inner = isinstance(value, BaseModel)
+        found |= _given(value, prefix=f"{prefix}{name}.") if inner else {prefix + name: value}
+    return found
+
+
+def _shown(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else "null" if value is None else str(value)
 
 
 def parse_settings(kind: type[M], values: Mapping[str, Any], *, source: Path | None = None) -> M:
@@ -365,19 +386,3 @@ def setting_keys(kind: type[BaseModel], *, prefix: str = "") -> list[str]:
         else:
             keys.append(prefix + name)
     return keys
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = parse_yaml(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: not UTF-8 text; expected a YAML file of settings") from None
-    except YamlError as error:
-        raise ConfigError(f"{file}: not YAML ({error})") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: expected sections of settings, found {type(values).__name__}")
-    return values

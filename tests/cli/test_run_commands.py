@@ -114,12 +114,26 @@ def test_score_says_which_sections_of_a_file_it_does_not_take(
     wsi: Cli, results: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "lab.yaml"
-    config.write_text("detect: {min_confidence: 0.9}\nstain: {}\nscore: {marker: ER}\n")
+    config.write_text("detect: {min_confidence: 0.9}\ntissue: {}\nscore: {marker: ER}\n")
     answer = wsi("score", results, "--config", config)
     assert answer.code == 0
-    assert "only 'score' is taken of it; what detect, stain would change" in " ".join(
+    assert "only 'score' is taken of it; what detect, tissue would change" in " ".join(
         answer.err.split()
     )
+
+
+def test_score_merges_files_and_tells_what_one_changes(
+    wsi: Cli, results: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    first.write_text("score: {marker: PR, thresholds_od: [0.1, 0.2, 0.3]}")
+    second.write_text("score: {marker: ER}")
+    answer = wsi("score", results, "--config", first, "--config", second, "--json")
+    (document,) = json.loads(answer.out)
+    assert document["summary"]["marker"] == "ER"
+    assert document["summary"]["thresholds_od"] == [0.1, 0.2, 0.3]
+    (told,) = answer.err.splitlines()
+    assert told.startswith(f"note: {second} goes over earlier --config files: score.marker = ER")
 
 
 def test_score_as_it_was_is_the_run_s_own_summary(wsi: Cli, results: Path) -> None:

@@ -87,6 +87,15 @@ def test_nuclei_that_were_measured_otherwise_are_refused(result: Path) -> None:
         rescore(result, UNSET, measure=other)
 
 
+def test_nuclei_that_were_measured_with_other_stains_are_refused(result: Path) -> None:
+    same = load_settings(overrides=["stain.dab=[0.5,1.0556,1.4444]"]).stain  # of another length
+    rescore(result, UNSET, stain=same)
+    for override in ("stain.dab=[0.3,0.5,0.8]", "stain.background=[240,240,240]"):
+        other = load_settings(overrides=[override]).stain
+        with pytest.raises(ConfigError, match=r"measured with stain\.\w+ = .* run again with it"):
+            rescore(result, UNSET, stain=other)
+
+
 def test_default_that_is_given_counts_as_given(result: Path) -> None:
     settings = load_settings(overrides=["score.thresholds_od=[0.2,0.4,0.6]"]).score
     summary = rescore(result, settings).summary

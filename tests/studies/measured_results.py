@@ -16,6 +16,7 @@ from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.nuclei.provenance import RegionRecord, parse_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.staining.deconvolution import H_DAB, StainVectors
 
 MPP = 0.5
 STEP_PX0 = 20.0
@@ -34,6 +35,7 @@ def write_result(
     slide: str | None = None,
     regions: Sequence[RegionRecord] | None = None,
     method: str = "nucleus",
+    stains: StainVectors = H_DAB,
 ) -> Path:
     """Write table and summary of a slide, called like its folder; all nuclei are Epithelium."""
     folder.mkdir(parents=True)
@@ -50,7 +52,7 @@ def write_result(
         "slide": slide or f"{folder.name}.svs", "slide_sha256": "0", "size_px0": [2000, 2000],
         "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": "m", "hash": "0"},
         "compute": {"device": "cpu", "precision": "fp32", "batch": 1}, "min_confidence": 0.4,
-        "measure": {"method": method}, "stain_vectors": "{}",
+        "measure": {"method": method}, "stain_vectors": stains.to_qupath(),
         "score": {"headline_class": "Epithelium", "marker": "ER"},
         "rois": None if regions is None else [region.as_json() for region in regions],
         "tissue_area_mm2": 1.0, "tissue_wkt": MultiPolygon([box(0, 0, 2000, 2000)]).wkt,

@@ -19,10 +19,12 @@ from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import origin_of
 from wsi_suite.scoring.intensity import intensity_grades
+from wsi_suite.staining.deconvolution import StainVectors
 from wsi_suite.studies.calibration import calibrate_on_grades, calibrate_on_scores
 from wsi_suite.studies.calibration_document import Calibration, write_config
 from wsi_suite.studies.calibration_page import write_calibration_page
 
+STAINS = StainVectors((0.7, 0.65, 0.3), (0.3, 0.55, 0.78), (240, 239, 241))
 TRUE = (0.15, 0.35, 0.55)
 
 
@@ -30,7 +32,8 @@ TRUE = (0.15, 0.35, 0.55)
 def results(tmp_path: Path) -> Path:
     """Six slides, from weak to strong."""
     for seed in range(6):
-        write_result(tmp_path / "out" / f"B{seed}", densities(seed, strength=0.15 + 0.08 * seed))
+        od = densities(seed, strength=0.15 + 0.08 * seed)
+        write_result(tmp_path / "out" / f"B{seed}", od, stains=STAINS)
     return tmp_path / "out"
 
 
@@ -197,9 +200,11 @@ def test_scores_of_few_slides_or_out_of_range_are_refused(results: Path, tmp_pat
 
 
 def test_slides_that_were_measured_otherwise_are_refused(results: Path, tmp_path: Path) -> None:
-    write_result(tmp_path / "other" / "D1", [0.1], method="disc")
-    with pytest.raises(DataError, match="measured with different settings"):
-        calibrate_on_scores([results, tmp_path / "other"], tmp_path / "scores.csv")
+    write_result(tmp_path / "other" / "D1", [0.1], method="disc", stains=STAINS)
+    write_result(tmp_path / "vectors" / "D1", [0.1])
+    for folder, section in (("other", "measure"), ("vectors", "stain")):
+        with pytest.raises(DataError, match=rf"measured with different settings \({section}\."):
+            calibrate_on_scores([results, tmp_path / folder], tmp_path / "scores.csv")
     write_result(tmp_path / "again" / "b1", [0.1])
     with pytest.raises(DataError, match="are of one slide"):
         calibrate_on_grades([results, tmp_path / "again"], tmp_path / "grades.csv")
@@ -232,7 +237,9 @@ def test_one_slide_has_no_error_on_others(tmp_path: Path) -> None:
 def test_the_configuration_is_taken_by_later_runs(results: Path, tmp_path: Path) -> None:
     found = calibrate_on_grades([results], write_grades(tmp_path / "größe.csv", results))
     write_config(tmp_path / "lab.yaml", found)
-    score = load_settings(tmp_path / "lab.yaml").score
+    settings = load_settings(tmp_path / "lab.yaml")
+    score = settings.score
+    assert StainVectors.of(settings.stain).to_qupath() == STAINS.to_qupath()
     assert score.thresholds_od == found.thresholds_od
     assert score.thresholds_origin == "calibrated"
     assert score.thresholds_source == found.source

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, check_page
+from wsi_suite.cli.options import (
+    ConfigOut,
+    Debug,
+    Json,
+    OfClass,
+    OverwriteConfig,
+    check_new,
+    check_page,
+    score_column,
+)
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.calibration import Range
@@ -54,41 +63,12 @@ WhichScore = Annotated[
         show_default="h_score",
     ),
 ]
-Column = Annotated[
-    str | None,
-    typer.Option(
-        "--column",
-        help="With --scores: the column with the score.",
-        metavar="NAME",
-        show_default="found by its name",
-    ),
-]
-OfClass = Annotated[
-    str | None,
-    typer.Option(
-        "--class",
-        help="With --scores: class of nuclei that the scores are of.",
-        metavar="NAME",
-        show_default="the headline's",
-    ),
-]
-ConfigOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        help="Write a configuration for --config of later runs.",
-        metavar="FILE.yaml",
-    ),
-]
+Column = Annotated[str | None, score_column("--column", of="With --scores: the column with")]
 ReportPage = Annotated[
     Path | None,
     typer.Option(
         "--report", help="Write a page with errors, plots and slides.", metavar="FILE.html"
     ),
-]
-OverwriteConfig = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the file that --out names.")
 ]
 
 
@@ -114,13 +94,12 @@ def calibrate(
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.errors import ConfigError, OutputConflictError
+    from wsi_suite.errors import ConfigError
     from wsi_suite.studies.calibration import calibrate_on_grades, calibrate_on_scores
     from wsi_suite.studies.calibration_document import write_config
     from wsi_suite.studies.calibration_page import write_calibration_page
 
-    if out is not None and out.exists() and not overwrite:  # before the work
-        raise OutputConflictError(f"{out}: exists; give --overwrite or another --out")
+    check_new(out, overwrite=overwrite)
     check_page(report, option="--report")
     of_scores = {"--score": score, "--column": column, "--class": class_name}
     if (grades is None) == (scores is None):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json
+from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore, check_page
 
 Runs = Annotated[
     Path,
@@ -20,18 +20,6 @@ Runs = Annotated[
 ControlSlide = Annotated[
     str | None,
     typer.Option("--slide", help="The control slide, where runs hold others too.", metavar="NAME"),
-]
-WhichScore = Annotated[
-    str, typer.Option("--score", help="h_score or positive_percent.", metavar="NAME")
-]
-OfClass = Annotated[
-    str | None,
-    typer.Option(
-        "--class",
-        help="Class of nuclei that the score is of.",
-        metavar="NAME",
-        show_default="the headline's",
-    ),
 ]
 Baseline = Annotated[
     int,
@@ -64,6 +52,7 @@ def control_chart(
     from wsi_suite.cli.terminal import note, print_json, say, show_table, stdout
     from wsi_suite.studies.control_chart import chart_runs, write_control_page
 
+    check_page(out, option="--out")
     chart = chart_runs(runs, slide=slide, score=score, class_name=class_name, baseline=baseline)
     if out is not None:
         write_control_page(out, chart)

@@ -114,7 +114,8 @@ def crossvalidate(
 
 
 def _settings(config: Path, overrides: list[str]) -> TrainSettings:
-    from wsi_suite.config import parse_settings, read_values
+    from wsi_suite.config import parse_settings
+    from wsi_suite.settings_files import read_values
     from wsi_suite.training.settings import TrainSettings
 
     return parse_settings(TrainSettings, read_values(config, overrides=overrides), source=config)

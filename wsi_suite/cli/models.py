@@ -99,7 +99,8 @@ def train(
     of the data and versions. Needs the extra 'train': pip install 'wsi-suite\[train]'.
     """
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.config import parse_settings, read_values
+    from wsi_suite.config import parse_settings
+    from wsi_suite.settings_files import read_values
 
     check_training_extra()
     from wsi_suite.cli.progress import epoch_progress

@@ -79,11 +79,12 @@ RoiFile = Annotated[
         rich_help_panel=_RESULTS,
     ),
 ]
-ConfigFile = Annotated[
-    Path | None,
+ConfigFiles = Annotated[
+    list[Path] | None,
     typer.Option(
         "--config",
-        help="YAML file of settings; sample_configs/run.yaml explains each.",
+        help="YAML file of settings, as sample_configs/run.yaml; may be repeated, a later one goes"
+        " over an earlier one.",
         metavar="FILE",
         rich_help_panel=_RESULTS,
     ),
@@ -143,6 +144,31 @@ Overwrite = Annotated[
         rich_help_panel=_RUNNING,
     ),
 ]
+WhichScore = Annotated[
+    str, typer.Option("--score", help="h_score or positive_percent.", metavar="NAME")
+]
+OfClass = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="Class of nuclei whose score is taken.",
+        metavar="NAME",
+        show_default="the headline's",
+    ),
+]
+ConfigOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Write the settings to this YAML file, for --config of later runs.",
+        metavar="FILE.yaml",
+        show_default="print only",
+    ),
+]
+OverwriteConfig = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the file that --out names.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[
     bool,
@@ -151,9 +177,13 @@ Debug = Annotated[
 
 
 def settings_from(
-    config: Path | None, overrides: Sequence[str] | None, **options: object
+    config: Sequence[Path] | None, overrides: Sequence[str] | None, **options: object
 ) -> Settings:
-    """Merge a file, ``--set`` and the options that have a name of their own (dots as ``__``)."""
+    """Merge files, ``--set`` and the options that have a name of their own (dots as ``__``).
+
+    What one file changes of another is told.
+    """
+    from wsi_suite.cli.terminal import note
     from wsi_suite.config import load_settings
 
     named = [
@@ -161,7 +191,23 @@ def settings_from(
         for name, value in options.items()
         if value is not None
     ]
-    return load_settings(config, overrides=[*(overrides or []), *named])
+    return load_settings(*(config or ()), overrides=[*(overrides or []), *named], tell=note)
+
+
+def score_column(option: str, *, of: str) -> typer.models.OptionInfo:
+    """Return the option that names the column of a table with the score."""
+    found: typer.models.OptionInfo = typer.Option(
+        option, help=f"{of} the score.", metavar="NAME", show_default="found by its name"
+    )
+    return found
+
+
+def check_new(out: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before the work, a file of settings that exists."""
+    from wsi_suite.errors import OutputConflictError
+
+    if out is not None and out.exists() and not overwrite:
+        raise OutputConflictError(f"{out}: exists; give another --out, or --overwrite")
 
 
 def check_page(page: Path | None, *, option: str) -> None:

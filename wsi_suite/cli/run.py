@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsi_suite.cli.options import (
-    ConfigFile,
+    ConfigFiles,
     Debug,
     Device,
     Json,
@@ -116,7 +116,7 @@ def run(
     mpp: Mpp = None,
     roi: RoiFile = None,
     model: Model = None,
-    config: ConfigFile = None,
+    config: ConfigFiles = None,
     set_: SetValue = None,
     device: Device = None,
     workers: Workers = None,
@@ -201,7 +201,7 @@ def tile(
     mpp: Mpp = None,
     roi: RoiFile = None,
     model: Model = None,
-    config: ConfigFile = None,
+    config: ConfigFiles = None,
     set_: SetValue = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -240,7 +240,7 @@ def detect(
     folders: TileFolders,
     roi: RoiFile = None,
     model: Model = None,
-    config: ConfigFile = None,
+    config: ConfigFiles = None,
     set_: SetValue = None,
     device: Device = None,
     workers: Workers = None,

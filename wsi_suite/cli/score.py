@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsi_suite.cli.options import (
-    ConfigFile,
+    ConfigFiles,
     Debug,
     Json,
     RoiFile,
@@ -60,7 +60,7 @@ def score(
     out: ScoresOut = None,
     geojson: NewGeoJson = None,
     by_region: ByRegion = False,
-    config: ConfigFile = None,
+    config: ConfigFiles = None,
     set_: SetValue = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -86,10 +86,10 @@ def score(
     if out is not None:
         check_out(out)
     settings = settings_from(config, set_)
-    unused = sorted(settings.model_fields_set - {"score", "measure", "run"})
-    if unused:
+    given = settings.model_fields_set
+    if unused := sorted(given - {"score", "measure", "stain", "run"}):
         note(
-            f"{config}: only 'score' is taken of it; what {', '.join(unused)} would change "
+            f"--config: only 'score' is taken of it; what {', '.join(unused)} would change "
             "needs 'wsi-suite run'"
         )
     failed: list[WsiSuiteError] = []
@@ -104,7 +104,8 @@ def score(
     outcomes = rescore_batch(
         results,
         settings.score,
-        measure=settings.measure if "measure" in settings.model_fields_set else None,
+        measure=settings.measure if "measure" in given else None,
+        stain=settings.stain if "stain" in given else None,
         rois=roi,
         out=out,
         geojson=None if geojson is None else geojson.value,

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsi_suite.cli.options import (
-    ConfigFile,
+    ConfigFiles,
+    ConfigOut,
     Debug,
     Json,
     Mpp,
-    Overwrite,
+    OverwriteConfig,
     SetValue,
     Slides,
+    check_new,
     settings_from,
 )
 
@@ -36,16 +38,6 @@ Background = Annotated[
     bool,
     typer.Option("--background", help="Take the colour of empty glass for background; else white."),
 ]
-StainFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        help="Write the settings to this YAML file, for --config of run.",
-        metavar="FILE.yaml",
-        show_default="print only",
-    ),
-]
 
 _FEW_SLIDES = 3
 _SAME_SCANNER_LEVELS = 15  # about 0.03 of optical density
@@ -56,11 +48,11 @@ def estimate(
     slides: Slides,
     method: StainMethod = "qupath",
     background: Background = False,
-    out: StainFile = None,
+    out: ConfigOut = None,
     mpp: Mpp = None,
-    config: ConfigFile = None,
+    config: ConfigFiles = None,
     set_: SetValue = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteConfig = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -73,7 +65,7 @@ def estimate(
     from wsi_suite.cli.outcomes import leave
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, show_error
-    from wsi_suite.errors import ConfigError, OutputConflictError, WsiSuiteError, did_you_mean
+    from wsi_suite.errors import ConfigError, WsiSuiteError, did_you_mean
     from wsi_suite.slides.sources import expand_slides
     from wsi_suite.staining.estimation import METHODS
 
@@ -81,8 +73,7 @@ def estimate(
     if method not in known:
         hint = did_you_mean(method, METHODS) or f"; there is: {', '.join(METHODS)}"
         raise ConfigError(f"--method {method}: unknown{hint}")
-    if out is not None and out.exists() and not overwrite:
-        raise OutputConflictError(f"{out}: exists; give another --out, or --overwrite")
+    check_new(out, overwrite=overwrite)
     settings = settings_from(config, set_, mpp=mpp)
     paths = expand_slides(slides, tell=note)
     found: list[SlideStains] = []

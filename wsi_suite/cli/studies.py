@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, check_page
+from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore, check_page, score_column
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.agreement import Figure
@@ -24,37 +24,8 @@ First = Annotated[
 Second = Annotated[
     Path, typer.Argument(help="The same, to compare with.", metavar="B", show_default=False)
 ]
-WhichScore = Annotated[
-    str,
-    typer.Option("--score", help="h_score or positive_percent.", metavar="NAME"),
-]
-OfClass = Annotated[
-    str | None,
-    typer.Option(
-        "--class",
-        help="Class of nuclei whose score is taken from results folders.",
-        metavar="NAME",
-        show_default="the headline's",
-    ),
-]
-ColumnA = Annotated[
-    str | None,
-    typer.Option(
-        "--column-a",
-        help="Column of table A with the score.",
-        metavar="NAME",
-        show_default="found by its name",
-    ),
-]
-ColumnB = Annotated[
-    str | None,
-    typer.Option(
-        "--column-b",
-        help="Column of table B with the score.",
-        metavar="NAME",
-        show_default="found by its name",
-    ),
-]
+ColumnA = Annotated[str | None, score_column("--column-a", of="Column of table A with")]
+ColumnB = Annotated[str | None, score_column("--column-b", of="Column of table B with")]
 Tolerance = Annotated[
     float | None,
     typer.Option(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from wsi_suite.config import Section, parse_settings, read_values
+from wsi_suite.config import Section, parse_settings
 from wsi_suite.detector.checksums import check_sum, write_sums
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.network_spec import NetworkSpec
@@ -25,6 +25,7 @@ from wsi_suite.errors import ConfigError, LaterFormatError, ModelError, did_you_
 from wsi_suite.files import is_leftover, whole_file
 from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.resources import added_models_folder, models_folder
+from wsi_suite.settings_files import read_values
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wsi_suite.analysis.summary import compose_summary
-from wsi_suite.config import REPLACED_BY, MeasureSettings, ScoreSettings
+from wsi_suite.config import MeasureSettings, ScoreSettings, StainSettings
 from wsi_suite.errors import ConfigError, DataError, RegionError
 from wsi_suite.files import file_names
 from wsi_suite.geometry import Roi
@@ -27,11 +29,14 @@ from wsi_suite.scoring.regions import (
     rows_that_count,
     scored_rois,
 )
+from wsi_suite.settings_files import REPLACED_BY
 from wsi_suite.slides.sources import roi_file_of
+from wsi_suite.staining.qupath_stains import stains_of_qupath
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+_ROUNDED_STAIN = 1e-4  # tables keep five decimals of the unit vectors
 _ROUNDED_PX0 = 0.05  # QuPath's files and its single precision keep a border within this
 
 
@@ -40,6 +45,7 @@ def rescore(
     settings: ScoreSettings,
     *,
     measure: MeasureSettings | None = None,
+    stain: StainSettings | None = None,
     rois: Path | None = None,
     several: bool = False,
 ) -> Outcome:
@@ -51,7 +57,7 @@ def rescore(
         A results folder or its ``nuclei.parquet``.
     settings
         How to score; what the user did not set (``model_fields_set``) is taken from the run.
-    measure
+    measure, stain
         How the nuclei must have been measured, as far as it is set; ``None``: in any way.
     rois
         A GeoJSON file of regions, or a folder of them; without it those of the run.
@@ -67,6 +73,7 @@ def rescore(
     nuclei, metadata = read_nuclei(table, outline=False)
     provenance = _provenance(metadata, table)
     _check_measured(provenance, measure, table=table)
+    _check_stained(provenance, stain, table=table)
     settings = _completed(settings, provenance)
     regions = _rois(provenance, rois, several=several)
     summary = compose_summary(nuclei, settings, provenance=provenance, rois=regions)
@@ -172,6 +179,23 @@ def _check_measured(provenance: Provenance, wanted: MeasureSettings | None, *, t
                 f"{table}: nuclei were measured with measure.{name} = {measured[name]}, but the "
                 f"configuration has {value}; run again with it, or score without its section "
                 "'measure'"
+            )
+
+
+def _check_stained(provenance: Provenance, wanted: StainSettings | None, *, table: Path) -> None:
+    """Refuse nuclei that were measured with other stain vectors than thresholds are meant for."""
+    if wanted is None:
+        return
+    measured = stains_of_qupath(provenance.stain_vectors, source=str(table)).vectors
+    for name, value in wanted.model_dump(exclude_unset=True).items():
+        there, given = (np.array(vector) for vector in (getattr(measured, name), value))
+        if name != "background":
+            there, given = there / np.linalg.norm(there), given / np.linalg.norm(given)
+        if np.abs(there - given).max() > _ROUNDED_STAIN:
+            raise ConfigError(
+                f"{table}: nuclei were measured with stain.{name} = {getattr(measured, name)}, but "
+                f"the configuration has {value}; run again with it, or score without its section "
+                "'stain'"
             )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from wsi_suite.analysis.summary import write_summary
-from wsi_suite.config import MeasureSettings, ScoreSettings
+from wsi_suite.config import MeasureSettings, ScoreSettings, StainSettings
 from wsi_suite.errors import ConfigError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.objects import Shape
@@ -25,6 +25,7 @@ def rescore_batch(
     settings: ScoreSettings,
     *,
     measure: MeasureSettings | None = None,
+    stain: StainSettings | None = None,
     rois: Path | None = None,
     out: Path | None = None,
     geojson: Shape | None = None,
@@ -37,7 +38,7 @@ def rescore_batch(
     ----------
     results
         Results folders, or their ``nuclei.parquet``.
-    settings, measure, rois
+    settings, measure, stain, rois
         As for :func:`~wsi_suite.runs.rescore.rescore`.
     out
         Gets a folder for each result; nothing is written without it.
@@ -59,7 +60,9 @@ def rescore_batch(
         Scores would take the place of others in `out`.
     """
     several = len(results) > 1
-    scored = partial(rescore, settings=settings, measure=measure, rois=rois, several=several)
+    scored = partial(
+        rescore, settings=settings, measure=measure, stain=stain, rois=rois, several=several
+    )
     outcomes = [_rescored(result, scored) for result in results]
     if out is not None:
         _refuse_same_folders(out, results, outcomes)

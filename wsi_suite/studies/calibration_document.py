@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from wsi_suite.config import MeasureSettings
+from wsi_suite.config import MeasureSettings, StainSettings
 from wsi_suite.documents import Document, Part
 from wsi_suite.errors import OutputConflictError
 from wsi_suite.files import whole_file
@@ -94,7 +94,7 @@ class Calibration(Document):
         What the labels are: grades of nuclei, or scores of slides.
     source
         File of the labels, and the first digits of its SHA-256.
-    measure
+    measure, stain
         How the densities were measured: thresholds hold for this.
     class_name
         Class of nuclei that scores are of; ``None``: the headline's.
@@ -123,6 +123,7 @@ class Calibration(Document):
     kind: Kind
     source: str
     measure: MeasureSettings
+    stain: StainSettings
     class_name: str | None
     thresholds_od: Thresholds
     ranges_od: tuple[Range | None, ...]
@@ -171,6 +172,8 @@ def write_config(path: Path, calibration: Calibration, *, overwrite: bool = Fals
         f"  thresholds_source: {json.dumps(calibration.source, ensure_ascii=False)}",
         "measure:  # of the densities that the thresholds hold for",
         *(f"  {name}: {value}" for name, value in calibration.measure.model_dump().items()),
+        "stain:  # likewise",
+        *(f"  {name}: {list(value)}" for name, value in calibration.stain.model_dump().items()),
     ]
     with whole_file(path) as written:
         written.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -32,7 +32,7 @@ from wsi_suite.studies.calibration_document import (
     Kind,
 )
 from wsi_suite.studies.graded import GradedSlide
-from wsi_suite.studies.measured import SlideTable
+from wsi_suite.studies.measured import SlideTable, stain_settings
 
 Ods = npt.NDArray[np.float32]
 
@@ -127,6 +127,7 @@ def compose_calibration(
         kind=kind,
         source=source,
         measure=provenances[0].measure,
+        stain=stain_settings(next(iter(tables.values())).table),
         class_name=class_name,
         thresholds_od=thresholds,
         ranges_od=fit.ranges_od,

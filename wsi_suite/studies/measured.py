@@ -10,16 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.config import MeasureSettings
+from wsi_suite.config import MeasureSettings, StainSettings
 from wsi_suite.errors import DataError
 from wsi_suite.files import name_key
 from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
 from wsi_suite.nuclei.provenance import Provenance, parse_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.folder import TABLE_NAME
+from wsi_suite.runs.run_record import read_run
 from wsi_suite.scoring.hscore import pooled_name
 from wsi_suite.scoring.intensity import intensity_measurement
 from wsi_suite.scoring.regions import nuclei_in_rois, scored_rois
+from wsi_suite.staining.qupath_stains import stains_of_qupath
 from wsi_suite.studies.score_lists import key_of, result_folders
 
 
@@ -107,7 +109,7 @@ def measured_tables(results: Sequence[Path]) -> dict[str, SlideTable]:
         A slide is there twice, or they were measured in different ways.
     """
     tables: dict[str, SlideTable] = {}
-    measured: dict[Path, MeasureSettings] = {}
+    measured: dict[Path, tuple[MeasureSettings, str]] = {}
     for result in results:
         if not result.is_dir():
             raise DataError(f"{result}: no results folder; expected the --out of 'wsi-suite run'")
@@ -121,15 +123,36 @@ def measured_tables(results: Sequence[Path]) -> dict[str, SlideTable]:
                     "one of them"
                 )
             tables[key] = SlideTable(provenance.slide, table)
-            measured[table] = provenance.measure
+            measured[table] = provenance.measure, provenance.stain_vectors
     first = next(iter(measured))
     for table, settings in measured.items():
         if settings != measured[first]:
+            named = "measure" if settings[0] != measured[first][0] else "stain"
             raise DataError(
-                f"{table} and {first} were measured with different settings (measure.*); "
+                f"{table} and {first} were measured with different settings ({named}.*); "
                 "thresholds hold for one of them: run one again"
             )
     return tables
+
+
+def stain_settings(table: Path) -> StainSettings:
+    """Return the stain settings that a table was measured with.
+
+    Of a run they are what its record says; elsewhere, as beside new scores, they are the rounded
+    vectors in the table.
+
+    Raises
+    ------
+    DataError, OutputError
+        Table or record cannot be read.
+    """
+    run = read_run(table.parent)
+    if run is not None and "stain" in run.fingerprint.settings:
+        return StainSettings.model_validate(run.fingerprint.settings["stain"])
+    vectors = stains_of_qupath(read_provenance(table).stain_vectors, source=str(table)).vectors
+    return StainSettings(
+        hematoxylin=vectors.hematoxylin, dab=vectors.dab, background=vectors.background
+    )
 
 
 def read_measured(table: Path) -> MeasuredSlide:

@@ -19,7 +19,7 @@ import torch
 import yaml
 
 import wsi_suite
-from wsi_suite.config import parse_settings, read_values
+from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, resolve_device
 from wsi_suite.detector.model_folder import (
     ModelFolder,
@@ -32,6 +32,7 @@ from wsi_suite.detector.stretch import usual_levels
 from wsi_suite.errors import DataError, OutputConflictError, OutputError
 from wsi_suite.files import is_leftover, whole_file
 from wsi_suite.progress import Progress, no_progress
+from wsi_suite.settings_files import read_values
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
