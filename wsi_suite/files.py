@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -146,6 +147,12 @@ def _remedy(number: int | None) -> str:
     if number == errno.ENAMETOOLONG:
         return "choose a shorter --out"
     return "free or choose another disk with --out"
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def take_lock(path: Path, *, wait_s: float, busy: str) -> BaseFileLock:

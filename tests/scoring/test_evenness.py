@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from wsi_suite.config import MeasureSettings, ScoreSettings
+from wsi_suite.datasets.pictures import read_rgb
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.evenness import uneven_share, uneven_warnings
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.staining.deconvolution import H_DAB, combine_stains
 from wsi_suite.staining.measurement import measure_nuclei
-from wsi_suite.training.labelled import read_rgb
 
 
 def table(**columns: np.ndarray) -> Nuclei:

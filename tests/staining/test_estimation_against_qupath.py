@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from wsi_suite.datasets.pictures import read_rgb
 from wsi_suite.errors import InputError
 from wsi_suite.staining.deconvolution import H_DAB
 from wsi_suite.staining.estimation import (
@@ -16,7 +17,6 @@ from wsi_suite.staining.estimation import (
     estimate_stains,
     modal_background,
 )
-from wsi_suite.training.labelled import read_rgb
 
 pytestmark = pytest.mark.realdata
 

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from wsi_suite.datasets.pictures import read_rgb
 from wsi_suite.staining.deconvolution import H_DAB, StainVectors, combine_stains
 from wsi_suite.staining.estimation import smooth
 from wsi_suite.staining.kinds import Kind, stain_kind
 from wsi_suite.synthetic import make_tile
-from wsi_suite.training.labelled import read_rgb
 
 WHITE = (255.0, 255.0, 255.0)
 H_AND_E = StainVectors(dab=(0.2159, 0.8012, 0.5581))  # eosin in the place of DAB, QuPath's default

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from wsi_suite.datasets.pictures import read_rgb
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError, PixelSizeError
 from wsi_suite.slides.slide import open_slide
-from wsi_suite.training.labelled import load_tiles, read_rgb, tiles_of_runs
+from wsi_suite.training.labelled import load_tiles, tiles_of_runs
 
 XY = LabelSpec()
 YX = LabelSpec(columns="yx", classes={1: "Lymphocyte", 2: "Tumour", 3: "Stroma"})

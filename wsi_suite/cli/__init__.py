@@ -21,6 +21,7 @@ from wsi_suite.cli import (
     control,
     cores,
     crossvalidate,
+    datasets,
     evaluation,
     explain,
     look,
@@ -178,6 +179,31 @@ _add(
     "wsi-suite explain B12_ER.svs --at 12040.5,8800 --out nucleus.png",
     "wsi-suite explain tile.png --mpp 0.5 --out doubtful.png",
 )
+_datasets = typer.Typer(no_args_is_help=True, suggest_commands=_typer_suggests)
+app.add_typer(
+    _datasets,
+    name="dataset",
+    help="Collect labelled nuclei in a dataset with versions.",
+    epilog="[dim]Example:[/dim] wsi-suite dataset import endonuke mine --from tiles",
+    rich_help_panel="Train and evaluate models",
+)
+_add(datasets.formats, "Other programs", "wsi-suite dataset formats", group=_datasets)
+_add(
+    datasets.import_labels,
+    "Other programs",
+    "wsi-suite dataset import endonuke mine --from tiles",
+    "wsi-suite dataset import endonuke mine --from tiles --class Other= --replace",
+    name="import",
+    group=_datasets,
+)
+_add(
+    datasets.export_labels,
+    "Other programs",
+    "wsi-suite dataset export mine tiles --to tiles --version 2",
+    name="export",
+    group=_datasets,
+)
+_add(datasets.show, "Look around", "wsi-suite dataset show mine", group=_datasets)
 _models = _add_group(
     registry.models, "Train and evaluate models", "wsi-suite models", name="models"
 )

@@ -164,10 +164,11 @@ def evaluate_on_tiles(
     """Return the figures of a model, told as they come; options as those of the command."""
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
+    from wsi_suite.datasets.pictures import read_rgb
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.detector.model_folder import trained_runs
     from wsi_suite.training.evaluation_report import report_trial, write_page
-    from wsi_suite.training.labelled import load_tiles, read_rgb, tiles_of_runs
+    from wsi_suite.training.labelled import load_tiles, tiles_of_runs
     from wsi_suite.training.normalisation import stain_normaliser
     from wsi_suite.training.tiles import as_in_instanseg
     from wsi_suite.training.trial import Trial, try_model

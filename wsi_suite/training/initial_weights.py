@@ -6,7 +6,6 @@ what a file has before these names, such as ``module.``, is ignored.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from wsi_suite.documents import Part
 from wsi_suite.errors import ModelError
+from wsi_suite.files import hash_file
 
 LEAST_SHARE = 0.7
 """Share of a backbone's weights that must fit; with less the file is of another network."""
@@ -111,12 +111,6 @@ def load_backbone(backbone: nn.Module, path: Path) -> InitialWeights:
         not_taken=tuple(not_taken),
         unused=tuple(unused),
     )
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

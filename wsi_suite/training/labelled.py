@@ -1,37 +1,24 @@
-"""Folders of labelled tiles: ``images/``, ``labels/`` and ``tiles.csv``.
-
-``labels/<id>.txt`` has one nucleus per line: two coordinates, a class and, if it is known, a
-radius in pixels. Whole coordinates name a pixel, so its centre is meant; coordinates with a
-fraction are taken as they are. ``tiles.csv`` has the columns ``id``, ``id_run`` (tiles of one run
-may share a slide and stay together in every split) and ``mpp``.
-"""
+"""Labelled tiles, as training and evaluation read them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.pictures import read_rgb, tile_id
+from wsi_suite.datasets.store import is_dataset, open_dataset, read_images
+from wsi_suite.datasets.tile_folder import read_tile_folder
 from wsi_suite.detector.label_spec import LabelSpec
-from wsi_suite.errors import DataError, PixelSizeError, SlideError, did_you_mean
-from wsi_suite.training.label_files import (
-    IMAGE_SUFFIXES,
-    TileRow,
-    check_mpp,
-    read_labels,
-    read_tile_table,
-    tile_id,
-)
-
-__all__ = ["LabelledTile", "TilePixels", "load_tiles", "read_rgb", "tiles_of_runs"]
+from wsi_suite.errors import DataError, PixelSizeError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -77,6 +64,8 @@ class LabelledTile:
         ``(N,)`` uint8, index into ``LabelSpec.names``.
     radius
         ``(N,)`` float64 pixels of the image, NaN if it is not known.
+    labels_sha256
+        SHA-256 of its labels.
     """
 
     id: str
@@ -86,11 +75,7 @@ class LabelledTile:
     points: npt.NDArray[np.float64]
     label: npt.NDArray[np.uint8]
     radius: npt.NDArray[np.float64]
-
-    @property
-    def labels(self) -> Path:
-        """The label file."""
-        return self.image.parent.parent / "labels" / f"{self.image.stem}.txt"
+    labels_sha256: str = ""
 
     def read(self, mpp: float) -> TilePixels:
         """Return the tile at about `mpp`: within 5 % as it is, else resampled."""
@@ -112,60 +97,62 @@ class LabelledTile:
 
 
 def load_tiles(folder: Path, labels: LabelSpec, *, mpp: float | None = None) -> list[LabelledTile]:
-    """List the tiles of a folder, sorted by id.
+    """List the tiles of a dataset, or of a folder of tiles, sorted by id.
 
     Parameters
     ----------
     folder
-        Holds ``images/``, ``labels/`` and, for runs and pixel sizes, ``tiles.csv``.
+        A dataset (:mod:`wsi_suite.datasets.store`), or a folder of tiles
+        (:mod:`wsi_suite.datasets.tile_folder`).
     labels
-        How label files are read.
+        The classes, and how the label files of a folder of tiles are read.
     mpp
-        um per pixel of all tiles, where ``tiles.csv`` does not say.
+        um per pixel of all tiles, where the folder does not say.
 
     Raises
     ------
     DataError
         Something is missing or cannot be read; the message names file and line.
     PixelSizeError
-        Neither ``tiles.csv`` nor `mpp` gives the pixel size.
+        The pixel size is not known, or absurd.
     """
-    for part in ("images", "labels"):
-        if not (folder / part).is_dir():
-            raise DataError(f"{folder}: no folder '{part}' in it; expected images/ and labels/")
-    images = _list_images(folder / "images")
-    table = read_tile_table(folder / "tiles.csv")
-    tiles = [_tile(image, folder, labels, table=table, mpp=mpp) for image in images]
+    if is_dataset(folder):
+        images = read_images(open_dataset(folder))
+    else:
+        images = read_tile_folder(folder, labels, mpp=mpp)
+    tiles = [_tile(image, labels, folder=folder) for image in images]
     _refuse_leaks(tiles)
     return tiles
 
 
-def _tile(
-    image: Path,
-    folder: Path,
-    spec: LabelSpec,
-    *,
-    table: Mapping[str, TileRow] | None,
-    mpp: float | None,
-) -> LabelledTile:
-    name = tile_id(image.name)
-    row = table.get(name) if table is not None else None
-    if table is not None and row is None:
-        hint = did_you_mean(name, table) or "; add its run"
-        raise DataError(f"{folder / 'tiles.csv'}: no line for tile {name}{hint}")
-    stated = row.mpp if row and row.mpp is not None else mpp
-    if stated is None:
-        raise PixelSizeError(f"{image}: no pixel size in tiles.csv; give --mpp")
-    nuclei = read_labels(folder / "labels" / f"{image.stem}.txt", spec, size=picture_size(image))
+def _tile(image: LabelledImage, spec: LabelSpec, *, folder: Path) -> LabelledTile:
+    if image.file is None:
+        raise DataError(f"{folder}: '{image.name}' has labels only; add its picture")
+    if image.mpp is None:
+        raise PixelSizeError(f"{image.file}: no pixel size in tiles.csv; give --mpp")
     return LabelledTile(
-        id=name,
-        run=row.run if row else name,
-        image=image,
-        mpp=check_mpp(stated, image),
-        points=nuclei.points,
-        label=nuclei.label,
-        radius=nuclei.radius,
+        id=tile_id(image.name),
+        run=image.patient or image.slide or tile_id(image.name),
+        image=image.file,
+        mpp=math.sqrt(math.prod(image.mpp)),
+        points=image.labels.points,
+        label=_label(image, spec, folder=folder),
+        radius=image.labels.radii_px,
+        labels_sha256=image.labels_sha256 or "",
     )
+
+
+def _label(image: LabelledImage, spec: LabelSpec, *, folder: Path) -> npt.NDArray[np.uint8]:
+    """Return for each nucleus the index of its class."""
+    index = {name: number for number, name in enumerate(spec.names)}
+    for name in image.labels.class_names:
+        if name not in index:
+            unclear = "a nucleus without class" if name is None else f"class '{name}'"
+            raise DataError(
+                f"{folder}: {unclear} in '{image.name}', expected {', '.join(spec.names)}; map or"
+                " leave it out when the dataset is made, or name it in labels.classes"
+            )
+    return np.array([index[str(name)] for name in image.labels.class_names], np.uint8)
 
 
 def tiles_of_runs(tiles: list[LabelledTile], runs: Collection[str]) -> list[LabelledTile]:
@@ -176,48 +163,6 @@ def tiles_of_runs(tiles: list[LabelledTile], runs: Collection[str]) -> list[Labe
             hint = did_you_mean(run, known) or f"; known: {', '.join(sorted(known))}"
             raise DataError(f"no tile belongs to the run '{run}'{hint}")
     return [tile for tile in tiles if tile.run in runs]
-
-
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the ``(H, W, 3)`` RGB of an image file, the very pixels that a run on it reads.
-
-    Raises
-    ------
-    DataError
-        It is missing, damaged, or not 8-bit RGB.
-    """
-    from wsi_suite.slides.opening import read_picture
-
-    try:
-        return read_picture(path)
-    except SlideError as error:
-        raise DataError(str(error)) from None
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an image file, from its header."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or 'not an image that can be read'}") from None
-
-
-def _list_images(folder: Path) -> list[Path]:
-    """Return the images of a folder by name; of one name there may be one only."""
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    if not images:
-        raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    for one, other in pairwise(sorted(images, key=lambda path: tile_id(path.name))):
-        if tile_id(one.name) == tile_id(other.name):
-            raise DataError(f"{other}: {one.name} has the same id; keep one of them")
-    return images
 
 
 def _refuse_leaks(tiles: Sequence[LabelledTile]) -> None:

@@ -19,7 +19,8 @@ import torch
 import wsi_suite
 from wsi_suite.documents import Document, Part, read_document, write_document
 from wsi_suite.errors import OutputConflictError
-from wsi_suite.training.initial_weights import InitialWeights, hash_file
+from wsi_suite.files import hash_file
+from wsi_suite.training.initial_weights import InitialWeights
 from wsi_suite.training.labelled import LabelledTile
 
 RECORD_FILE = "training.json"
@@ -112,7 +113,7 @@ def record_tiles(tiles: Sequence[LabelledTile]) -> dict[str, TileRecord]:
             run=tile.run,
             mpp=tile.mpp,
             image=hash_file(tile.image),
-            labels=hash_file(tile.labels),
+            labels=tile.labels_sha256,
         )
         for tile in tiles
     }

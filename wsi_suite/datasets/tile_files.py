@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.datasets.pictures import tile_id
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError, PixelSizeError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _COLUMNS = ("id", "id_run", "mpp")
 
 
@@ -54,13 +53,6 @@ class Labels:
     points: npt.NDArray[np.float64]
     label: npt.NDArray[np.uint8]
     radius: npt.NDArray[np.float64]
-
-
-def tile_id(name: str) -> str:
-    """Return the id of a tile, from its id or the name of its image file."""
-    name = unicodedata.normalize("NFC", name.strip())  # macOS splits umlauts in file names
-    stem, dot, ending = name.rpartition(".")
-    return stem if f"{dot}{ending}".lower() in IMAGE_SUFFIXES else name
 
 
 def read_tile_table(path: Path) -> dict[str, TileRow] | None:

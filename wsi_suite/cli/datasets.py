@@ -1,0 +1,235 @@
+"""``dataset``: ``import``, ``export`` and ``show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wsi_suite.cli.options import Debug, Json
+from wsi_suite.errors import ConfigError
+
+Folder = Annotated[
+    Path,
+    typer.Argument(help="Folder of the dataset.", metavar="DATASET", show_default=False),
+]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="File or folder with the labels.",
+        metavar="SOURCE",
+        show_default=False,
+    ),
+]
+SourceFormat = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="Format of SOURCE; 'wsi-suite dataset formats' lists them.",
+        metavar="FORMAT",
+        show_default=False,
+    ),
+]
+TargetFormat = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        help="Format to write; 'wsi-suite dataset formats' lists them.",
+        metavar="FORMAT",
+        show_default=False,
+    ),
+]
+Pictures = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help="Folder of the pictures, if they do not lie where the format has them.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+PictureMpp = Annotated[
+    float | None,
+    typer.Option(
+        "--mpp",
+        help="um per pixel of pictures whose source does not say.",
+        metavar="UM",
+        show_default=False,
+    ),
+]
+ClassNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        help="Another name for a class, as Tumor=Epithelium; 'Other=' leaves its nuclei out,"
+        " '=Stroma' names those without class. May be repeated.",
+        metavar="OLD=NEW",
+        show_default=False,
+    ),
+]
+Message = Annotated[
+    str,
+    typer.Option("--message", "-m", help="What changed, for the log.", metavar="TEXT"),
+]
+Replace = Annotated[
+    bool,
+    typer.Option("--replace", help="Take the new labels of pictures that are there already."),
+]
+NewClasses = Annotated[
+    bool,
+    typer.Option("--new-classes", help="Add classes that the dataset does not have yet."),
+]
+VersionName = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        help="Number of a version, or the beginning of its digest.",
+        metavar="N|DIGEST",
+        show_default="the newest",
+    ),
+]
+Target = Annotated[
+    Path,
+    typer.Argument(
+        help="File or folder to write; it must not be there yet.",
+        metavar="OUT",
+        show_default=False,
+    ),
+]
+RadiusUm = Annotated[
+    float | None,
+    typer.Option(
+        "--radius-um",
+        help="Radius of nuclei of which none is known, for formats that need an extent.",
+        metavar="UM",
+        show_default=False,
+    ),
+]
+
+
+def formats(*, as_json: Json = False, debug: Debug = False) -> None:
+    """List the formats that datasets are made from, and written in."""
+    from wsi_suite.cli.terminal import print_json, show_table
+    from wsi_suite.datasets.formats import FORMATS
+
+    if as_json:
+        print_json(
+            [
+                {"name": name, "title": one.title, "reads": one.reads, "writes": one.writes}
+                for name, one in FORMATS.items()
+            ]
+        )
+        return
+    marks = {True: "yes", False: "-"}
+    show_table(
+        ("format", "what it is", "import", "export", "source"),
+        [
+            (name, one.title, marks[one.reads], marks[one.writes], one.source)
+            for name, one in FORMATS.items()
+        ],
+    )
+
+
+def import_labels(
+    *,
+    source: Source,
+    dataset: Folder,
+    source_format: SourceFormat,
+    images: Pictures = None,
+    mpp: PictureMpp = None,
+    classes: ClassNames = None,
+    message: Message = "",
+    replace: Replace = False,
+    new_classes: NewClasses = False,
+    debug: Debug = False,
+) -> None:
+    """Add pictures and labels to a dataset, as a new version; make the dataset if there is none."""
+    from wsi_suite.cli.terminal import say
+    from wsi_suite.datasets.card import DatasetCard
+    from wsi_suite.datasets.collecting import add_images
+    from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
+    from wsi_suite.datasets.store import create_dataset, is_dataset, list_versions
+
+    read = reader_of(source_format)
+    renamed = _class_names(classes or ())
+    is_new = not is_dataset(dataset)
+    before = [] if is_new else list_versions(dataset)
+    if is_new:
+        create_dataset(dataset, DatasetCard(name=dataset.resolve().name))
+    added = add_images(
+        dataset,
+        map_classes(read(source, ReadOptions(images=images, mpp=mpp)), renamed),
+        message=message or f"import of {source.name} ({source_format})",
+        replace=replace,
+        new_classes=new_classes or not before,
+    ).version
+    if before and before[-1].digest == added.digest:
+        say(f"{dataset}: nothing new; version {added.number} stays.")
+        return
+    say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")
+
+
+def export_labels(
+    *,
+    dataset: Folder,
+    out: Target,
+    target_format: TargetFormat,
+    version: VersionName = None,
+    classes: ClassNames = None,
+    radius_um: RadiusUm = None,
+    debug: Debug = False,
+) -> None:
+    """Write a version of a dataset in another format."""
+    from wsi_suite.cli.terminal import note, say
+    from wsi_suite.datasets.formats import WriteOptions, map_classes, writer_of
+    from wsi_suite.datasets.store import open_dataset, read_images
+    from wsi_suite.errors import OutputConflictError
+
+    write = writer_of(target_format)
+    opened = open_dataset(dataset, version=version)
+    if out.exists():
+        raise OutputConflictError(f"{out}: is there already; give another path")
+    images = map_classes(read_images(opened), _class_names(classes or ()))
+    for lost in write(images, out, WriteOptions(radius_um=radius_um)):
+        note(lost)
+    say(f"{out}: {_counts(opened.version.images, opened.version.classes)}.")
+
+
+def show(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None:
+    """Show a dataset: its card, and its versions with what they hold."""
+    from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.datasets.card import read_card
+    from wsi_suite.datasets.store import list_versions
+
+    card, versions = read_card(dataset), list_versions(dataset)
+    if as_json:
+        print_json(
+            {"card": card.as_json(), "versions": [version.as_json() for version in versions]}
+        )
+        return
+    say(f"{card.name}: {card.description}" if card.description else card.name, style="bold")
+    show_table(
+        ("version", "made", "pictures", "nuclei", "digest", "what changed"),
+        [
+            (one.number, one.created[:10], one.images, one.nuclei, one.digest[:10], one.message)
+            for one in versions
+        ],
+    )
+
+
+def _class_names(texts: Sequence[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ConfigError(f"--class {text}: expected OLD=NEW, as Tumor=Epithelium")
+        if names.setdefault(old, new) != new:
+            raise ConfigError(f"--class {text}: '{old}' is '{names[old]}' already; give it once")
+    return names
+
+
+def _counts(images: int, classes: dict[str, int]) -> str:
+    each = ", ".join(f"{count:,} {name or 'without class'}" for name, count in classes.items())
+    return f"{images:,} pictures, {sum(classes.values()):,} nuclei" + (f" ({each})" if each else "")

@@ -1,0 +1,1 @@
+"""Datasets of labelled nuclei: pictures, labels, versions, and other programs' formats."""

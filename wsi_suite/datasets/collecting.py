@@ -1,0 +1,88 @@
+"""Bringing labels of other sources into a dataset."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.store import (
+    Dataset,
+    commit,
+    list_versions,
+    open_dataset,
+    read_image_rows,
+    read_images,
+)
+from wsi_suite.errors import DataError
+
+
+def add_images(
+    folder: Path,
+    images: Iterable[LabelledImage],
+    *,
+    message: str,
+    replace: bool = False,
+    new_classes: bool = False,
+) -> Dataset:
+    """Add a version with these pictures beside those of the newest version.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    images
+        In the order of their names.
+    message
+        What changed.
+    replace
+        Whether a picture that is there gets the new labels; else it is refused.
+    new_classes
+        Whether classes that the card does not name are added to it; else they are refused.
+
+    Raises
+    ------
+    DataError
+        As in :func:`~wsi_suite.datasets.store.commit`, or a picture is there already.
+    """
+    before: Iterable[LabelledImage] = ()
+    splits: dict[str, str] = {}
+    if list_versions(folder):
+        newest = open_dataset(folder)
+        before = read_images(newest)
+        splits = {row["name"]: row["split"] for row in read_image_rows(newest) if row["split"]}
+    return commit(
+        folder,
+        _merged(before, images, replace=replace, folder=folder),
+        message=message,
+        splits=splits,
+        new_classes=new_classes,
+    )
+
+
+def _merged(
+    before: Iterable[LabelledImage], added: Iterable[LabelledImage], *, replace: bool, folder: Path
+) -> Iterator[LabelledImage]:
+    """Yield the pictures of both in the order of their names; what was added counts."""
+    held: LabelledImage | None = None
+    tagged = heapq.merge(
+        ((image, False) for image in before),
+        ((image, True) for image in added),
+        key=lambda pair: attrgetter("name")(pair[0]),
+    )
+    for image, is_new in tagged:
+        if held is not None and held.name == image.name and is_new:
+            if not replace:
+                raise DataError(
+                    f"{folder}: '{image.name}' is there already; give --replace to take the new"
+                    " labels, or rename it"
+                )
+            held = image
+            continue
+        if held is not None:
+            yield held
+        held = image
+    if held is not None:
+        yield held

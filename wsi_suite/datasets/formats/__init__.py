@@ -1,0 +1,124 @@
+"""Formats of labelled nuclei: which there are, and the module that reads or writes each.
+
+A module has ``read(source, options)``, an iterator of :class:`LabelledImage` in the order of their
+names, ``write(images, out, options)``, which returns in words what the format could not hold, or
+both. It raises :class:`DataError` in one line that names the file and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a source does not say of itself.
+
+    Attributes
+    ----------
+    images
+        Folder of the pictures; ``None``: beside the labels, as the format has it.
+    mpp
+        um per pixel of pictures whose source does not tell it.
+    labels
+        Order of coordinates and class of each label value, in formats that have numbers only.
+    """
+
+    images: Path | None = None
+    mpp: float | None = None
+    labels: LabelSpec | None = None
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How labels are written.
+
+    Attributes
+    ----------
+    radius_um
+        Radius of nuclei of which none is known, in formats that need an extent; ``None``: such
+        nuclei are refused.
+    """
+
+    radius_um: float | None = None
+
+
+Read = Callable[[Path, ReadOptions], Iterator[LabelledImage]]
+Write = Callable[[Iterable[LabelledImage], Path, WriteOptions], list[str]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by the name that the command line knows it by.
+
+    Attributes
+    ----------
+    title
+        What it is called elsewhere.
+    source
+        What the user gives: a file or folder, and what is in it.
+    reads, writes
+        Whether it is read, and written.
+    """
+
+    title: str
+    source: str
+    reads: bool = True
+    writes: bool = True
+
+
+FORMATS: Mapping[str, Format] = {
+    "tiles": Format("folder of tiles", "folder with images/, labels/ and tiles.csv"),
+}
+
+
+def reader_of(name: str) -> Read:
+    """Return what reads a format; the function is loaded when it is asked for."""
+    return _function(name, "read")  # type: ignore[no-any-return]
+
+
+def writer_of(name: str) -> Write:
+    """Return what writes a format; see :func:`reader_of`."""
+    return _function(name, "write")  # type: ignore[no-any-return]
+
+
+def _function(name: str, verb: str) -> Any:  # noqa: ANN401
+    able = [key for key, one in FORMATS.items() if (one.reads if verb == "read" else one.writes)]
+    if name not in able:
+        hint = did_you_mean(name, able) or f"; known: {', '.join(able)}"
+        raise ConfigError(f"no format '{name}' that can be {_PAST[verb]}{hint}")
+    return getattr(import_module(f"{__name__}.{name.replace('-', '_')}"), verb)
+
+
+_PAST = {"read": "read", "write": "written"}
+
+
+def map_classes(
+    images: Iterable[LabelledImage], classes: Mapping[str, str]
+) -> Iterator[LabelledImage]:
+    """Yield the pictures with their classes renamed.
+
+    Parameters
+    ----------
+    images
+        The pictures.
+    classes
+        New name by old name; an empty new name leaves these nuclei out, and an empty old name
+        stands for nuclei without class. Classes that are not named stay.
+    """
+    for image in images:
+        labels = image.labels
+        named = [classes.get(name or "", name) for name in labels.class_names]
+        kept = np.array([name != "" for name in named], bool)
+        renamed = replace(labels, class_names=tuple(name or None for name in named))
+        yield replace(image, labels=renamed.take(kept))

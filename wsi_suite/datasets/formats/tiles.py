@@ -1,0 +1,128 @@
+"""Folders of tiles, as ``train --data`` reads them: ``images/``, ``labels/``, ``tiles.csv``."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.tile_folder import read_tile_folder
+from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.errors import DataError
+from wsi_suite.files import whole_file
+
+CLASS_TABLE = "classes.csv"
+"""Name of the table of label values: ``value`` and ``class``."""
+
+
+def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+    """Yield the tiles of a folder; see :mod:`wsi_suite.datasets.tile_folder`.
+
+    Without ``options.labels`` the classes are those of ``classes.csv``, which :func:`write` leaves
+    there, else those of EndoNuke.
+    """
+    labels = options.labels or _read_classes(source / CLASS_TABLE) or LabelSpec()
+    return read_tile_folder(source, labels, mpp=options.mpp)
+
+
+def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
+    """Write a folder of tiles; ``classes.csv`` says what label values mean.
+
+    Returns
+    -------
+    list of str
+        What such a folder cannot hold: outlines, grades, annotators, folders of pictures.
+    """
+    del options
+    numbers: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    with whole_file(out) as made:
+        for part in ("images", "labels"):
+            (made / part).mkdir(parents=True)
+        with (made / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "id_run", "mpp"])
+            for image in images:
+                name = _flat_name(image, made)
+                labels = made / "labels" / f"{PurePosixPath(name).stem}.txt"
+                labels.write_text(_label_lines(image, numbers), "utf-8")
+                table.writerow([PurePosixPath(name).stem, image.group, repr(_mpp(image))])
+                _count_lost(image, lost)
+        with (made / CLASS_TABLE).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["value", "class"])
+            writer.writerows((value, name) for name, value in numbers.items())
+    return [
+        f"{what} of {count} nuclei are not in a folder of tiles" for what, count in lost.items()
+    ]
+
+
+def _read_classes(path: Path) -> LabelSpec | None:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return LabelSpec(
+                classes={int(row["value"]): row["class"] for row in csv.DictReader(file)}
+            )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: no table of classes; expected the columns value,class") from None
+
+
+def _flat_name(image: LabelledImage, made: Path) -> str:
+    """Copy the picture and return its name, which has no folders."""
+    name = image.name.replace("/", "_")
+    target = made / "images" / name
+    if image.file is None:
+        raise DataError(f"'{image.name}' has labels only; give its picture, too")
+    if target.exists():
+        raise DataError(f"'{image.name}': another picture becomes '{name}' too; rename one")
+    shutil.copyfile(image.file, target)
+    return name
+
+
+def _mpp(image: LabelledImage) -> float:
+    if image.mpp is None or abs(image.mpp[0] / image.mpp[1] - 1) > 0.02:
+        raise DataError(f"'{image.name}': pixel size {image.mpp}; expected one in x and y")
+    return float(np.sqrt(np.prod(image.mpp)))
+
+
+def _label_lines(image: LabelledImage, numbers: dict[str, int]) -> str:
+    """Return the lines of a label file; `numbers` gets the value of each new class."""
+    lines = []
+    labels = image.labels
+    rows = zip(labels.points.tolist(), labels.class_names, labels.radii_px.tolist(), strict=True)
+    for (x, y), name, radius in rows:
+        if name is None:
+            raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
+        value = numbers.setdefault(name, len(numbers))
+        known = "" if np.isnan(radius) else f" {radius!r}"
+        lines.append(f"{_coordinate(x)} {_coordinate(y)} {value}{known}\n")
+    return "".join(lines)
+
+
+def _coordinate(value: float) -> str:
+    """Return a coordinate: that of a pixel's centre as the whole number that names the pixel.
+
+    Whole coordinates would be read as pixels, so they are moved by the least there is.
+    """
+    if (value - 0.5).is_integer():
+        return str(int(value - 0.5))
+    return repr(float(np.nextafter(value, np.inf)) if value.is_integer() else value)
+
+
+def _count_lost(image: LabelledImage, lost: dict[str, int]) -> None:
+    labels = image.labels
+    counts = {
+        "outlines": sum(outline is not None for outline in labels.outlines),
+        "grades": int((labels.grades != 255).sum()),
+        "names of annotators": sum(name is not None for name in labels.annotators),
+    }
+    for what, count in counts.items():
+        if count:
+            lost[what] = lost.get(what, 0) + count
