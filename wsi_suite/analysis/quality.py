@@ -69,6 +69,7 @@ def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
         sampled_share=min(1.0, focus.sampled_um2 / tissue_um2),
         judged_share=np.count_nonzero(focus.judged) / np.count_nonzero(tissue.mask),
         wkt=outline_text(outline_to_the_edge(focus.blurred, tissue, slide)),
+        unjudged_wkt=outline_text(outline_to_the_edge(tissue.mask & ~focus.judged, tissue, slide)),
     )
     return found, focus.blurred
 

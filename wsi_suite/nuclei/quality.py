@@ -23,8 +23,8 @@ class QualityKind(Part):
         Share of the tissue whose pixels were looked at.
     judged_share
         Share of the tissue that these stand for.
-    wkt
-        Outline of what was found, level-0 pixels.
+    wkt, unjudged_wkt
+        Outlines of what was found and of the tissue that was not judged, level-0 pixels.
     reason
         Why it was not looked for.
     """
@@ -33,13 +33,16 @@ class QualityKind(Part):
     sampled_share: float | None = None
     judged_share: float | None = None
     wkt: str | None = None
+    unjudged_wkt: str | None = None
     reason: str | None = None
 
     def area(self) -> MultiPolygon:
         """Return what was found, level-0 pixels; maybe empty."""
-        from shapely import from_wkt
+        return _area(self.wkt)
 
-        return cast("MultiPolygon", from_wkt(self.wkt or "MULTIPOLYGON EMPTY"))
+    def unjudged_area(self) -> MultiPolygon:
+        """Return the tissue that was not judged, level-0 pixels; maybe empty, or not known."""
+        return _area(self.unjudged_wkt)
 
 
 class SlideQuality(Part):
@@ -65,3 +68,9 @@ class SlideQuality(Part):
     def excluded_areas(self) -> list[MultiPolygon]:
         """Return what was taken out of the tissue, level-0 pixels."""
         return [found.area() for kind, found in self.kinds() if kind in self.excluded]
+
+
+def _area(wkt: str | None) -> MultiPolygon:
+    from shapely import from_wkt
+
+    return cast("MultiPolygon", from_wkt(wkt or "MULTIPOLYGON EMPTY"))

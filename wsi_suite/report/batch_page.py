@@ -15,6 +15,7 @@ from wsi_suite.pages import content_policy, page_part, write_page
 from wsi_suite.report.assessment import LEVEL, intervals_of
 from wsi_suite.report.words import FILTERS
 from wsi_suite.scoring.certainty import REVIEW
+from wsi_suite.scoring.quality import mostly_bad
 from wsi_suite.scoring.slide_scores import ScoreFigures
 
 _PACKAGE = "wsi_suite.report"
@@ -53,13 +54,14 @@ class BatchSlide:
 
     @property
     def verdict(self) -> str | None:
-        """Status of the receptor if there is one, and whether to review the slide by eye."""
+        """What most of it is if that is bad, status of the receptor, and whether to review it."""
         summary, figures = self.summary, self.figures
         if summary is None or figures is None:
             return None
         status = None if summary.receptor is None else summary.receptor.status
         review = figures.verdict if figures.verdict == REVIEW else None
-        return ", ".join(filter(None, (status, review))) or figures.verdict
+        bad = mostly_bad(summary.quality)
+        return ", ".join(filter(None, (bad, status, review))) or figures.verdict
 
     @property
     def figures(self) -> ScoreFigures | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from wsi_suite.report.assessment import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
+from wsi_suite.report.quality_map import QualityMap, show_quality
 from wsi_suite.scoring.regions import ignored_area, polygons_of
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Maps:
         empty texts.
     regions, layers, fields, spots
         What is drawn over it.
+    quality
+        Artefacts; ``None`` if the result is of a version that looked for none.
     grid_size
         Level-0 pixels that the pictures of layers span.
     cell_um
@@ -86,6 +90,7 @@ class Maps:
     layers: tuple[Layer, ...]
     fields: tuple[Field, ...]
     spots: tuple[ShownSpot, ...]
+    quality: QualityMap | None
     grid_size: tuple[float, float]
     cell_um: int
     bar_um: float
@@ -169,6 +174,11 @@ def show_maps(
         layers=tuple(layer for layer in layers if layer is not None),
         fields=tuple(fields),
         spots=tuple(spots),
+        quality=show_quality(
+            provenance.quality,
+            result.summary.quality,
+            draw=partial(area_path, tolerance_px0=tolerance),
+        ),
         grid_size=(grid.columns * grid.cell_px0[0], grid.rows * grid.cell_px0[1]),
         cell_um=grid.cell_um,
         bar_um=bar_um,
@@ -177,10 +187,13 @@ def show_maps(
 
 
 def _view(result: SlideResult, tissue: MultiPolygon | None) -> Box:
-    """Return the part of a slide that holds its tissue and regions, with some margin."""
+    """Return the part of a slide with its tissue, artefacts and regions, and some margin."""
     whole = Box(0, 0, *result.provenance.size_px0)
     areas = [] if tissue is None else [tissue]
-    bounds = [area.bounds for area in (*areas, *(roi.area for roi in result.rois)) if area.bounds]
+    if result.provenance.quality is not None:
+        areas += [kind.area() for _, kind in result.provenance.quality.kinds()]
+    areas += [roi.area for roi in result.rois]
+    bounds = [area.bounds for area in areas if not area.is_empty]
     if not bounds:
         return whole
     left, top, *_ = np.floor(np.min(bounds, axis=0)).astype(int).tolist()

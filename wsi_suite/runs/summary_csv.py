@@ -44,6 +44,7 @@ SUMMARY_COLUMNS = (
     "pooled_h_score",
     "scored_tissue_mm2",
     "density_per_mm2",
+    "out_of_focus_percent",
     "warnings",
     "error",
 )
@@ -130,6 +131,7 @@ def _score_columns(summary: Summary) -> Row:
         "pooled_h_score": _rounded(pooled.h_score),
         "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
         "density_per_mm2": _rounded(pooled.density_per_mm2),
+        "out_of_focus_percent": _rounded(_out_of_focus_percent(summary)),
         "warnings": " ".join(summary.warnings),
     }
 
@@ -138,6 +140,11 @@ def _hottest(summary: Summary) -> float | None:
     """Return the positive percentage of the hottest spot."""
     found = summary.hot_spots.get(f"{summary.headline.class_name}: Positive")
     return found.spots[0].figures.positive_percent if found and found.spots else None
+
+
+def _out_of_focus_percent(summary: Summary) -> float | None:
+    focus = summary.quality.artefacts["focus"] if summary.quality else None
+    return None if focus is None or focus.found_share is None else 100 * focus.found_share
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:

@@ -136,6 +136,15 @@ def quality_warnings(figures: QualityFigures | None) -> list[str]:
     return warnings
 
 
+def mostly_bad(figures: QualityFigures | None) -> str | None:
+    """Return what most of the tissue is, such as "mostly out of focus"; ``None``: nothing known."""
+    if figures is None:
+        return None
+    shares = {words: figures.artefacts[name].found_share for name, words in _IN_WORDS.items()}
+    bad = [words for words, share in shares.items() if (share or 0.0) >= _MOSTLY]
+    return f"mostly {' and '.join(bad)}" if bad else None
+
+
 def _figures(
     kind: QualityKind, *, excluded: bool, found_mm2: float, of_mm2: float
 ) -> ArtefactFigures:
