@@ -10,6 +10,7 @@ import numpy as np
 from command_line import Cli
 
 from wsi_suite.config import load_settings
+from wsi_suite.staining.deconvolution import StainVectors
 
 
 def test_what_is_written_is_a_config_of_run(wsi: Cli, slide: Path, tmp_path: Path) -> None:
@@ -43,3 +44,33 @@ def test_slides_that_cannot_be_used_are_named(wsi: Cli, slide: Path, tmp_path: P
     answer = wsi("stains", "estimate", slide, "--method", "makenko")
     assert answer.code == 2
     assert "--method makenko: unknown (did you mean 'macenko'?)" in answer.errors[0]
+
+
+def test_vectors_of_qupath_become_a_config_of_run(wsi: Cli, tmp_path: Path) -> None:
+    vectors = StainVectors((0.7, 0.65, 0.3), (0.3, 0.5, 0.8), (240, 239, 241))
+    call = f"setColorDeconvolutionStains('{vectors.to_qupath('mine')}');"
+    lab, script = tmp_path / "lab.yaml", tmp_path / "stains.groovy"
+    script.write_text(f"\ufeff// of QuPath\n{call}\n", "utf-8")
+    for source in (call, script):
+        answer = wsi("stains", "from-qupath", source, "--out", lab, "--overwrite")
+        assert answer.code == 0
+        assert answer.out.split()[0] == "mine"
+        found = StainVectors.of(load_settings(lab).stain)
+        assert found.to_qupath() == vectors.to_qupath()
+    assert '"stains.groovy"' in lab.read_text("utf-8")
+    document = json.loads(wsi("stains", "from-qupath", script, "--json").out)
+    assert document["stain"]["background"] == [240, 239, 241]
+
+
+def test_what_is_no_text_of_qupath_is_one_line(wsi: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x80")
+    for arguments, said in (
+        (("{}",), "no stain vectors in it"),
+        ((tmp_path / "none.txt",), "cannot be read"),
+        ((tmp_path / "bytes",), "no UTF-8 text"),
+        ((tmp_path,), "no QuPath project"),
+        (("{}", "--image", "B1"), "--image: names an image of a QuPath project"),
+    ):
+        answer = wsi("stains", "from-qupath", *arguments)
+        assert (answer.code, len(answer.errors), answer.out) == (2, 1, "")
+        assert said in answer.errors[0]

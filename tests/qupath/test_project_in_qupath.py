@@ -22,6 +22,7 @@ from wsi_suite.qupath.project import Project
 from wsi_suite.runs.project_images import project_batches
 from wsi_suite.runs.project_pull import pull_project
 from wsi_suite.runs.project_push import push_results
+from wsi_suite.runs.project_stains import project_stains
 from wsi_suite.runs.transfers import Transfer
 from wsi_suite.synthetic import Truth, make_slide
 
@@ -248,6 +249,8 @@ def test_what_the_user_set_is_kept_unless_asked(results: Results, qupath: InQuPa
     done = push(results, qupath.project)
     assert any("stain vectors" in note for note in done.notes)
     assert qupath(red) == 240
+    kept = project_stains(qupath.project).stains
+    assert (kept.name, kept.vectors.background) == ("mine", (240, 240, 240))
     push(results, qupath.project, image_type="brightfield_h_dab")
     assert qupath(red) == 255
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from wsi_suite.qupath.project_messages import (
     Frame,
+    ImageStains,
     Opened,
     ProjectImage,
     Pulled,
@@ -26,6 +27,7 @@ MESSAGES = (
     ProjectImage("2", "on a server", None, Path("/study/data/2/data.qpdata")),
     Frame(900, 700, (0.25, 0.26), True, moved=("rotated",), server="OpenslideImageServer"),
     Frame(900, 700, None, False),
+    ImageStains("UNSET", ""),
     Region("hot spot", None, wkb="00ff", measurements={"wsi-suite: Stroma: H-score": 120.5}),
     Pushed({"placed": 3}, 1, classes=("Stroma",), backup=Path("b"), notes=("n",)),
     Pulled({"untouched": 3}),

@@ -124,7 +124,7 @@ _stains = typer.Typer(no_args_is_help=True, suggest_commands=_typer_suggests)
 app.add_typer(
     _stains,
     name="stains",
-    help="Estimate the stain vectors of a laboratory.",
+    help="Stain vectors of a laboratory: estimate them, or take them from QuPath.",
     epilog="[dim]Example:[/dim] wsi-suite stains estimate slides/ --background --out lab.yaml",
     rich_help_panel="Score slides",
 )
@@ -133,6 +133,14 @@ _add(
     "Commands",
     "wsi-suite stains estimate slides/ --background --out lab.yaml",
     "wsi-suite stains estimate B12_ER.svs B13_ER.svs --method macenko --out lab.yaml",
+    group=_stains,
+)
+_add(
+    stains.from_qupath,
+    "Commands",
+    "wsi-suite stains from-qupath study/project.qpproj --image B12_ER.svs --out lab.yaml",
+    "wsi-suite stains from-qupath stains.groovy --out lab.yaml",
+    name="from-qupath",
     group=_stains,
 )
 _add(

@@ -1,4 +1,4 @@
-"""``stains estimate``: stain vectors of a laboratory, from its slides."""
+"""``stains``: stain vectors of a laboratory, from its slides or from QuPath."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from wsi_suite.cli.options import (
 if TYPE_CHECKING:
     from wsi_suite.analysis.slide_stains import SlideStains
     from wsi_suite.config import Settings, StainSettings
+    from wsi_suite.staining.qupath_stains import NamedStains
 
 StainMethod = Annotated[
     str,
@@ -37,6 +38,24 @@ StainMethod = Annotated[
 Background = Annotated[
     bool,
     typer.Option("--background", help="Take the colour of empty glass for background; else white."),
+]
+
+QuPathSource = Annotated[
+    str,
+    typer.Argument(
+        help="The text that QuPath shows, a file with it, or a QuPath project.",
+        metavar="TEXT|FILE|PROJECT",
+        show_default=False,
+    ),
+]
+ProjectImageName = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        help="Name or id of an image of the project, where the images' vectors differ.",
+        metavar="NAME",
+        show_default=False,
+    ),
 ]
 
 _FEW_SLIDES = 3
@@ -102,7 +121,7 @@ def estimate(
         _show(found, pooled, settings)
     _remark(found)
     if out is not None:
-        _write(out, found, pooled, method=method)
+        _write_estimate(out, found, pooled, method=method)
     leave(failed, of=len(paths))
 
 
@@ -161,17 +180,106 @@ def _remark(found: Sequence[SlideStains]) -> None:
         )
 
 
-def _write(out: Path, found: Sequence[SlideStains], pooled: StainSettings, *, method: str) -> None:
+def from_qupath(
+    *,
+    source: QuPathSource,
+    image: ProjectImageName = None,
+    out: ConfigOut = None,
+    config: ConfigFiles = None,
+    set_: SetValue = None,
+    overwrite: OverwriteConfig = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take stain vectors from QuPath.
+
+    From a text, as the Workflow tab shows it (setColorDeconvolutionStains), from a script with it,
+    or from the images of a project. Angles are those to the vectors in use: the defaults, or those
+    of --config.
+    """
+    from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.config import StainSettings
+    from wsi_suite.staining.estimation import angle_degrees
+
+    check_new(out, overwrite=overwrite)
+    used = settings_from(config, set_).stain
+    named, origin = _read_qupath(source, image=image)
+    stain = StainSettings(
+        hematoxylin=named.vectors.hematoxylin,
+        dab=named.vectors.dab,
+        background=named.vectors.background,
+    )
+    if as_json:
+        print_json({"name": named.name, "from": list(origin), "stain": stain.model_dump()})
+    else:
+        off = [
+            round(angle_degrees(getattr(stain, name), getattr(used, name)), 1)
+            for name in ("hematoxylin", "dab")
+        ]
+        rows = [
+            ("hematoxylin", *stain.hematoxylin, off[0]),
+            ("DAB", *stain.dab, off[1]),
+            ("background", *stain.background, None),
+        ]
+        show_table((named.name, "R", "G", "B", "off by °"), rows)
+    if out is not None:
+        heading = [f"# Stain vectors {json.dumps(named.name, ensure_ascii=False)} from QuPath."]
+        _write(out, stain, heading=heading, names=origin)
+        say(f"For later runs: --config {out}")
+
+
+def _read_qupath(source: str, *, image: str | None) -> tuple[NamedStains, tuple[str, ...]]:
+    """Return vectors, and the names of what they are from."""
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.terminal import note
+    from wsi_suite.errors import ConfigError, InputError
+    from wsi_suite.runs.project_stains import project_stains
+    from wsi_suite.staining.qupath_stains import stains_of_qupath
+
+    path = Path(source)
+    is_text = "{" in source
+    if not is_text and (path.suffix == ".qpproj" or path.is_dir()):
+        with working("asking QuPath"):
+            found = project_stains(path, image=image, tell=note)
+        return found.stains, found.images
+    if image is not None:
+        raise ConfigError("--image: names an image of a QuPath project; give the project")
+    if is_text:
+        return stains_of_qupath(source, source="the text"), ()
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        raise InputError(
+            f"{source}: cannot be read ({reason}); expected QuPath's text "
+            "setColorDeconvolutionStains('{...}'), a file with it, or a project"
+        ) from None
+    return stains_of_qupath(text, source=source), (path.name,)
+
+
+def _write_estimate(
+    out: Path, found: Sequence[SlideStains], pooled: StainSettings, *, method: str
+) -> None:
     from wsi_suite import __version__
-    from wsi_suite.files import whole_file
 
     used = [each.slide.name for each in found if each.estimate is not None]
-    lines = [
+    heading = [
         f"# Stain vectors: medians over {len(used)} slides, estimated by wsi-suite {__version__}",
         f"# (wsi-suite stains estimate --method {method}). For: wsi-suite run --config {out.name}",
-        *(f"#   {json.dumps(name, ensure_ascii=False)}" for name in used),
+    ]
+    _write(out, pooled, heading=heading, names=used)
+
+
+def _write(
+    out: Path, stain: StainSettings, *, heading: Sequence[str], names: Sequence[str]
+) -> None:
+    from wsi_suite.files import whole_file
+
+    lines = [
+        *heading,
+        *(f"#   {json.dumps(name, ensure_ascii=False)}" for name in names),
         "stain:",
-        *(f"  {name}: {list(vector)}" for name, vector in pooled.model_dump().items()),
+        *(f"  {name}: {list(vector)}" for name, vector in stain.model_dump().items()),
     ]
     with whole_file(out) as partial:
         partial.write_text("\n".join(lines) + "\n", "utf-8")

@@ -34,6 +34,7 @@ from wsi_suite.qupath.project_files import (
 from wsi_suite.qupath.project_lock import ProjectLock
 from wsi_suite.qupath.project_messages import (
     Frame,
+    ImageStains,
     Opened,
     ProjectImage,
     Pulled,
@@ -134,6 +135,10 @@ class Project:
     def frame(self, image: ProjectImage) -> Frame:
         """Open an image's pixels and return its frame."""
         return parse(Frame, self._ask("frame", image=image.id))
+
+    def stains(self, image: ProjectImage) -> ImageStains:
+        """Return an image's type and stain vectors."""
+        return parse(ImageStains, self._ask("stains", image=image.id))
 
     def push(
         self,

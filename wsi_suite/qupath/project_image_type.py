@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from wsi_suite.qupath.project_messages import ImageStains
+
+_DIGITS = 5  # as QuPath writes them into an image's workflow
+
+
+def read_stains(data: Any) -> ImageStains:  # noqa: ANN401
+    """Return type and stain vectors of an image."""
+    import jpype
+
+    kind, stains = data.getImageType(), data.getColorDeconvolutionStains()
+    in_java = jpype.JClass("qupath.lib.color.ColorDeconvolutionStains")
+    written = in_java.getColorDeconvolutionStainsAsString(stains, _DIGITS)
+    return ImageStains("UNSET" if kind is None else str(kind.name()), str(written))
 
 
 def set_type(data: Any, wanted: str | None, provenance: Mapping[str, Any]) -> list[str]:  # noqa: ANN401

@@ -81,6 +81,14 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class ImageStains:
+    """Type and stain vectors of an image, as QuPath writes them; empty where it has none."""
+
+    image_type: str
+    stains: str
+
+
+@dataclass(frozen=True)
 class Region:
     """A scored region.
 

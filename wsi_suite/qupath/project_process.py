@@ -34,6 +34,7 @@ from wsi_suite.qupath.project_files import (
 )
 from wsi_suite.qupath.project_messages import (
     Frame,
+    ImageStains,
     ProjectImage,
     Pulled,
     Pushed,
@@ -217,6 +218,18 @@ def _pull(session: Session, *, image: str, folder: str) -> Pulled:
     return pull_objects(session.entry(image), folder=Path(folder))
 
 
+def _stains(session: Session, *, image: str) -> ImageStains:
+    from wsi_suite.qupath.project_data import close, read_data
+    from wsi_suite.qupath.project_image_type import read_stains
+
+    found = read_data(session.entry(image))
+    for told in found.notes:
+        session.tell(f"{session.about}{told}")
+    stains = read_stains(found.data)
+    close(found.data)
+    return stains
+
+
 def _annotations(session: Session, *, image: str, file: str, class_name: str) -> int:
     from wsi_suite.qupath.project_objects import write_annotations
 
@@ -231,6 +244,7 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "push": _push,
     "pull": _pull,
     "annotations": _annotations,
+    "stains": _stains,
 }
 
 
