@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.errors import DataError, SlideError
+from wsi_suite.errors import DataError, SlideError, did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -34,6 +36,73 @@ def list_pictures(folder: Path) -> list[Path]:
         if tile_id(one.name) == tile_id(other.name):
             raise DataError(f"{other}: {one.name} has the same id; keep one of them")
     return images
+
+
+def list_all_pictures(folder: Path) -> dict[str, Path]:
+    """Return the picture files in a folder and those below it, by their sorted paths below it."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected the pictures in it")
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    }
+    return dict(sorted(found.items()))
+
+
+def find_pictures(
+    folder: Path, written: Iterable[str], *, source: Path
+) -> dict[str, tuple[Path, list[str]]]:
+    """Find the pictures that a source names, with or without folder and ending.
+
+    Parameters
+    ----------
+    folder
+        Where the pictures lie, in folders below it, too.
+    written
+        Names as the source has them.
+    source
+        The file to name in errors.
+
+    Returns
+    -------
+    dict
+        For each picture below `folder` its path and the names that the source has for it, by its
+        path below `folder`, in their order.
+
+    Raises
+    ------
+    DataError
+        A picture is missing, or a name may mean several.
+    """
+    there = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    }
+    by_key: dict[str, set[str]] = defaultdict(set)
+    for name in there:
+        for key in (
+            name,
+            tile_id(name),
+            PurePosixPath(name).name,
+            tile_id(PurePosixPath(name).name),
+        ):
+            by_key[unicodedata.normalize("NFC", key)].add(name)
+    spelled: dict[str, list[str]] = {name: [] for name in there}
+    for name in dict.fromkeys(written):
+        plain = unicodedata.normalize("NFC", name.replace("\\", "/").strip())
+        exact = {plain} & there.keys()
+        base = PurePosixPath(plain).name
+        found = exact or by_key.get(plain) or by_key.get(base) or by_key.get(tile_id(base)) or set()
+        if len(found) != 1:
+            wrong = "may mean " + " or ".join(sorted(found)) if found else f"is not in {folder}"
+            hint = did_you_mean(plain, there) if not found else ""
+            raise DataError(
+                f"{source}: picture '{name}' {wrong}{hint}; give its folder as --images"
+            )
+        spelled[found.pop()].append(name)
+    return {name: (path, spelled[name]) for name, path in sorted(there.items())}
 
 
 def picture_size(path: Path) -> tuple[int, int]:

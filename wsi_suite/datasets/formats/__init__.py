@@ -79,6 +79,11 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "tiles": Format("folder of tiles", "folder with images/, labels/ and tiles.csv"),
+    "points": Format("points in a table", "CSV, workbook or Parquet, one row a nucleus"),
+    "coco": Format("COCO", "JSON with images, annotations and categories"),
+    "yolo": Format("YOLO", "folder with data.yaml, images/ and labels/"),
+    "cvat": Format("CVAT 1.1", "XML of a task: points, boxes, ellipses, polygons"),
+    "geojson": Format("QuPath GeoJSON", "folder of <picture>.geojson, one for each picture"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.losses import describe_losses, tally
 from wsi_suite.datasets.tile_folder import read_tile_folder
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
+HOLDS = ("radius", "pixel size", "slide")
 CLASS_TABLE = "classes.csv"
 """Name of the table of label values: ``value`` and ``class``."""
 
@@ -36,38 +39,35 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
     Returns
     -------
     list of str
-        What such a folder cannot hold: outlines, grades, annotators, folders of pictures.
+        What such a folder cannot hold. Of patient and slide it holds that which pictures are kept
+        together by.
     """
     del options
     numbers: dict[str, int] = {}
-    lost: dict[str, int] = {}
+    lost: Counter[str] = Counter()
     with whole_file(out) as made:
         for part in ("images", "labels"):
             (made / part).mkdir(parents=True)
         with (made / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(["id", "id_run", "mpp"])
-            for image in images:
+            for image in tally(images, lost, holds=HOLDS):
                 name = _flat_name(image, made)
                 labels = made / "labels" / f"{PurePosixPath(name).stem}.txt"
                 labels.write_text(_label_lines(image, numbers), "utf-8")
                 table.writerow([PurePosixPath(name).stem, image.group, repr(_mpp(image))])
-                _count_lost(image, lost)
         with (made / CLASS_TABLE).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["value", "class"])
             writer.writerows((value, name) for name, value in numbers.items())
-    return [
-        f"{what} of {count} nuclei are not in a folder of tiles" for what, count in lost.items()
-    ]
+    return describe_losses(lost, title="A folder of tiles")
 
 
 def _read_classes(path: Path) -> LabelSpec | None:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return LabelSpec(
-                classes={int(row["value"]): row["class"] for row in csv.DictReader(file)}
-            )
+            classes = {int(row["value"]): row["class"] for row in csv.DictReader(file)}
+        return LabelSpec(classes=classes) if classes else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -102,27 +102,17 @@ def _label_lines(image: LabelledImage, numbers: dict[str, int]) -> str:
             raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
         value = numbers.setdefault(name, len(numbers))
         known = "" if np.isnan(radius) else f" {radius!r}"
-        lines.append(f"{_coordinate(x)} {_coordinate(y)} {value}{known}\n")
+        lines.append(f"{_place(x, y)} {value}{known}\n")
     return "".join(lines)
 
 
-def _coordinate(value: float) -> str:
-    """Return a coordinate: that of a pixel's centre as the whole number that names the pixel.
+def _place(x: float, y: float) -> str:
+    """Return a point as it is read back: whole numbers name a pixel and so its centre.
 
-    Whole coordinates would be read as pixels, so they are moved by the least there is.
+    A point between pixels, whose numbers are whole, is moved by the least there is.
     """
-    if (value - 0.5).is_integer():
-        return str(int(value - 0.5))
-    return repr(float(np.nextafter(value, np.inf)) if value.is_integer() else value)
-
-
-def _count_lost(image: LabelledImage, lost: dict[str, int]) -> None:
-    labels = image.labels
-    counts = {
-        "outlines": sum(outline is not None for outline in labels.outlines),
-        "grades": int((labels.grades != 255).sum()),
-        "names of annotators": sum(name is not None for name in labels.annotators),
-    }
-    for what, count in counts.items():
-        if count:
-            lost[what] = lost.get(what, 0) + count
+    if (x - 0.5).is_integer() and (y - 0.5).is_integer():
+        return f"{int(x - 0.5)} {int(y - 0.5)}"
+    if x.is_integer() and y.is_integer():
+        x = float(np.nextafter(x, np.inf if x == 0 else 0))
+    return f"{x!r} {y!r}"

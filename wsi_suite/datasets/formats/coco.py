@@ -1,0 +1,264 @@
+"""COCO JSON for object detection: pictures, classes, boxes and polygons.
+
+What COCO has no place for stands under the key ``wsi_suite`` of pictures and annotations, which
+other programs pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from wsi_suite.datasets.extents import boxes_of
+from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.labelled_image import (
+    UNGRADED,
+    LabelledImage,
+    Shape,
+    labels_of_outlines,
+    nucleus_labels,
+)
+from wsi_suite.datasets.pictures import find_pictures, picture_size
+from wsi_suite.errors import DataError
+from wsi_suite.files import whole_file
+
+_OURS = "wsi_suite"
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+
+
+def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+    """Yield the pictures of a COCO file.
+
+    The nucleus of an annotation is its polygons; without them, the box, whose centre and mean
+    half side become point and radius. The pictures lie in ``options.images``, else in ``images/``
+    beside the file, else beside it.
+    """
+    document = _parse(source)
+    try:
+        classes = {one["id"]: str(one["name"]) for one in document.get("categories", [])}
+        listed = {one["id"]: one for one in document["images"]}
+        by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        for one in document.get("annotations", []):
+            by_image[one["image_id"]].append(one)
+        names = [str(one["file_name"]) for one in listed.values()]
+    except _FAULTS as error:
+        raise DataError(
+            f"{source}: not as COCO has it ({_reason(error)}); expected images, annotations and"
+            " categories"
+        ) from None
+    for image_id in by_image.keys() - listed.keys():
+        raise DataError(f"{source}: annotations of picture {image_id!r}, which is not listed")
+    if len(set(names)) < len(names) or len(listed) < len(document["images"]):
+        raise DataError(f"{source}: a picture is listed twice; keep one of them")
+    folder = options.images or (
+        source.parent / "images" if (source.parent / "images").is_dir() else source.parent
+    )
+    found = find_pictures(folder, names, source=source)
+    by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
+    ordered = sorted((by_text[str(one["file_name"])], key) for key, one in listed.items())
+    for (name, path), key in ordered:
+        yield _image(
+            listed[key],
+            by_image.get(key, []),
+            classes,
+            name=name,
+            file=path,
+            source=source,
+            mpp=options.mpp,
+        )
+
+
+def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
+    """Write a COCO file; pictures are named, not copied."""
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    classes: dict[str, int] = {}
+    for image in images:
+        listed.append(_image_entry(image, number=len(listed) + 1))
+        boxes = boxes_of(image, radius_um=options.radius_um)
+        for row, box in enumerate(boxes.tolist()):
+            entry = _annotation(image, row, box, classes)
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": len(listed), "iscrowd": 0, **entry}
+            )
+    document = {
+        "images": listed,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in classes.items()],
+    }
+    with whole_file(out) as made:
+        made.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), "utf-8")
+    return []
+
+
+def _image_entry(image: LabelledImage, *, number: int) -> dict[str, Any]:
+    facts = {
+        "mpp": image.mpp,
+        "patient": image.patient,
+        "slide": image.slide,
+        "laboratory": image.laboratory,
+        "stain": image.stain,
+        "corner_px0": image.corner_px0,
+        "annotated": None if image.annotated is None else shapely.to_wkt(image.annotated, -1),
+    }
+    return {
+        "id": number,
+        "file_name": image.name,
+        "width": image.size_px[0],
+        "height": image.size_px[1],
+        _OURS: {key: value for key, value in facts.items() if value is not None},
+    }
+
+
+def _annotation(
+    image: LabelledImage, row: int, box: list[float], classes: dict[str, int]
+) -> dict[str, Any]:
+    labels = image.labels
+    name, outline, radius = labels.class_names[row], labels.outlines[row], labels.radii_px[row]
+    if name is None:
+        raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
+    left, top, right, bottom = box
+    facts = {
+        "point": labels.points[row].tolist(),
+        "radius_px": None if np.isnan(radius) else float(radius),
+        "grade": None if labels.grades[row] == UNGRADED else int(labels.grades[row]),
+        "annotator": labels.annotators[row],
+        "outline": shapely.to_wkt(outline, -1)
+        if outline is not None and _has_holes(outline)
+        else None,
+    }
+    return {
+        "category_id": classes.setdefault(name, len(classes) + 1),
+        "bbox": [left, top, right - left, bottom - top],
+        "area": float(outline.area if outline is not None else (right - left) * (bottom - top)),
+        "segmentation": [] if outline is None else _rings(outline),
+        _OURS: {key: value for key, value in facts.items() if value is not None},
+    }
+
+
+def _has_holes(outline: Shape | None) -> bool:
+    return any(len(part.interiors) for part in shapely.get_parts(outline))
+
+
+def _rings(outline: Shape) -> list[list[float]]:
+    """Return the outer rings, each as x, y, x, y ... without its first vertex again."""
+    return [
+        shapely.get_coordinates(part.exterior)[:-1].ravel().tolist()
+        for part in shapely.get_parts(outline)
+    ]
+
+
+def _image(
+    listed: Mapping[str, Any],
+    annotations: list[Mapping[str, Any]],
+    classes: Mapping[Any, str],
+    *,
+    name: str,
+    file: Path,
+    source: Path,
+    mpp: float | None,
+) -> LabelledImage:
+    try:
+        facts = listed.get(_OURS) or {}
+        size = int(listed["width"]), int(listed["height"])
+        stated = facts.get("mpp") or (None if mpp is None else (mpp, mpp))
+        part = facts.get("annotated")
+        rows = [_nucleus(one, classes) for one in annotations]
+        image = LabelledImage(
+            name=name,
+            size_px=size,
+            mpp=None if stated is None else (float(stated[0]), float(stated[1])),
+            labels=nucleus_labels(
+                [row["point"] for row in rows],
+                [row["class"] for row in rows],
+                radii_px=[row["radius_px"] for row in rows],
+                outlines=[row["outline"] for row in rows],
+                annotators=[row["annotator"] for row in rows],
+                grades=[row["grade"] for row in rows],
+            ),
+            file=file,
+            patient=facts.get("patient"),
+            slide=facts.get("slide"),
+            laboratory=facts.get("laboratory"),
+            stain=facts.get("stain"),
+            corner_px0=tuple(facts["corner_px0"]) if facts.get("corner_px0") else None,
+            annotated=None if part is None else shapely.from_wkt(part),
+        )
+    except (*_FAULTS, shapely.errors.ShapelyError) as error:
+        raise DataError(
+            f"{source}: picture '{listed.get('file_name')}' or one of its annotations is not as"
+            f" COCO has it ({_reason(error)})"
+        ) from None
+    if picture_size(file) != size:
+        raise DataError(
+            f"{source}: '{name}' is said to have {size[0]} x {size[1]} px, but {file} has"
+            f" {' x '.join(map(str, picture_size(file)))}"
+        )
+    return image
+
+
+def _nucleus(one: Mapping[str, Any], classes: Mapping[Any, str]) -> dict[str, Any]:
+    """Return the columns of an annotation."""
+    if one["category_id"] not in classes:
+        raise ValueError(f"category {one['category_id']} is not listed")
+    facts = one.get(_OURS) or {}
+    outline = _outline(one, facts)
+    if outline is not None:
+        of_outline = labels_of_outlines([outline], [None])
+        point, radius = of_outline.points[0].tolist(), float(of_outline.radii_px[0])
+    else:
+        left, top, width, height = map(float, one["bbox"])
+        point, radius = [left + width / 2, top + height / 2], (width + height) / 4
+        if facts:  # of ours: without a radius the box was drawn about a stated one
+            radius = facts.get("radius_px", np.nan)
+    return {
+        "point": facts.get("point", point),
+        "class": classes[one["category_id"]],
+        "radius_px": facts.get("radius_px", radius),
+        "outline": outline,
+        "annotator": facts.get("annotator"),
+        "grade": facts.get("grade", UNGRADED),
+    }
+
+
+def _outline(one: Mapping[str, Any], facts: Mapping[str, Any]) -> Shape | None:
+    if "outline" in facts:
+        outline: Shape = shapely.from_wkt(facts["outline"])
+        return outline
+    drawn = one.get("segmentation") or []
+    if isinstance(drawn, Mapping):
+        raise ValueError("a mask in run lengths; export polygons instead")
+    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in drawn]
+    parts = [Polygon(ring) for ring in rings if len(ring) >= 3]
+    if not parts:
+        return None
+    whole = shapely.make_valid(shapely.union_all(parts)) if len(parts) > 1 else parts[0]
+    if not whole.is_valid:
+        whole = shapely.make_valid(whole)
+    areas = [part for part in shapely.get_parts(whole) if isinstance(part, Polygon)]
+    return areas[0] if len(areas) == 1 else MultiPolygon(areas) if areas else None
+
+
+def _parse(source: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(source.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{source}: not JSON that can be read ({reason}); export it again"
+        ) from None
+    if not isinstance(document, dict) or "images" not in document:
+        raise DataError(f"{source}: JSON, but not COCO; expected images, annotations, categories")
+    return document
+
+
+def _reason(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"no {said}" if isinstance(error, KeyError) else said

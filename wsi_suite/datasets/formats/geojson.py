@@ -1,0 +1,116 @@
+"""GeoJSON as QuPath exports and imports it, one file for each picture."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import shapely
+
+from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage, nucleus_labels
+from wsi_suite.datasets.losses import describe_losses, tally
+from wsi_suite.datasets.pictures import find_pictures, picture_size
+from wsi_suite.errors import DataError
+from wsi_suite.files import whole_file
+from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE
+from wsi_suite.qupath.labels import read_labels
+
+_ENDINGS = (".geojson", ".geojson.gz", ".json")
+
+
+def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+    """Yield the pictures of a folder of ``<picture>.geojson``, or of one such file.
+
+    Nuclei are the objects that :func:`~wsi_suite.qupath.labels.read_labels` takes for one. The
+    pictures lie in ``options.images``, else in ``images/`` beside or in the folder, else beside
+    the files.
+    """
+    files = _list_files(source)
+    beside = source if source.is_dir() else source.parent
+    places = (options.images, beside / "images", beside.parent / "images", beside)
+    folder = next(place for place in places if place is not None and place.is_dir())
+    found = find_pictures(folder, files, source=source)
+    by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
+    scale = options.mpp
+    for text, (name, path) in sorted(by_text.items(), key=lambda pair: pair[1]):
+        labels = read_labels(files[text], mpp=scale)
+        shapes = labels.shapes
+        is_area = shapely.area(shapes) > 0
+        outlines = [shape if area else None for shape, area in zip(shapes, is_area, strict=True)]
+        grades = np.where(labels.grades == NOT_MEASURABLE, UNGRADED, labels.grades)
+        yield LabelledImage(
+            name=name,
+            size_px=picture_size(path),
+            mpp=None if scale is None else (scale, scale),
+            labels=nucleus_labels(
+                labels.points,
+                labels.class_names,
+                radii_px=np.where(is_area, np.sqrt(shapely.area(shapes) / np.pi), np.nan),
+                outlines=outlines,
+                grades=grades,
+            ),
+            file=path,
+        )
+
+
+def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
+    """Write a folder of GeoJSON: outlined nuclei as detections, the others as points."""
+    del options
+    lost: Counter[str] = Counter()
+    with whole_file(out) as made:
+        made.mkdir()
+        for image in tally(images, lost, holds=("outline", "grade")):
+            path = (made / image.name).with_suffix(".geojson")
+            if path.exists():
+                raise DataError(f"'{image.name}': another picture has its name; rename one")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            features = [_feature(image, row) for row in range(len(image.labels))]
+            document = {"type": "FeatureCollection", "features": features}
+            path.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), "utf-8")
+    return describe_losses(lost, title="GeoJSON")
+
+
+def _feature(image: LabelledImage, row: int) -> dict[str, Any]:
+    labels = image.labels
+    name, grade, outline = labels.class_names[row], int(labels.grades[row]), labels.outlines[row]
+    parts = [name, None if grade == UNGRADED else INTENSITIES[grade]]
+    path_class = ": ".join(part for part in parts if part)
+    shape = shapely.Point(labels.points[row]) if outline is None else outline
+    properties: dict[str, Any] = {"objectType": "detection"}
+    if path_class:
+        properties["classification"] = {"name": path_class}
+    return {
+        "type": "Feature",
+        "geometry": shapely.geometry.mapping(shape),
+        "properties": properties,
+    }
+
+
+def _list_files(source: Path) -> dict[str, Path]:
+    """Return the files by the name of the picture that they belong to."""
+    if source.is_file():
+        return {_stem(source.name): source}
+    if not source.is_dir():
+        raise DataError(f"{source}: no such file or folder")
+    found: dict[str, Path] = {}
+    for path in sorted(source.rglob("*")):
+        if not path.name.lower().endswith(_ENDINGS):
+            continue
+        below = path.relative_to(source)
+        name = PurePosixPath(below.parent.as_posix(), _stem(path.name)).as_posix()
+        if name in found:
+            raise DataError(f"{path}: {found[name].name} is of the same picture; keep one of them")
+        found[name] = path
+    if not found:
+        raise DataError(f"{source}: holds no GeoJSON ({', '.join(_ENDINGS)})")
+    return found
+
+
+def _stem(name: str) -> str:
+    ending = next(ending for ending in _ENDINGS if name.lower().endswith(ending))
+    return name[: -len(ending)]

@@ -1,0 +1,162 @@
+"""YOLO as Ultralytics has it: ``data.yaml``, ``images/`` and one text file a picture.
+
+A line is a class number and four shares of the picture's size (centre and size of a box), or, for
+segmentation, a class number and the vertices of a polygon.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+import yaml
+from shapely.geometry import Polygon
+
+from wsi_suite.datasets.extents import boxes_of
+from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.labelled_image import LabelledImage, NucleusLabels, Shape, nucleus_labels
+from wsi_suite.datasets.losses import describe_losses, tally
+from wsi_suite.datasets.pictures import list_all_pictures, picture_size
+from wsi_suite.errors import DataError
+from wsi_suite.files import whole_file
+from wsi_suite.yaml_files import YamlError, parse_yaml
+
+_DATA = "data.yaml"
+
+
+def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+    """Yield the pictures below ``images/`` (of all parts: train, val, test) with their labels.
+
+    A picture without label file is one without nuclei, as in YOLO.
+    """
+    classes = _read_classes(source / _DATA)
+    folder = options.images or source / "images"
+    for name, file in list_all_pictures(folder).items():
+        size = picture_size(file)
+        labels = (source / "labels" / name).with_suffix(".txt")
+        yield LabelledImage(
+            name=name,
+            size_px=size,
+            mpp=None if options.mpp is None else (options.mpp, options.mpp),
+            labels=_read_labels(labels, classes, size=size),
+            file=file,
+        )
+
+
+def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
+    """Write pictures, boxes (polygons where all nuclei of a picture are outlined) and classes."""
+    lost: Counter[str] = Counter()
+    classes: dict[str, int] = {}
+    with whole_file(out) as made:
+        for part in ("images", "labels"):
+            (made / part).mkdir(parents=True)
+        for image in tally(images, lost, holds=("outline", "radius")):
+            if image.file is None:
+                raise DataError(f"'{image.name}' has labels only; give its picture, too")
+            picture = made / "images" / image.name
+            labels = (made / "labels" / image.name).with_suffix(".txt")
+            if labels.exists():
+                raise DataError(f"'{image.name}': another picture has its name; rename one")
+            for path in (picture, labels):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image.file, picture)
+            labels.write_text(_lines(image, classes, radius_um=options.radius_um), "utf-8")
+        document = {
+            "path": ".",
+            "train": "images",
+            "val": "images",
+            "names": {number: name for name, number in classes.items()},
+        }
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        (made / _DATA).write_text(text, "utf-8")
+    return describe_losses(lost, title="YOLO")
+
+
+def _lines(image: LabelledImage, classes: dict[str, int], *, radius_um: float | None) -> str:
+    labels = image.labels
+    if None in labels.class_names:
+        raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
+    numbers = [classes.setdefault(str(name), len(classes)) for name in labels.class_names]
+    size = np.array(image.size_px, np.float64)
+    if len(labels) and all(_is_ring(outline) for outline in labels.outlines):
+        rows = [
+            (shapely.get_coordinates(outline)[:-1] / size).ravel().tolist()
+            for outline in labels.outlines
+        ]
+    else:
+        boxes = boxes_of(image, radius_um=radius_um)
+        low, high = boxes[:, :2], boxes[:, 2:]
+        rows = np.hstack([(low + high) / 2 / size, (high - low) / size]).tolist()
+    return "".join(
+        f"{number} {' '.join(map(repr, row))}\n" for number, row in zip(numbers, rows, strict=True)
+    )
+
+
+def _is_ring(outline: Shape | None) -> bool:
+    """Return whether an outline is one ring of more than two vertices that YOLO can hold."""
+    return isinstance(outline, Polygon) and not outline.interiors
+
+
+def _read_labels(path: Path, classes: dict[int, str], *, size: tuple[int, int]) -> NucleusLabels:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({error})") from None
+    points, names, radii = [], [], []
+    outlines: list[Shape | None] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        value, shares = _numbers(line, where=f"{path}:{number}")
+        if value not in classes:
+            known = ", ".join(f"{key} {name}" for key, name in sorted(classes.items()))
+            raise DataError(f"{path}:{number}: class {value} is not in {_DATA} ({known})")
+        names.append(classes[value])
+        scaled = np.array(shares).reshape(-1, 2) * size
+        if len(scaled) == 2:
+            points.append(scaled[0])
+            radii.append(float(scaled[1].mean()) / 2)
+            outlines.append(None)
+        else:
+            outline = Polygon(scaled)
+            if not outline.is_valid or not outline.area:
+                raise DataError(f"{path}:{number}: the polygon crosses itself, or has no area")
+            points.append(np.array(outline.centroid.coords[0]))
+            radii.append(float(np.sqrt(outline.area / np.pi)))
+            outlines.append(outline)
+    return nucleus_labels(np.array(points), names, radii_px=radii, outlines=outlines)
+
+
+def _numbers(line: str, *, where: str) -> tuple[int, list[float]]:
+    first, *rest = line.split()
+    try:
+        value, shares = int(first), [float(one) for one in rest]
+    except ValueError:
+        value, shares = -1, []
+    if value < 0 or not (len(shares) == 4 or (len(shares) >= 6 and len(shares) % 2 == 0)):
+        raise DataError(
+            f"{where}: '{line.strip()[:60]}' is not a class and the four numbers of a box, or the"
+            " vertices of a polygon"
+        )
+    if not all(-0.001 <= share <= 1.001 for share in shares):
+        raise DataError(f"{where}: expected shares of the picture's size, from 0 to 1")
+    return value, shares
+
+
+def _read_classes(path: Path) -> dict[int, str]:
+    try:
+        content: Any = parse_yaml(path.read_text("utf-8-sig"))
+        names = content["names"]
+        pairs = enumerate(names) if isinstance(names, list) else names.items()
+        return {int(key): str(name) for key, name in pairs}
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; it names the classes") from None
+    except (OSError, UnicodeDecodeError, YamlError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: no classes under 'names' ({error})") from None
