@@ -12,9 +12,12 @@ import pytest
 from wsi_suite.analysis.summary import Summary, read_summary, write_summary
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import OutputError
-from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity
+from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, StainCheck
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.summary import summarise
+
+MODEL = ModelIdentity(name="tiny", hash="ab12")
+COMPUTE = ComputeRecord(device="cpu", precision="fp32", batch=1)
 
 
 @pytest.fixture
@@ -30,8 +33,8 @@ def summary() -> Summary:
     scores = summarise(nuclei, ScoreSettings(), mpp=(0.5, 0.5), tissue_area_mm2=2.0)
     return Summary(
         slide="a.svs",
-        model=ModelIdentity(name="tiny", hash="ab12"),
-        compute=ComputeRecord(device="cpu", precision="fp32", batch=1),
+        model=MODEL,
+        compute=COMPUTE,
         **dict(scores),
     )
 
@@ -50,7 +53,7 @@ def test_written_summaries_come_back(summary: Summary, tmp_path: Path) -> None:
         "thresholds_origin", "thresholds_source", "tissue_area_mm2", "scored_area_mm2",
         "scored_tissue_mm2", "ignored_area_mm2", "glass_dab_od", "glass_rgb", "stains",
         "dab_uneven_share", "quality", "headline",
-        "h_scores", "scores", "regions", "receptor", "ki67", "hot_spots", "warnings",
+        "h_scores", "scores", "regions", "no_verdict", "receptor", "ki67", "hot_spots", "warnings",
     ]  # fmt: skip
     assert summary.pooled == summary.scores["Epithelium + Stroma"]
 
@@ -59,7 +62,7 @@ def test_summaries_of_earlier_versions_are_read(summary: Summary, tmp_path: Path
     """They told no format, no notes, no origin of the thresholds, and fewer scores."""
     write_summary(tmp_path, summary)
     earlier = content_of(tmp_path)
-    assert earlier.pop("format") == 2
+    assert earlier.pop("format") == 3
     missing = (
         "notes",
         "thresholds_origin",
@@ -98,10 +101,43 @@ def test_summaries_without_certainty_are_read(summary: Summary, tmp_path: Path) 
     )  # fmt: skip
 
 
+def test_verdicts_of_earlier_versions_are_withheld_on_slides_of_another_stain(
+    tmp_path: Path,
+) -> None:
+    count = 3000
+    nuclei = Nuclei(
+        *np.random.default_rng(0).uniform(0, 4000, (2, count)),
+        confidence=np.ones(count, np.float32),
+        label=np.zeros(count, np.uint8),
+        classes=("Tumor",),
+        measurements={"Nucleus: DAB OD mean": np.full(count, 0.9, np.float32)},
+    )
+    stains = StainCheck(kind="H-DAB")
+    scores = summarise(
+        nuclei, ScoreSettings(marker="ER"), mpp=(1, 1), tissue_area_mm2=16, stains=stains
+    )
+    assert scores.receptor is not None
+    assert scores.receptor.status == "ER positive"
+    summary = Summary(slide="a.svs", model=MODEL, compute=COMPUTE, **dict(scores))
+    write_summary(tmp_path, summary)
+    earlier = content_of(tmp_path) | {"format": 2}
+    del earlier["no_verdict"]
+    earlier["stains"]["kind"] = "H&E"
+    (tmp_path / "summary.json").write_text(json.dumps(earlier), "utf-8")
+    found = read_summary(tmp_path)
+    assert found is not None
+    assert found.receptor is not None
+    assert (found.format, found.receptor.status) == (3, None)
+    assert found.verdict == (
+        "no verdict: the slide shows hematoxylin and eosin, not hematoxylin and DAB"
+    )
+    assert found.headline.value == 300
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"format": 3}', r"of format 3, which a later version .* remove it and run again"),
+        ('{"format": 4}', r"of format 4, which a later version .* remove it and run again"),
         ("{", r"damaged \(.*\); remove it and run again"),
         ('{"slide": "a.svs"}', r"damaged \(model: Field required\)"),
     ],

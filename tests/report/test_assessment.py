@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from slide_results import Page, make_nuclei, make_provenance, make_result
 
 from wsi_suite.config import ScoreSettings, load_settings
+from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.report import write_slide_page
-from wsi_suite.report.assessment import assess, hot_spots_of, interval_text
+from wsi_suite.report.assessment import assess, interval_text
 from wsi_suite.report.origin import command_of
+from wsi_suite.report.spots import hot_spots_of
 from wsi_suite.scoring.quality import ArtefactFigures, QualityFigures
 from wsi_suite.scoring.stain_check import StainFigures
+from wsi_suite.scoring.verdicts import without_verdicts
 
 SETTINGS = ScoreSettings(marker="ER", headline_class="Epithelium", hot_spot_nuclei=50)
 
@@ -26,7 +30,11 @@ def test_findings_hold_the_figures_of_the_summary() -> None:
     assert certainty is not None
     receptor, cut_off, interval, doubt = assess(summary)
     assert (receptor.title, receptor.verdict) == ("ER by ASCO/CAP 2020", "ER positive")
-    assert "73.1 % of Epithelium positive, moderate on average." in receptor.text
+    share = interval_text(certainty.positive_percent, digits=1)
+    assert receptor.text == (
+        f"73.1 % (95 %: {share}) of 1,531 measured nuclei of Epithelium positive, moderate on "
+        "average."
+    )
     assert cut_off.verdict == "clear"
     assert f"{certainty.cut_off.distance:.1f} points above the nearest, 10 %" in cut_off.text
     limits = interval_text(certainty.h_score, digits=0)
@@ -115,7 +123,10 @@ def test_stains_of_another_kind_are_marked() -> None:
         h_score=12.3,
         h_score_change=-20.0,
     )
-    last = assess(summary.model_copy(update={"stains": stains}))[-1]
+    other = without_verdicts(summary.model_copy(update={"stains": stains}))
+    first, last = assess(other)
+    assert (first.title, first.verdict, first.review) == ("Verdict", "no verdict", True)
+    assert first.text.startswith("The slide shows hematoxylin and eosin, not hematoxylin and DAB.")
     assert (last.title, last.verdict, last.review) == ("Stains", "H&E", True)
     assert last.text.endswith("hematoxylin by 4°, DAB by 38°; with them the H-score would be 12.")
     usual = stains.model_copy(update={"kind": "H-DAB", "dab_degrees": 3.0, "h_score": None})
@@ -145,3 +156,34 @@ def test_focus_that_was_not_judged_is_not_taken_for_good() -> None:
     last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
     assert last.verdict == "not known"
     assert last.text.startswith("The pixels are too coarse.")
+
+
+def test_page_of_a_slide_of_another_stain_gives_no_verdict(tmp_path: Path) -> None:
+    result = make_result(make_nuclei(3000), stains=StainCheck(kind="H&E"))
+    write_slide_page(tmp_path / "report.html", result)
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    for word in ("ER positive", "ASCO", "clear", "enough nuclei", "moderate"):
+        assert re.search(rf"\b{word}\b", page.text) is None
+    assert page.text.count("not to be used") >= 3
+    assert ("body", {"class": "unusable"}) in page.tags
+
+
+@pytest.mark.parametrize(("share", "review"), [(0.06, False), (0.65, True)])
+def test_uneven_stain_is_a_finding(share: float, review: bool) -> None:
+    summary = make_result(make_nuclei(300)).summary
+    last = assess(summary.model_copy(update={"dab_uneven_share": share}))[-1]
+    assert (last.title, last.verdict, last.review) == (
+        "Uneven stain",
+        f"{100 * share:.1f} %",
+        review,
+    )
+
+
+def test_verdict_without_an_interval_is_marked() -> None:
+    """Nuclei of one small field."""
+    nuclei = make_nuclei(300)
+    nuclei.x[:], nuclei.y[:] = nuclei.x / 20, nuclei.y / 20
+    receptor, cut_off, *_ = assess(make_result(nuclei).summary)
+    assert (receptor.verdict, receptor.review) == ("ER positive", True)
+    assert "Review by eye: no interval: " in receptor.text
+    assert (cut_off.verdict, cut_off.review) == ("no interval", True)

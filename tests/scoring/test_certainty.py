@@ -197,8 +197,44 @@ def test_regions_are_told_by_name_and_do_not_depend_on_each_other() -> None:
     spot = both.regions[0].scores["Epithelium"].h_score_interval
     assert spot is not None
     assert spot.reason == "an interval needs nuclei in 4 blocks of 250 um, here they lie in 1"
-    assert [each for each in both.warnings if each.startswith("spot: Only ")]
-    assert not [each for each in both.warnings if each.startswith("half: ")]
+    assert (
+        "In 1 of 2 regions (spot) fewer nuclei of Epithelium could be scored than a score should "
+        "rest on."
+    ) in both.warnings
+
+
+def test_many_regions_give_one_warning_of_each_kind() -> None:
+    """As the cores of a microarray; a name may be as long as a page."""
+    nuclei = scattered(4000, positive=0.1, probability=0.6)
+    cores = [
+        Roi(f"{row}-{column}" + 200 * "x", None, MultiPolygon([box(x, y, x + 400, y + 400)]))
+        for row, y in zip("ABCDEFGHIJ", range(0, 4000, 400), strict=True)
+        for column, x in enumerate(range(0, 4000, 400), 1)
+    ]
+    tissue = MultiPolygon([box(0, 1000, 4000, 4000)])
+    alone, all_cores = (
+        scores(nuclei, tissue=tissue, rois=rois).warnings for rois in (cores[-1:], cores)
+    )
+    assert len(all_cores) <= len(alone) + 4
+    assert max(map(len, all_cores)) < 350
+    (few,) = [each for each in all_cores if "fewer nuclei" in each]
+    assert few.startswith("In 100 of 100 regions (A-1xxx")
+    assert " and 97 more) fewer nuclei of Epithelium could be scored" in few
+
+
+def test_clear_needs_enough_nuclei() -> None:
+    assert certainty(scattered(250, positive=0.6)).cut_off.verdict == "clear"
+    found = scores(scattered(150, positive=0.6))
+    assert found.verdict == "review by eye"
+    assert [each for each in found.warnings if "review by eye" in each] == []
+    assert any(each.startswith("Only 150 nuclei (Epithelium)") for each in found.warnings)
+
+
+def test_outside_the_breast_its_cut_offs_do_not_apply() -> None:
+    found = certainty(scattered(300, positive=0.5), settings(breast_guidelines=False))
+    assert found.cut_off is None
+    own = settings(breast_guidelines=False, cutoffs_percent=[20])
+    assert certainty(scattered(300, positive=0.5), own).cut_off.percent == 20
 
 
 def test_a_single_nucleus_and_an_empty_table_are_no_error() -> None:
@@ -216,4 +252,4 @@ def test_intervals_are_told_in_brackets() -> None:
     assert with_interval(128.2, none, digits=0) == with_interval(128.2, None, digits=0) == "128"
     assert with_interval(None, none, digits=0) is None
     wide = Interval(low=7.82, high=10.4, blocks=40, block_um=500.0, reason=None)
-    assert with_interval(9.1, wide, digits=1) == "9.1 (7.8 - 10)"
+    assert with_interval(9.1, wide, digits=1) == "9.1 (7.8 - 10.4)"

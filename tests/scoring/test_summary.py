@@ -206,8 +206,8 @@ def test_regions_count_on_the_slide_and_by_their_tissue() -> None:
     assert found["scored_tissue_mm2"] == pytest.approx(0.26)
     assert found["scores"]["Epithelium"]["density_per_mm2"] == pytest.approx(2 / 0.26)
     no_tissue, partly, *_ = found["warnings"]
-    assert no_tissue.startswith("No tissue was found in glass, ")
-    assert partly.startswith("Less than half of half was found to be tissue")
+    assert no_tissue.startswith("No tissue was found in 1 of 4 regions (glass), ")
+    assert partly.startswith("Less than half of the area was found to be tissue in 1 of 4 regions")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.slide_scores import SlideScores
 from wsi_suite.scoring.summary import summarise
+from wsi_suite.scoring.verdicts import without_verdicts
 
 SUMMARY_FILE = "summary.json"
 
 
 class _Origin(Document):
-    format: int = 2  # from 2 on, thresholds_origin may be "calibrated"
+    format: int = 3  # from 2 on, thresholds_origin may be "calibrated"; from 3 on, no_verdict
     slide: str
     model: ModelIdentity
     compute: ComputeRecord
@@ -90,11 +91,14 @@ def write_summary(folder: Path, summary: Summary) -> None:
 def read_summary(folder: Path) -> Summary | None:
     """Read ``summary.json``; ``None`` if there is none.
 
+    Earlier formats gave verdicts whatever stain the slide shows: these are withheld here.
+
     Raises
     ------
     OutputError
         The file is damaged, or of a later format.
     """
-    return read_document(
+    found = read_document(
         Summary, folder / SUMMARY_FILE, fault="damaged", remedy="remove it and run again"
     )
+    return None if found is None else without_verdicts(found)

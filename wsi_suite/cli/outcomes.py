@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from wsi_suite.analysis.summary import Summary
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.runs.outcome import Outcome
     from wsi_suite.scoring.slide_scores import ScoreFigures
@@ -88,21 +90,19 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
     """Print one line per slide and region, and the warnings below."""
     from wsi_suite.cli.terminal import note, say, show_table
     from wsi_suite.scoring.clinical_words import clinical_lines
+    from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
     rows: list[tuple[object, ...]] = []
     remarks: defaultdict[str, list[str]] = defaultdict(list)  # and the slides that they are about
     for summary in [outcome.summary for outcome in outcomes if outcome.summary is not None]:
+        rows += _score_rows(summary)
         headline = summary.headline
-        name, area = headline.class_name, summary.scored_area_mm2
-        rows.append(_score_row(summary.slide, name, summary.scores[name], area_mm2=area))
-        rows += [
-            _score_row(f"  {region.name}", name, region.scores[name], area_mm2=region.area_mm2)
-            for region in summary.regions
-        ]
         why = [] if headline.value is not None else [f"no H-score: {headline.reason}"]
         for remark in (*why, *summary.notes, *summary.warnings):
             remarks[remark].append(summary.slide)
-    show_table(("slide", "mm2", "class", "nuclei", "positive %", "H-score"), rows)
+    show_table(("slide", "tissue mm2", "class", "nuclei", "positive %", "H-score"), rows)
+    if any(one.summary is not None and one.summary.no_verdict for one in outcomes):
+        note(f"figures in brackets are {NOT_TO_BE_USED}")
     if len(outcomes) == 1 and outcomes[0].summary is not None:
         for line in clinical_lines(outcomes[0].summary):
             say(line)
@@ -111,20 +111,47 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
         note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
 
 
+def _score_rows(summary: Summary) -> list[tuple[object, ...]]:
+    """Return the line of a slide, and one of each of its regions, of the headline class."""
+    from wsi_suite.scoring.names import short_name
+
+    whole = summary.scores[summary.headline.class_name]
+    row = partial(
+        _score_row, class_name=summary.headline.class_name, usable=summary.no_verdict is None
+    )
+    return [
+        row(summary.slide, whole, tissue_mm2=summary.scored_tissue_mm2),
+        *(
+            row(
+                f"  {short_name(region.name)}",
+                region.scores[summary.headline.class_name],
+                tissue_mm2=region.tissue_area_mm2,
+            )
+            for region in summary.regions
+        ),
+    ]
+
+
 def _score_row(
-    place: str, class_name: str, score: ScoreFigures, *, area_mm2: float | None
+    place: str,
+    score: ScoreFigures,
+    *,
+    class_name: str,
+    tissue_mm2: float | None,
+    usable: bool,
 ) -> tuple[object, ...]:
     """Return the line of a slide or of one of its regions."""
     from wsi_suite.scoring.certainty_words import with_interval
 
-    return (
-        place,
-        None if area_mm2 is None else round(area_mm2, 3),
-        class_name,
-        score.nuclei,
-        with_interval(score.positive_percent, score.positive_percent_interval, digits=1),
-        with_interval(score.h_score, score.h_score_interval, digits=0),
-    )
+    percent, h_score = score.positive_percent_interval, score.h_score_interval
+    figures = [
+        with_interval(score.positive_percent, percent if usable else None, digits=1),
+        with_interval(score.h_score, h_score if usable else None, digits=0),
+    ]
+    if not usable:
+        figures = [figure and f"[{figure}]" for figure in figures]
+    area = None if tissue_mm2 is None else round(tissue_mm2, 4)
+    return place, area, class_name, score.nuclei, *figures
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.pages import as_text
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
+from wsi_suite.scoring.clinical_words import guideline_cautions
+from wsi_suite.scoring.evenness import UNEVEN_LIMIT
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.quality import QUALITY_TOLD, QualityFigures
 from wsi_suite.scoring.receptors import ReceptorStatus
@@ -19,6 +21,7 @@ from wsi_suite.scoring.stain_check import (
     StainFigures,
 )
 from wsi_suite.scoring.uncertainty import Interval
+from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
 LEVEL = "95 %"
 """Level of the intervals in ``summary.json``."""
@@ -49,24 +52,37 @@ class Finding:
 def assess(summary: Summary) -> list[Finding]:
     """Return the findings of a slide, as far as its summary holds them.
 
-    Results of earlier versions hold none.
+    Results of earlier versions hold none. Where a slide gets no verdict, only that is said of its
+    figures.
     """
-    findings: list[Finding] = []
-    certainty = summary.scores[summary.headline.class_name].certainty
-    if summary.receptor is not None:
-        findings.append(_receptor(summary.receptor))
-    if summary.ki67 is not None:
-        findings.append(_ki67(summary.ki67))
-    if certainty is not None:
-        if certainty.cut_off is not None:
-            findings.append(_cut_off(certainty.cut_off, certainty))
-        findings.append(_interval(certainty))
-        findings.append(_doubt(certainty))
+    findings = list(_of_figures(summary) if summary.no_verdict is None else _none(summary))
     if summary.stains is not None:
         findings.append(_stains(summary.stains))
+    if summary.dab_uneven_share is not None:
+        findings.append(_evenness(summary.dab_uneven_share))
     if summary.quality is not None:
         findings.append(_focus(summary.quality))
     return findings
+
+
+def _none(summary: Summary) -> Iterator[Finding]:
+    text = f"{_sentence(summary.no_verdict or '')} The figures of this page are {NOT_TO_BE_USED}."
+    yield Finding("Verdict", "no verdict", text, review=True)
+
+
+def _of_figures(summary: Summary) -> Iterator[Finding]:
+    """Yield what guidelines and cut-offs say of the headline, and how sure it is."""
+    figures = summary.scores[summary.headline.class_name]
+    if summary.receptor is not None:
+        yield _receptor(summary.receptor, figures)
+    if summary.ki67 is not None:
+        yield _ki67(summary.ki67, figures)
+    certainty = figures.certainty
+    if certainty is not None:
+        if certainty.cut_off is not None:
+            yield _cut_off(certainty.cut_off, figures, certainty)
+        yield _interval(figures, certainty)
+        yield _doubt(certainty)
 
 
 def interval_text(interval: Interval | None, *, digits: int) -> str:
@@ -84,11 +100,11 @@ def intervals_of(figures: ScoreFigures) -> dict[str, str]:
     }
 
 
-def _receptor(status: ReceptorStatus) -> Finding:
+def _receptor(status: ReceptorStatus, figures: ScoreFigures) -> Finding:
     title = f"{status.marker} by {status.guideline}"
     if status.status is None:
         return Finding(title, "no status", f"{_sentence(status.reason or 'no reason is known')}")
-    parts = [f"{percentage(status.positive_percent)} of {status.class_name} positive"]
+    parts = [_share(figures, status.class_name)]
     if status.intensity is not None:
         parts.append(f"{status.intensity} on average")
     sentences = [_sentence(", ".join(parts))]
@@ -96,71 +112,95 @@ def _receptor(status: ReceptorStatus) -> Finding:
         sentences.append("The status of the controls is to be reported.")
     if status.comment:
         sentences.append(status.comment)
-    return Finding(title, status.status, " ".join(sentences), status.report_controls)
+    against = guideline_cautions(status.marker, figures)
+    review = status.report_controls or bool(against)
+    return Finding(title, status.status, " ".join([*sentences, *_against(against)]), review)
 
 
-def _ki67(figures: Ki67Figures) -> Finding:
-    title = f"Ki-67 by {figures.guideline}"
-    if figures.index_percent is None:
-        return Finding(title, "no index", _sentence(figures.reason or "no reason is known"))
+def _ki67(found: Ki67Figures, figures: ScoreFigures) -> Finding:
+    title = f"Ki-67 by {found.guideline}"
+    if found.index_percent is None:
+        return Finding(title, "no index", _sentence(found.reason or "no reason is known"))
     sentences = [
-        f"Labelling index of {figures.class_name} over all {figures.nuclei:,} nuclei, "
-        f"{figures.range}: "
+        f"Labelling index: {_share(figures, found.class_name)}, {found.range}: "
         + (
             "there observers agree well."
-            if figures.reliable
+            if found.reliable
             else "there observers agree too little for a decision."
         )
     ]
     fields = [
         f"{name} {percentage(value)}"
         for name, value in (
-            ("each alike", figures.unweighted_percent),
-            ("weighted", figures.weighted_percent),
+            ("each alike", found.unweighted_percent),
+            ("weighted", found.weighted_percent),
         )
         if value is not None
     ]
     if fields:
-        sentences.append(f"{len(figures.fields)} fields of 100 nuclei: {', '.join(fields)}.")
-    if figures.hot_spot_percent is not None:
-        sentences.append(f"Hottest spot: {percentage(figures.hot_spot_percent)}.")
-    if figures.reason:
-        sentences.append(_sentence(figures.reason))
-    verdict = percentage(figures.index_percent)
-    return Finding(title, verdict, " ".join(sentences), figures.reliable is False)
+        sentences.append(f"{len(found.fields)} fields of 100 nuclei: {', '.join(fields)}.")
+    elif found.reason:
+        sentences.append(f"No fields: {found.reason}.")
+    if found.hot_spot_percent is not None:
+        sentences.append(f"Hottest spot: {percentage(found.hot_spot_percent)}.")
+    elif found.no_hot_spot is not None:
+        sentences.append(f"No hottest spot: {found.no_hot_spot}.")
+    against = guideline_cautions("Ki-67", figures)
+    review = found.reliable is False or bool(against)
+    text = " ".join([*sentences, *_against(against)])
+    return Finding(title, percentage(found.index_percent), text, review)
 
 
-def _cut_off(near: NearestCutOff, certainty: Certainty) -> Finding:
+def _share(figures: ScoreFigures, class_name: str) -> str:
+    """Return positive % with its interval and of what it is a share."""
+    limits = interval_text(figures.positive_percent_interval, digits=1)
+    interval = f" ({LEVEL}: {limits})" if limits else ""
+    return (
+        f"{percentage(figures.positive_percent)}{interval} of {figures.measured:,} measured nuclei "
+        f"of {class_name} positive"
+    )
+
+
+def _against(cautions: Sequence[str]) -> list[str]:
+    return [f"Review by eye: {'; '.join(cautions)}."] if cautions else []
+
+
+def _cut_off(near: NearestCutOff, figures: ScoreFigures, certainty: Certainty) -> Finding:
     side = "above" if near.distance >= 0 else "below"
     text = f"Positive % lies {abs(near.distance):.1f} points {side} the nearest, {near.percent:g} %"
     other = certainty.doubt.positive_percent
     if near.held:
         held = " and ".join(f"{cutoff:g} %" for cutoff in near.held)
         text += f"; its interval holds {held}"
-    elif near.verdict == REVIEW and other is not None:
+    elif near.crossed or (near.verdict == REVIEW and certainty.enough):
         text += (
             f"; it would be {percentage(other)}, across a cut-off, if all nuclei of doubtful class "
             "were of the other class"
         )
-    verdict = near.verdict or "no interval"
-    return Finding("Clinical cut-offs", verdict, _sentence(text), near.verdict == REVIEW)
+    elif near.verdict == REVIEW:
+        text += f"; there are fewer than the {certainty.minimum} nuclei wanted"
+    elif near.verdict is None:
+        text += f"; {certainty.positive_percent.reason or 'there is no interval'}"
+    verdict = figures.verdict or ""
+    return Finding("Clinical cut-offs", verdict, _sentence(text), near.verdict != "clear")
 
 
-def _interval(certainty: Certainty) -> Finding:
+def _interval(figures: ScoreFigures, certainty: Certainty) -> Finding:
     title, interval = f"Nuclei, {LEVEL} intervals", certainty.h_score
     limits = interval_text(interval, digits=0)
     share = interval_text(certainty.positive_percent, digits=1)
     enough = "enough nuclei" if certainty.enough else "too few nuclei"
-    wanted = f" At least {certainty.minimum} nuclei are wanted."
+    nuclei = "nucleus was" if figures.measured == 1 else "nuclei were"
+    counted = f" {figures.measured:,} {nuclei} measured; at least {certainty.minimum} are wanted."
     if not limits:
         text = _sentence(f"No interval: {interval.reason or 'no reason is known'}")
-        return Finding(title, enough, text + wanted, not certainty.enough)
+        return Finding(title, enough, text + counted, not certainty.enough)
     text = (
         f"H-score {limits}, positive {share or 'not known'} %, from {interval.blocks} blocks of "
         f"{interval.block_um:g} µm: what other tissue of this slide would give. Missed nuclei, "
         "thresholds and stain are not in them."
     )
-    return Finding(title, enough, text + wanted, not certainty.enough)
+    return Finding(title, enough, text + counted, not certainty.enough)
 
 
 def _doubt(certainty: Certainty) -> Finding:
@@ -196,6 +236,17 @@ def _stains(figures: StainFigures) -> Finding:
     return Finding("Stains", figures.kind, text, far or figures.kind != "H-DAB")
 
 
+def _evenness(share: float) -> Finding:
+    return Finding(
+        "Uneven stain",
+        percentage(100 * share),
+        "of the nuclei with DAB, in which it varies by more than half its mean, as where a "
+        "membranous or cytoplasmic stain crosses them; a nuclear marker fills them. From "
+        f"{100 * UNEVEN_LIMIT:.0f} % on a nuclear score means little.",
+        share > UNEVEN_LIMIT,
+    )
+
+
 def _focus(figures: QualityFigures) -> Finding:
     focus = figures.artefacts["focus"]
     others = "Folds and bubbles are not looked for."
@@ -213,67 +264,3 @@ def _focus(figures: QualityFigures) -> Finding:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-@dataclass(frozen=True)
-class ShownSpot:
-    """A hot-spot in the table and on the map.
-
-    Attributes
-    ----------
-    name
-        Of the spot, such as "H1".
-    kind
-        What there is much of.
-    x, y, radius
-        Level-0 pixels.
-    radius_um
-        The same in um.
-    figures
-        Of the class of the headline in it.
-    """
-
-    name: str
-    kind: str
-    x: float
-    y: float
-    radius: float
-    radius_um: float
-    figures: ScoreFigures
-
-
-def hot_spots_of(summary: Summary, *, mpp: tuple[float, float]) -> list[ShownSpot]:
-    """Return the hot-spots of a slide, those with the largest share of positive nuclei first."""
-    return [
-        ShownSpot(
-            name=f"{letter}{number}",
-            kind=kind,
-            x=spot.x_px0,
-            y=spot.y_px0,
-            radius=spot.radius_um / mpp[0],
-            radius_um=spot.radius_um,
-            figures=spot.figures,
-        )
-        for letter, kind, name in _kinds(summary)
-        for number, spot in enumerate(summary.hot_spots[name].spots, start=1)
-    ]
-
-
-def no_hot_spots(summary: Summary) -> list[str]:
-    """Return why there are no hot-spots of a kind."""
-    return [
-        f"{kind}: {summary.hot_spots[name].reason}"
-        for _, kind, name in _kinds(summary)
-        if summary.hot_spots[name].reason
-    ]
-
-
-def _kinds(summary: Summary) -> Iterator[tuple[str, str, str]]:
-    """Yield letter, words and key of the kinds of hot-spots that a summary holds."""
-    name = summary.headline.class_name
-    for letter, kind, key in (
-        ("P", "positive nuclei", f"{name}: Positive"),
-        ("D", "density", name),
-    ):
-        if key in summary.hot_spots:
-            yield letter, kind, key

@@ -14,7 +14,6 @@ from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.pages import content_policy, page_part, write_page
 from wsi_suite.report.assessment import LEVEL, intervals_of
 from wsi_suite.report.words import FILTERS
-from wsi_suite.scoring.certainty import REVIEW
 from wsi_suite.scoring.quality import mostly_bad
 from wsi_suite.scoring.slide_scores import ScoreFigures
 
@@ -54,14 +53,20 @@ class BatchSlide:
 
     @property
     def verdict(self) -> str | None:
-        """What most of it is if that is bad, status of the receptor, and whether to review it."""
-        summary, figures = self.summary, self.figures
-        if summary is None or figures is None:
+        """What most of it is if that is bad, its receptor status, what is said of its cut-offs."""
+        summary = self.summary
+        if summary is None:
             return None
         status = None if summary.receptor is None else summary.receptor.status
-        review = figures.verdict if figures.verdict == REVIEW else None
-        bad = mostly_bad(summary.quality)
-        return ", ".join(filter(None, (bad, status, review))) or figures.verdict
+        bad, said = mostly_bad(summary.quality), summary.verdict
+        if status is not None and said == "clear":
+            said = None  # it adds nothing to the status
+        return ", ".join(filter(None, (bad, status, said))) or None
+
+    @property
+    def usable(self) -> bool:
+        """Whether its figures may be used: it shows the stain that they are made for."""
+        return self.summary is not None and self.summary.no_verdict is None
 
     @property
     def figures(self) -> ScoreFigures | None:
@@ -127,7 +132,7 @@ def write_batch_page(
 def _distribution(
     slides: Sequence[BatchSlide], title: str, figure: str, top: int, bins: int
 ) -> Distribution:
-    figures = [slide.figures for slide in slides if slide.figures is not None]
+    figures = [slide.figures for slide in slides if slide.figures and slide.usable]
     known = [value for value in (getattr(each, figure) for each in figures) if value is not None]
     counts, _ = np.histogram(known, bins=bins, range=(0, top))
     highest = max(1, int(counts.max()))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from wsi_suite.geometry import Box, Points
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
-from wsi_suite.report.assessment import ShownSpot
+from wsi_suite.report.spots import ShownSpot
 
 FIELD_UM = 128.0
 """Side of a field: some hundred nuclei, each large enough to judge its outline."""

@@ -15,7 +15,7 @@ from shapely.ops import unary_union
 
 from wsi_suite.geometry import Box
 from wsi_suite.pages import inline
-from wsi_suite.report.assessment import ShownSpot
+from wsi_suite.report.spots import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map

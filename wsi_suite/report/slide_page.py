@@ -18,12 +18,13 @@ from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.nuclei.table import INTENSITIES, Nuclei
 from wsi_suite.overview.insets import ReadBox
 from wsi_suite.pages import content_policy, page_part, write_page
-from wsi_suite.report.assessment import LEVEL, assess, hot_spots_of, intervals_of, no_hot_spots
+from wsi_suite.report.assessment import LEVEL, assess, intervals_of
 from wsi_suite.report.binned import BinnedCounts, bin_nuclei
 from wsi_suite.report.close_ups import show_doubtful, show_fields
 from wsi_suite.report.histogram import draw_histogram
 from wsi_suite.report.origin import describe_origin
 from wsi_suite.report.slide_maps import show_maps
+from wsi_suite.report.spots import hot_spots_of, no_hot_spots
 from wsi_suite.report.words import FILTERS
 from wsi_suite.scoring.hscore import Score, pooled_name
 from wsi_suite.scoring.intensity import grade_nuclei

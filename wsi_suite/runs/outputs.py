@@ -23,6 +23,7 @@ from wsi_suite.runs.quality_file import write_quality
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import is_ignored
+from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
 
@@ -145,17 +146,20 @@ def _caption(summary: Summary, facts: SlideFacts) -> Caption:
     headline = summary.headline
     name, value = headline.class_name, headline.value
     figures = summary.scores[name]
-    percent = with_interval(figures.positive_percent, figures.positive_percent_interval, digits=1)
+    percent = with_interval(
+        figures.positive_percent, figures.positive_percent_interval, digits=1, unit=" %"
+    )
     h_score = with_interval(value, figures.h_score_interval, digits=0)
-    area = summary.scored_area_mm2
+    mark = "" if summary.no_verdict is None else f", {NOT_TO_BE_USED}"
+    area = summary.scored_tissue_mm2
     assert area is not None, "a run knows the area of its tissue"
-    detail = name if percent is None else f"{name}, {percent} % positive"
+    detail = name if percent is None else f"{name}, {percent} positive"
     return Caption(
         title=facts.name,
-        headline="No H-score" if h_score is None else f"H-score {h_score}",
+        headline="No H-score" if h_score is None else f"H-score {h_score}{mark}",
         detail=f"{name}: {headline.reason}" if h_score is None else detail,
         facts=(
-            f"{area:.2f} mm² {'in regions' if summary.regions else 'of tissue'}",
+            f"{area:.3g} mm² of tissue{' in regions' if summary.regions else ''}",
             f"marker: {summary.marker or 'not set'}",
             _thresholds(summary),
             f"model {summary.model.name}",

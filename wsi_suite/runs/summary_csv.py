@@ -122,7 +122,7 @@ def _score_columns(summary: Summary) -> Row:
         "positive_percent": _rounded(figures.positive_percent),
         "positive_percent_low": _rounded(percent.low if percent else None),
         "positive_percent_high": _rounded(percent.high if percent else None),
-        "verdict": figures.verdict,
+        "verdict": summary.verdict,
         "allred": figures.allred.score if figures.allred else None,
         "irs": figures.irs.score if figures.irs else None,
         "receptor_status": summary.receptor.status if summary.receptor else None,

@@ -73,15 +73,18 @@ class NearestCutOff(Part):
         The cut-off, and positive % less the cut-off, in percentage points.
     held
         All cut-offs in the interval of positive %.
+    crossed
+        All cut-offs between positive % and what it would be if all doubtful nuclei were of the
+        other class; empty in earlier results.
     verdict
-        "review by eye" if `held` has any, or if positive % would be on the other side of a cut-off
-        if all doubtful nuclei were of the other class; else "clear", or ``None`` if there is no
-        interval.
+        "review by eye" if `held` or `crossed` has any, or if there are too few nuclei; else "clear".
+        ``None`` if there is no interval and no other reason to look.
     """
 
     percent: float
     distance: float
     held: tuple[float, ...]
+    crossed: tuple[float, ...] = ()
     verdict: Literal["clear", "review by eye"] | None
 
 
@@ -97,7 +100,8 @@ class Certainty(Part):
     doubt
         Nuclei whose class is doubtful.
     cut_off
-        The nearest cut-off; ``None`` if the marker has none, or without a score.
+        The nearest cut-off; ``None`` if the marker has none, without a score, and on slides that
+        get no verdict.
     """
 
     h_score: Interval
@@ -146,41 +150,61 @@ def find_certainty(
             enough=score.measured >= minimum,
             doubt=doubt,
             cut_off=_nearest(
-                score.positive_percent, share, doubt=doubt, cutoffs=cutoffs_of(settings)
+                score.positive_percent,
+                share,
+                doubt=doubt,
+                cutoffs=cutoffs_of(settings),
+                enough=score.measured >= minimum,
             ),
         )
     return found
 
 
 def cutoffs_of(settings: ScoreSettings) -> tuple[float, ...]:
-    """Return the cut-offs of positive %: those that were set, else the marker's."""
+    """Return the cut-offs of positive %: those that were set, else the marker's in the breast."""
     if settings.cutoffs_percent is not None:
         return settings.cutoffs_percent
-    return CUTOFFS_PERCENT.get(settings.marker, ())
+    return CUTOFFS_PERCENT.get(settings.marker, ()) if settings.breast_guidelines else ()
+
+
+def held_cutoffs(interval: Interval, cutoffs: Sequence[float]) -> tuple[float, ...]:
+    """Return the cut-offs in an interval of positive %; its limits belong to it."""
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return ()
+    return tuple(cutoff for cutoff in cutoffs if low <= cutoff <= high)
+
+
+def crossed_cutoffs(percent: float, doubt: Doubt, cutoffs: Sequence[float]) -> tuple[float, ...]:
+    """Return the cut-offs that positive % crosses if doubtful nuclei are of the other class."""
+    other = doubt.positive_percent
+    if other is None or other == percent:
+        return ()
+    low, high = sorted((percent, other))
+    # Some cut-offs belong to what is below, as 10 % for ER: both ends count.
+    return tuple(cutoff for cutoff in cutoffs if low <= cutoff <= high)
 
 
 def _nearest(
-    percent: float | None, interval: Interval, *, doubt: Doubt, cutoffs: Sequence[float]
+    percent: float | None,
+    interval: Interval,
+    *,
+    doubt: Doubt,
+    cutoffs: Sequence[float],
+    enough: bool,
 ) -> NearestCutOff | None:
     if percent is None or not cutoffs:
         return None
     nearest = min(cutoffs, key=lambda cutoff: abs(percent - cutoff))
-    low, high, other = interval.low, interval.high, doubt.positive_percent
-    held: tuple[float, ...] = ()
-    if low is not None and high is not None:
-        held = tuple(cutoff for cutoff in cutoffs if low <= cutoff <= high)
-    # Some cut-offs belong to what is below, as 10 % for ER: both ends count.
-    crossed = (
-        other is not None
-        and other != percent
-        and any(min(percent, other) <= cutoff <= max(percent, other) for cutoff in cutoffs)
-    )
-    clear = None if low is None else "clear"
+    held, crossed = held_cutoffs(interval, cutoffs), crossed_cutoffs(percent, doubt, cutoffs)
+    known = interval.low is not None
+    look = held or crossed or (known and not enough)
     return NearestCutOff(
         percent=nearest,
         distance=percent - nearest,
         held=held,
-        verdict=REVIEW if held or crossed else clear,
+        crossed=crossed,
+        verdict=REVIEW if look else "clear" if known else None,
     )
 
 

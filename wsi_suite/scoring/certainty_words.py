@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty
+from wsi_suite.scoring.certainty import (
+    DOUBTFUL_BELOW,
+    REVIEW,
+    crossed_cutoffs,
+    held_cutoffs,
+)
+from wsi_suite.scoring.names import of_regions
 from wsi_suite.scoring.slide_scores import RegionScores, ScoreFigures
 from wsi_suite.scoring.uncertainty import Interval
 
@@ -13,26 +19,24 @@ DOUBTFUL_SHARE, NOTABLE_CHANGE = 0.2, 10
 warning."""
 
 
-def with_interval(value: float | None, interval: Interval | None, *, digits: int) -> str | None:
-    """Return a figure and its interval, such as ``128 (121 - 136)``; without one the figure.
-
-    Limits from 10 on are told without digits.
-    """
+def with_interval(
+    value: float | None, interval: Interval | None, *, digits: int, unit: str = ""
+) -> str | None:
+    """Return a figure and its 95 % interval, such as ``128 (121 - 136)``; without one the figure."""
     if value is None:
         return None
-    figure = f"{value:.{digits}f}"
+    figure = f"{value:.{digits}f}{unit}"
     if interval is None or interval.low is None or interval.high is None:
         return figure
-    low, high = (
-        f"{limit:.{digits if limit < 10 else 0}f}" for limit in (interval.low, interval.high)
-    )
-    return f"{figure} ({low} - {high})"
+    return f"{figure} ({interval.low:.{digits}f} - {interval.high:.{digits}f})"
 
 
 def certainty_warnings(
     class_name: str, figures: ScoreFigures, *, regions: Sequence[RegionScores]
 ) -> list[str]:
     """Return what readers of the headline should know of how sure it is.
+
+    Of several regions each kind of warning tells how many, and names some.
 
     Parameters
     ----------
@@ -43,63 +47,101 @@ def certainty_warnings(
     regions
         The regions of interest.
     """
-    told = _sentences(class_name, figures)
-    if len(regions) < 2:
-        return told
-    return told + [
-        f"{region.name}: {sentence}"
-        for region in regions
-        for sentence in _sentences(class_name, region.scores[class_name])
-        if sentence not in told  # a region that holds all nuclei
-    ]
+    warnings = []
+    for sentence, said in _KINDS:
+        if figures.nuclei and (told := sentence(class_name, figures)):
+            warnings.append(told)
+        alike = [one.name for one in regions if sentence(class_name, one.scores[class_name])]
+        if alike and len(regions) > 1:
+            words = said.format(class_name=class_name)
+            warnings.append(f"In {of_regions(alike, of=len(regions))} {words}.")
+    return warnings
 
 
-def _sentences(class_name: str, figures: ScoreFigures) -> list[str]:
+def cautions(figures: ScoreFigures, *, cutoffs: Sequence[float]) -> list[str]:
+    """Return what speaks against a verdict by some cut-offs of positive %, as phrases.
+
+    Parameters
+    ----------
+    figures
+        Of a class.
+    cutoffs
+        Percentages at which the verdict changes.
+    """
+    certainty, percent = figures.certainty, figures.positive_percent
+    if certainty is None or percent is None:
+        return []
+    share, doubt = certainty.positive_percent, certainty.doubt
+    phrases = []
+    if held := held_cutoffs(share, cutoffs):
+        phrases.append(f"the 95 % interval holds {_percents(held)}")
+    if crossed := crossed_cutoffs(percent, doubt, cutoffs):
+        phrases.append(
+            f"{doubt.positive_percent:.1f} %, across {_percents(crossed)}, if all nuclei of "
+            "doubtful class were of the other class"
+        )
+    if share.low is None:
+        phrases.append(f"no interval: {share.reason}")
+    if not certainty.enough:
+        phrases.append(f"{figures.measured} of the {certainty.minimum} nuclei wanted")
+    return phrases
+
+
+def _few(class_name: str, figures: ScoreFigures) -> str | None:
     certainty = figures.certainty
-    if certainty is None or not figures.nuclei:
-        return []
-    return [
-        *_few(class_name, figures, certainty),
-        *_near_cut_off(class_name, figures, certainty),
-        *_doubtful(class_name, figures, certainty),
-    ]
-
-
-def _few(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
-    if certainty.enough:
-        return []
-    measured = figures.nuclei - figures.not_measurable
-    return [
-        f"Only {measured} nuclei ({class_name}) could be scored; a score should rest on "
+    if certainty is None or certainty.enough:
+        return None
+    nuclei = "nucleus" if figures.measured == 1 else "nuclei"
+    return (
+        f"Only {figures.measured} {nuclei} ({class_name}) could be scored; a score should rest on "
         f"{certainty.minimum}."
-    ]
+    )
 
 
-def _near_cut_off(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
-    near = certainty.cut_off
-    if near is None or near.verdict != REVIEW:
-        return []
+def _near_cut_off(class_name: str, figures: ScoreFigures) -> str | None:
+    certainty = figures.certainty
+    near = None if certainty is None else certainty.cut_off
+    if certainty is None or near is None or near.verdict != REVIEW:
+        return None
     percent = with_interval(figures.positive_percent, certainty.positive_percent, digits=1)
     if near.held:
-        cutoffs = " and ".join(f"{cutoff:g} %" for cutoff in near.held)
-        why = f"the interval holds the cut-off {cutoffs}"
-    else:
+        why = f"the interval holds the cut-off {_percents(near.held)}"
+    elif near.crossed or certainty.enough:  # earlier results do not tell what was crossed
         why = (
             f"would be {certainty.doubt.positive_percent:.1f}, across a cut-off, if all nuclei of "
             "doubtful class were of the other class"
         )
-    return [f"Positive % of {class_name} is {percent} and {why}: review by eye."]
+    else:
+        return None  # too few nuclei, which has a warning of its own
+    return f"Positive % of {class_name} is {percent} and {why}: review by eye."
 
 
-def _doubtful(class_name: str, figures: ScoreFigures, certainty: Certainty) -> list[str]:
-    doubt, now = certainty.doubt, figures.h_score
-    if doubt.share is None or doubt.share < DOUBTFUL_SHARE or now is None:
-        return []
+def _doubtful(class_name: str, figures: ScoreFigures) -> str | None:
+    doubt, now = None if figures.certainty is None else figures.certainty.doubt, figures.h_score
+    if doubt is None or doubt.share is None or doubt.share < DOUBTFUL_SHARE or now is None:
+        return None
     if doubt.h_score is not None and abs(doubt.h_score - now) < NOTABLE_CHANGE:
-        return []
+        return None
     then = "there would be none" if doubt.h_score is None else f"would be {doubt.h_score:.0f}"
-    return [
+    return (
         f"The class of {100 * doubt.share:.0f} % of the nuclei ({class_name}) is doubtful (class "
         f"probability below {DOUBTFUL_BELOW:g}): if all of them were of the other class, the "
         f"H-score of {now:.0f} {then}."
-    ]
+    )
+
+
+def _percents(values: Sequence[float]) -> str:
+    return " and ".join(f"{value:g} %" for value in values)
+
+
+_KINDS = (
+    (_few, "fewer nuclei of {class_name} could be scored than a score should rest on"),
+    (_near_cut_off, "positive % of {class_name} cannot be told from a cut-off: review by eye"),
+    (
+        _doubtful,
+        f"the class of {100 * DOUBTFUL_SHARE:.0f} % or more of the nuclei ({{class_name}}) is "
+        f"doubtful, and the H-score changes by {NOTABLE_CHANGE} or more if all of them are of the "
+        "other class",
+    ),
+)
+"""Warnings of one class as a sentence, and what is said of the regions that have it."""

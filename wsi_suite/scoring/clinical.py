@@ -12,7 +12,7 @@ from wsi_suite.config import ScoreSettings
 from wsi_suite.geometry import Points
 from wsi_suite.nuclei.table import NOT_MEASURABLE, Nuclei
 from wsi_suite.scoring.hotspots import Circle, Window, find_hot_spots
-from wsi_suite.scoring.hscore import Score, score_nuclei
+from wsi_suite.scoring.hscore import score_nuclei
 from wsi_suite.scoring.intensity import Grades
 from wsi_suite.scoring.ki67 import Ki67Figures, ki67_figures
 from wsi_suite.scoring.receptors import ReceptorStatus, receptor_status
@@ -98,11 +98,12 @@ def hot_spots_of(
     return found
 
 
-def receptor_of(score: Score, settings: ScoreSettings, *, class_name: str) -> ReceptorStatus | None:
+def receptor_of(headline: HeadlineNuclei, settings: ScoreSettings) -> ReceptorStatus | None:
     """Return the status of the receptor, if the marker is one."""
     if not settings.breast_guidelines or settings.marker not in ("ER", "PR"):
         return None
-    return receptor_status(score, settings.marker, class_name=class_name)
+    score = score_nuclei(headline.nuclei, headline.grades)[headline.name]
+    return receptor_status(score, settings.marker, class_name=headline.name)
 
 
 def ki67_of(
@@ -113,8 +114,16 @@ def ki67_of(
         return None
     points, positive = headline.measured
     hottest = hot_spots.get(f"{headline.name}: Positive")
-    percent = hottest.spots[0].figures.positive_percent if hottest and hottest.spots else None
-    return ki67_figures(points, positive, class_name=headline.name, hot_spot_percent=percent)
+    if hottest is None:
+        hottest = HotSpots(spots=(), reason="none is looked for (score.hot_spots = 0)")
+    percent = hottest.spots[0].figures.positive_percent if hottest.spots else None
+    return ki67_figures(
+        points,
+        positive,
+        class_name=headline.name,
+        hot_spot_percent=percent,
+        no_hot_spot=hottest.reason,
+    )
 
 
 def _hot_spot(circle: Circle, headline: HeadlineNuclei) -> HotSpot:

@@ -1,38 +1,72 @@
-"""The status of a receptor and Ki-67 in one line each."""
+"""The status of a receptor and Ki-67 in one line each, with what speaks against it."""
 
 from __future__ import annotations
 
+from wsi_suite.scoring.certainty import CUTOFFS_PERCENT
+from wsi_suite.scoring.certainty_words import cautions, with_interval
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
-from wsi_suite.scoring.slide_scores import SlideScores
+from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
 
 
 def clinical_lines(scores: SlideScores) -> list[str]:
-    """Return what the guideline of the marker has to say of a slide; nothing without one."""
+    """Return what the guideline of the marker has to say of a slide.
+
+    Nothing without a guideline, without nuclei, and on slides that get no verdict.
+    """
     lines = []
     if scores.receptor is not None and scores.receptor.status is not None:
-        lines.append(_receptor(scores.receptor))
-    if scores.ki67 is not None and scores.ki67.index_percent is not None:
-        lines.append(_ki67(scores.ki67))
+        figures = scores.scores[scores.receptor.class_name]
+        lines.append(_receptor(scores.receptor, figures))
+    if scores.ki67 is not None and scores.ki67.range is not None:
+        lines.append(_ki67(scores.ki67, scores.scores[scores.ki67.class_name]))
     return lines
 
 
-def _receptor(found: ReceptorStatus) -> str:
-    intensity = f", {found.intensity}" if found.intensity else ""
-    return (
-        f"{found.status} ({found.positive_percent:.1f} % of {found.class_name}{intensity}; "
-        f"{found.guideline})"
-    )
+def guideline_cautions(marker: str | None, figures: ScoreFigures) -> list[str]:
+    """Return what speaks against the verdict of a marker's guideline, as phrases.
+
+    Parameters
+    ----------
+    marker
+        ER, PR or Ki-67.
+    figures
+        Of the class that the verdict is about.
+    """
+    return cautions(figures, cutoffs=CUTOFFS_PERCENT.get(marker, ()))
 
 
-def _ki67(found: Ki67Figures) -> str:
-    parts = [f"Ki-67 {found.index_percent:.1f} % of all nuclei of {found.class_name}"]
+def _receptor(found: ReceptorStatus, figures: ScoreFigures) -> str:
+    intensity = f", {found.intensity} on average" if found.intensity else ""
+    line = f"{found.status}: {_share(figures, found.class_name)}{intensity} ({found.guideline})"
+    return line + _review(found.marker, figures)
+
+
+def _ki67(found: Ki67Figures, figures: ScoreFigures) -> str:
+    parts = [f"Ki-67: {_share(figures, found.class_name)}"]
     if found.weighted_percent is not None and found.unweighted_percent is not None:
         parts.append(
-            f"{found.unweighted_percent:.1f} % in {len(found.fields)} fields, "
+            f"{found.unweighted_percent:.1f} % in {len(found.fields)} fields of 100, "
             f"{found.weighted_percent:.1f} % weighted"
         )
+    elif found.reason is not None:
+        parts.append(f"no fields: {found.reason}")
     if found.hot_spot_percent is not None:
         parts.append(f"{found.hot_spot_percent:.1f} % in the hottest spot")
-    agree = "well" if found.reliable else "little"
-    return f"{'; '.join(parts)} ({found.guideline}; {found.range}, where observers agree {agree})"
+    elif found.no_hot_spot is not None:
+        parts.append(f"no hottest spot: {found.no_hot_spot}")
+    agree = "well" if found.reliable else "too little for a decision"
+    line = f"{'; '.join(parts)} ({found.guideline}; {found.range}, where observers agree {agree})"
+    return line + _review("Ki-67", figures)
+
+
+def _share(figures: ScoreFigures, class_name: str) -> str:
+    percent = with_interval(
+        figures.positive_percent, figures.positive_percent_interval, digits=1, unit=" %"
+    )
+    return f"{percent} of {figures.measured:,} measured nuclei of {class_name}"
+
+
+def _review(marker: str, figures: ScoreFigures) -> str:
+    against = guideline_cautions(marker, figures)
+    return f"; review by eye: {'; '.join(against)}" if against else ""

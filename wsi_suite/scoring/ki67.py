@@ -74,7 +74,8 @@ class Ki67Figures(Part):
     index_percent
         Their share: the labelling index over all nuclei.
     range
-        Where that lies. At 5 % or less and at 30 % or more observers agree well enough.
+        Where that lies. At 5 % or less and at 30 % or more observers agree well enough. ``None``
+        without nuclei, and on slides that get no verdict.
     reliable
         Whether it lies there.
     levels
@@ -85,8 +86,10 @@ class Ki67Figures(Part):
         Labelling index of these, each counted alike, and weighted by `levels`.
     hot_spot_percent
         Labelling index of the hottest spot; ``None`` if there is none.
+    no_hot_spot
+        Why there is none, or ``None``.
     reason
-        Why there is no index, or no field; else ``None``.
+        Why there is no index, no field, or no verdict; else ``None``.
     """
 
     guideline: str = GUIDELINE
@@ -101,6 +104,7 @@ class Ki67Figures(Part):
     unweighted_percent: float | None
     weighted_percent: float | None
     hot_spot_percent: float | None
+    no_hot_spot: str | None = None
     reason: str | None
 
 
@@ -110,6 +114,7 @@ def ki67_figures(
     *,
     class_name: str,
     hot_spot_percent: float | None = None,
+    no_hot_spot: str | None = None,
 ) -> Ki67Figures:
     """Return the labelling indices of a class.
 
@@ -121,8 +126,8 @@ def ki67_figures(
         ``(N,)``, whether they are 1+, 2+ or 3+.
     class_name
         Its name.
-    hot_spot_percent
-        Labelling index of the hottest spot, if there is one.
+    hot_spot_percent, no_hot_spot
+        Labelling index of the hottest spot, or why there is none.
     """
     count, stained = len(points), int(np.count_nonzero(positive))
     blocks = list(_blocks(points, positive))
@@ -140,6 +145,7 @@ def ki67_figures(
         unweighted_percent=_index(fields),
         weighted_percent=_weighted_index(fields, nuclei),
         hot_spot_percent=hot_spot_percent,
+        no_hot_spot=no_hot_spot,
         reason=_reason(count, class_name),
     )
 

@@ -47,7 +47,7 @@ class ReceptorStatus(Part):
         The class that was counted.
     status
         "ER negative", "ER Low Positive", "ER positive", "PR negative" or "PR positive"; ``None``
-        without measured nuclei.
+        without measured nuclei, and on slides that get no verdict.
     positive_percent
         Share of positive nuclei.
     intensity

@@ -171,3 +171,12 @@ def without_holes(area: BaseGeometry) -> BaseGeometry:
     import shapely
 
     return shapely.union_all([shapely.polygons(part.exterior) for part in polygons_of(area)])
+
+
+def without_areas(
+    area: BaseGeometry | None, left_out: Sequence[BaseGeometry]
+) -> BaseGeometry | None:
+    """Return an area without some others; ``None``, which is no bound, stays ``None``."""
+    import shapely
+
+    return area if area is None or not left_out else area.difference(shapely.union_all(left_out))

@@ -10,16 +10,17 @@ import numpy.typing as npt
 from wsi_suite.config import ScoreSettings
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.scoring.hscore import Score
-from wsi_suite.scoring.slide_scores import RegionScores
+from wsi_suite.scoring.names import of_regions
+from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
 
 SATURATED_SHARE = 0.7
 GLASS_LIMIT_OD = 0.05
 _PARTLY = 0.5
 
 
-def little_tissue_warnings(tissue_mm2: float | None, regions: Sequence[RegionScores]) -> list[str]:
+def little_tissue_warnings(scores: SlideScores) -> list[str]:
     """Return a warning if little tissue was found, since only nuclei in tissue count."""
+    regions, tissue_mm2 = scores.regions, scores.scored_tissue_mm2
     known = [
         (region.name, region.tissue_area_mm2, region.area_mm2)
         for region in regions
@@ -29,15 +30,15 @@ def little_tissue_warnings(tissue_mm2: float | None, regions: Sequence[RegionSco
     partly = [name for name, tissue, area in known if 0 < tissue < _PARTLY * area]
     warnings = []
     if tissue_mm2 == 0 or empty:
-        where = f" in {', '.join(empty)}" if empty else ""
+        where = f" in {of_regions(empty, of=len(regions))}" if empty else ""
         warnings.append(
             f"No tissue was found{where}, and nuclei count in tissue only: if there is some, take "
             "the whole slide for tissue (--set tissue.whole_slide=true), best with regions (--roi)."
         )
     if partly:
         warnings.append(
-            f"Less than half of {', '.join(partly)} was found to be tissue, and nuclei count in "
-            "tissue only."
+            f"Less than half of the area was found to be tissue in "
+            f"{of_regions(partly, of=len(regions))}, and nuclei count in tissue only."
         )
     return warnings
 
@@ -59,11 +60,15 @@ def unfamiliar_warnings(
     unseen = [(name, result) for name, result in compared if result.mostly]
     if not unseen:
         return []
+    names = [name for name, _ in unseen]
+    where = f"Most of {names[0]}"
+    if len(parts) > 1:
+        where = f"In {of_regions(names, of=len(parts))} most of the tissue"
     fields = sum(result.fields for _, result in unseen)
     outside = sum(result.outside for _, result in unseen)
     reasons = list(dict.fromkeys(kind for _, result in unseen for kind in result.reasons))
     return [
-        f"Most of {', '.join(name for name, _ in unseen)} is unlike what the model was trained on "
+        f"{where} is unlike what the model was trained on "
         f"({outside} of {fields} fields of 100 um: {', '.join(reasons)}): "
         "check its nuclei and their classes before use."
     ]
@@ -82,7 +87,7 @@ def glass_warnings(dab_od: float | None, colour: tuple[float, float, float] | No
     ]
 
 
-def count_warnings(pooled: Score, settings: ScoreSettings) -> list[str]:
+def count_warnings(pooled: ScoreFigures, settings: ScoreSettings) -> list[str]:
     """Return warnings of the marker, the thresholds, and the counts of all classes together."""
     warnings = []
     if settings.marker is None:

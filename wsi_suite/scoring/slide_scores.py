@@ -22,6 +22,9 @@ from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.stain_check import StainFigures
 from wsi_suite.scoring.uncertainty import Interval
 
+NO_INTERVAL = "no interval"
+"""In place of a verdict of a cut-off, where nothing tells how far the score may be off."""
+
 
 class AllredFigures(Part):
     """Allred score; see :class:`~wsi_suite.scoring.hscore.Allred`."""
@@ -90,6 +93,11 @@ class ScoreFigures(Part):
         )
 
     @property
+    def measured(self) -> int:
+        """Nuclei with a measurement: the denominator of the scores."""
+        return self.nuclei - self.not_measurable
+
+    @property
     def h_score_interval(self) -> Interval | None:
         """Interval of the H-score, as far as it was kept."""
         return None if self.certainty is None else self.certainty.h_score
@@ -101,9 +109,9 @@ class ScoreFigures(Part):
 
     @property
     def verdict(self) -> str | None:
-        """Verdict of the nearest cut-off, if there is one."""
+        """Verdict of the nearest cut-off: "no interval" tells none; ``None`` without a cut-off."""
         near = None if self.certainty is None else self.certainty.cut_off
-        return None if near is None else near.verdict
+        return None if near is None else near.verdict or NO_INTERVAL
 
 
 class RegionScores(Part):
@@ -213,6 +221,9 @@ class SlideScores(Part):
         Figures of each class, and last of all classes together.
     regions
         Regions of interest, if some were given.
+    no_verdict
+        Why the slide gets no verdict, such as "the slide shows hematoxylin and eosin, not
+        hematoxylin and DAB": its figures are not to be used. ``None``: it gets one.
     receptor
         Status of ER or PR by ASCO/CAP 2020, if that is the marker.
     ki67
@@ -244,6 +255,7 @@ class SlideScores(Part):
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]
     regions: tuple[RegionScores, ...]
+    no_verdict: str | None = None
     receptor: ReceptorStatus | None = None
     ki67: Ki67Figures | None = None
     hot_spots: dict[str, HotSpots] = Field(default_factory=dict)
@@ -258,11 +270,18 @@ class SlideScores(Part):
         return words.get(self.thresholds_origin or "", "of unknown origin")
 
     @property
+    def verdict(self) -> str | None:
+        """Verdict of the nearest cut-off, or why there is none; ``None`` without cut-offs."""
+        if self.no_verdict is not None:
+            return f"no verdict: {self.no_verdict}"
+        return self.scores[self.headline.class_name].verdict
+
+    @property
     def pooled(self) -> ScoreFigures:
         """Figures of all classes together."""
         return list(self.scores.values())[-1]
 
 
-def named_h_scores(scores: Mapping[str, Score]) -> dict[str, float | None]:
+def named_h_scores(scores: Mapping[str, ScoreFigures]) -> dict[str, float | None]:
     """Return H-scores by the names that QuPath gives them."""
     return {f"{name}: H-score": score.h_score for name, score in scores.items()}

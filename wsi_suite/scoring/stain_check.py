@@ -29,17 +29,14 @@ DAB_LIMIT_DEGREES = 10.0
 _PARTNER = {NUCLEUS_DAB: NUCLEUS_HEMATOXYLIN, DISC_DAB: DISC_HEMATOXYLIN}
 
 _KIND_WARNINGS = {
-    "H&E": "The slide looks like H&E, not like hematoxylin and DAB: its scores mean nothing.",
-    "DAB": (
-        "The slide shows no counterstain: nuclei without DAB cannot be seen, so that the scores "
-        "are too high."
-    ),
+    "DAB": "Nuclei without DAB cannot be seen without a counterstain: the scores are too high.",
     "hematoxylin": (
         "The slide shows no DAB: a negative slide, or one whose staining failed; see its positive "
         "control."
     ),
     "empty": "The tissue shows hardly any stain: check the slide and its staining.",
 }
+"""Beside what is said where a slide gets no verdict (:mod:`wsi_suite.scoring.verdicts`)."""
 
 
 class StainFigures(Part):

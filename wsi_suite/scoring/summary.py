@@ -1,9 +1,14 @@
-"""Scores of a slide, and the warnings that go with them."""
+"""Scores of a slide, and the warnings that go with them.
+
+What is scored is settled first (:mod:`~wsi_suite.scoring.scope`), then counted by class and region,
+then asked what guidelines say of it. Verdicts are withheld, and warnings told, last: they follow
+from the figures alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wsi_suite.config import ScoreSettings
@@ -13,21 +18,22 @@ from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.nuclei.seen import SeenFields
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.scoring.certainty import Certainty, find_certainty
+from wsi_suite.scoring.certainty import find_certainty
 from wsi_suite.scoring.certainty_words import certainty_warnings
 from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
 from wsi_suite.scoring.evenness import uneven_share, uneven_warnings
-from wsi_suite.scoring.hscore import Score, pooled_name, score_nuclei
-from wsi_suite.scoring.intensity import grade_nuclei, intensity_measurement
+from wsi_suite.scoring.hscore import pooled_name, score_nuclei
+from wsi_suite.scoring.intensity import Grades, grade_nuclei, intensity_measurement
 from wsi_suite.scoring.quality import quality_figures, quality_warnings
 from wsi_suite.scoring.receptors import controls_warning
+from wsi_suite.scoring.regions import without_areas
 from wsi_suite.scoring.remarks import (
     count_warnings,
     glass_warnings,
     little_tissue_warnings,
     unfamiliar_warnings,
 )
-from wsi_suite.scoring.scope import ScoredRegion, find_scope
+from wsi_suite.scoring.scope import Rows, Scope, ScoredRegion, find_scope
 from wsi_suite.scoring.slide_scores import (
     Headline,
     RegionScores,
@@ -37,6 +43,7 @@ from wsi_suite.scoring.slide_scores import (
 )
 from wsi_suite.scoring.stain_check import stain_figures, stain_warnings
 from wsi_suite.scoring.uncertainty import Grid
+from wsi_suite.scoring.verdicts import no_verdict_warnings, without_verdicts
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -100,11 +107,6 @@ def summarise(
     RegionError
         A region lies wholly in others of class ``Ignore*``.
     """
-    headline = _headline_class(settings, classes=nuclei.classes)
-    grades = grade_nuclei(nuclei, settings.thresholds_od)
-    sure = partial(
-        find_certainty, nuclei, grades, grid=Grid.of(nuclei.points, mpp=mpp), settings=settings
-    )
     scope = find_scope(
         nuclei.points,
         rois or (),
@@ -113,38 +115,13 @@ def summarise(
         size_px0=size_px0,
         mpp=mpp,
     )
-    regions = [
-        _region(
-            part,
-            score_nuclei(nuclei, grades, rows=part.rows),
-            certainty=sure(rows=part.rows),
-        )
-        for part in scope.parts
-    ]
-    scored = scope.rows
-    scores = score_nuclei(nuclei, grades, rows=scored)
-    receptor = receptor_of(scores[headline], settings, class_name=headline)
-    of_headline = HeadlineNuclei.of(nuclei, grades, name=headline, rows=scored, mpp=mpp)
-    hot_spots = hot_spots_of(of_headline, settings, inside=scope.inside)
-    figures = _figures(scores, areas_mm2=scope.areas_mm2, certainty=sure(rows=scored))
-    uneven = uneven_share(nuclei, rows=scored)
-    in_parts = [(part.roi.name, nuclei.take(part.rows)) for part in scope.parts]
-    shown = stain_figures(
-        stains,
-        nuclei,
-        settings,
-        class_name=headline,
-        h_score=scores[headline].h_score,
-        rows=scored,
-    )
-    found = quality_figures(
-        quality,
-        tissue_mm2=scope.tissue_mm2,
-        inside=scope.inside if scope.parts else None,
-        ignored=scope.ignored,
-        mpp=mpp,
-    )
-    return SlideScores(
+    counted = _Counted.of(nuclei, settings, mpp=mpp)
+    name, left_out = counted.headline, () if quality is None else quality.excluded_areas()
+    figures = counted.figures(scope.rows, areas_mm2=scope.areas_mm2)
+    of_headline = counted.headline_nuclei(scope.rows)
+    hot_spots = hot_spots_of(of_headline, settings, inside=without_areas(scope.inside, left_out))
+    h_score = figures[name].h_score
+    scores = SlideScores(
         marker=settings.marker,
         measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
         thresholds_od=settings.thresholds_od,
@@ -156,34 +133,98 @@ def summarise(
         ignored_area_mm2=scope.ignored_mm2,
         glass_dab_od=glass_dab_od,
         glass_rgb=glass_rgb,
-        stains=shown,
-        dab_uneven_share=uneven,
-        quality=found,
-        headline=Headline(
-            name=f"{headline}: H-score",
-            class_name=headline,
-            value=scores[headline].h_score,
-            reason=scores[headline].why_no_score,
+        stains=stain_figures(
+            stains, nuclei, settings, class_name=name, h_score=h_score, rows=scope.rows
         ),
-        h_scores=named_h_scores(scores),
+        dab_uneven_share=uneven_share(nuclei, rows=scope.rows),
+        quality=quality_figures(
+            quality,
+            tissue_mm2=scope.tissue_mm2,
+            inside=scope.inside if scope.parts else None,
+            ignored=scope.ignored,
+            mpp=mpp,
+        ),
+        headline=Headline(
+            name=f"{name}: H-score", class_name=name, value=h_score, reason=figures[name].reason
+        ),
+        h_scores=named_h_scores(figures),
         scores=figures,
-        regions=tuple(regions),
-        receptor=receptor,
+        regions=tuple(counted.region(part) for part in scope.parts),
+        receptor=receptor_of(of_headline, settings),
         ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
         hot_spots=hot_spots,
-        warnings=(
-            *little_tissue_warnings(scope.tissue_mm2, regions),
-            *tissue_warnings,
-            *quality_warnings(found),
-            *stain_warnings(shown, has_tissue=scope.tissue_mm2 != 0),
-            *uneven_warnings(uneven),
-            *unfamiliar_warnings(nuclei, scored, regions=in_parts, seen=seen, mpp=mpp),
-            *count_warnings(scores[pooled_name(nuclei.classes)], settings),
-            *glass_warnings(glass_dab_od, glass_rgb),
-            *(controls_warning(receptor) if receptor else ()),
-            *certainty_warnings(headline, figures[headline], regions=regions),
-        ),
+        warnings=(),
     )
+    scores = without_verdicts(scores)
+    warnings = (
+        *_warnings_of_slide(scores, settings, tissue_warnings=tissue_warnings),
+        *_warnings_of_nuclei(scores, nuclei, scope, seen=seen, mpp=mpp),
+    )
+    return scores.model_copy(update={"warnings": warnings})
+
+
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """The nuclei of a slide with their intensities, to be counted wherever it is asked for.
+
+    Attributes
+    ----------
+    nuclei, grades
+        ``(N,)`` nuclei and their intensity.
+    settings
+        Marker and cut-offs.
+    mpp
+        Um per level-0 pixel, x and y.
+    grid
+        Blocks that intervals come from.
+    headline
+        The class that stands first, or the joint name of all.
+    """
+
+    nuclei: Nuclei
+    grades: Grades
+    settings: ScoreSettings
+    mpp: tuple[float, float]
+    grid: Grid
+    headline: str
+
+    @classmethod
+    def of(cls, nuclei: Nuclei, settings: ScoreSettings, *, mpp: tuple[float, float]) -> _Counted:
+        headline = _headline_class(settings, classes=nuclei.classes)
+        grades = grade_nuclei(nuclei, settings.thresholds_od)
+        return cls(nuclei, grades, settings, mpp, Grid.of(nuclei.points, mpp=mpp), headline)
+
+    def figures(
+        self, rows: Rows | None, *, areas_mm2: tuple[float | None, float | None]
+    ) -> dict[str, ScoreFigures]:
+        """Return figures by class; densities divide by the tissue's area, else by the whole."""
+        certainty = find_certainty(
+            self.nuclei, self.grades, grid=self.grid, settings=self.settings, rows=rows
+        )
+        whole_mm2, tissue_mm2 = areas_mm2
+        area_mm2 = whole_mm2 if tissue_mm2 is None else tissue_mm2
+        return {
+            name: ScoreFigures.of(score, area_mm2=area_mm2, certainty=certainty[name])
+            for name, score in score_nuclei(self.nuclei, self.grades, rows=rows).items()
+        }
+
+    def region(self, part: ScoredRegion) -> RegionScores:
+        """Return the scores of a region."""
+        figures = self.figures(part.rows, areas_mm2=part.areas_mm2)
+        return RegionScores(
+            name=part.roi.name,
+            class_name=part.roi.class_name,
+            area_mm2=part.areas_mm2[0],
+            tissue_area_mm2=part.areas_mm2[1],
+            h_scores=named_h_scores(figures),
+            scores=figures,
+        )
+
+    def headline_nuclei(self, rows: Rows | None) -> HeadlineNuclei:
+        """Return the nuclei of the headline among those that count."""
+        return HeadlineNuclei.of(
+            self.nuclei, self.grades, name=self.headline, rows=rows, mpp=self.mpp
+        )
 
 
 def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:
@@ -198,29 +239,32 @@ def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str
     return wanted
 
 
-def _region(
-    part: ScoredRegion, scores: Mapping[str, Score], *, certainty: Mapping[str, Certainty]
-) -> RegionScores:
-    return RegionScores(
-        name=part.roi.name,
-        class_name=part.roi.class_name,
-        area_mm2=part.areas_mm2[0],
-        tissue_area_mm2=part.areas_mm2[1],
-        h_scores=named_h_scores(scores),
-        scores=_figures(scores, areas_mm2=part.areas_mm2, certainty=certainty),
-    )
+def _warnings_of_slide(
+    scores: SlideScores, settings: ScoreSettings, *, tissue_warnings: Sequence[str]
+) -> Iterator[str]:
+    """Yield what to know of the slide, its stain and the settings before the figures are used."""
+    yield from no_verdict_warnings(scores)
+    yield from little_tissue_warnings(scores)
+    yield from tissue_warnings
+    yield from quality_warnings(scores.quality)
+    yield from stain_warnings(scores.stains, has_tissue=scores.scored_tissue_mm2 != 0)
+    yield from uneven_warnings(scores.dab_uneven_share)
+    yield from count_warnings(scores.pooled, settings)
+    yield from glass_warnings(scores.glass_dab_od, scores.glass_rgb)
 
 
-def _figures(
-    scores: Mapping[str, Score],
+def _warnings_of_nuclei(
+    scores: SlideScores,
+    nuclei: Nuclei,
+    scope: Scope,
     *,
-    areas_mm2: tuple[float | None, float | None],
-    certainty: Mapping[str, Certainty],
-) -> dict[str, ScoreFigures]:
-    """Return figures by class; densities divide by the tissue's area, else by the whole area."""
-    whole_mm2, tissue_mm2 = areas_mm2
-    area_mm2 = whole_mm2 if tissue_mm2 is None else tissue_mm2
-    return {
-        name: ScoreFigures.of(score, area_mm2=area_mm2, certainty=certainty[name])
-        for name, score in scores.items()
-    }
+    seen: SeenFields | None,
+    mpp: tuple[float, float],
+) -> Iterator[str]:
+    """Yield what to know of the nuclei that were found, and of how sure the headline is."""
+    parts = [(part.roi.name, nuclei.take(part.rows)) for part in scope.parts]
+    yield from unfamiliar_warnings(nuclei, scope.rows, regions=parts, seen=seen, mpp=mpp)
+    if scores.receptor is not None:
+        yield from controls_warning(scores.receptor)
+    name = scores.headline.class_name
+    yield from certainty_warnings(name, scores.scores[name], regions=scores.regions)

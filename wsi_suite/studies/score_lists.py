@@ -52,7 +52,7 @@ class ScoreList:
     values
         By key, the scores.
     missing
-        Keys of slides and regions without a score.
+        Keys of slides and regions without a score, or with one that is not to be used.
     """
 
     name: str
@@ -183,10 +183,10 @@ def _of_folder(
         if regions:
             for region in summary.regions:
                 figures = _figures(summary, region.scores, class_name=class_name, place=place)
-                yield summary.slide, region.name, _value(figures, score)
+                yield summary.slide, region.name, _value(summary, figures, score)
         else:
             figures = _figures(summary, summary.scores, class_name=class_name, place=place)
-            yield summary.slide, "", _value(figures, score)
+            yield summary.slide, "", _value(summary, figures, score)
 
 
 def _figures(
@@ -198,7 +198,10 @@ def _figures(
     return scores[wanted]
 
 
-def _value(figures: ScoreFigures, score: str) -> float | None:
+def _value(summary: Summary, figures: ScoreFigures, score: str) -> float | None:
+    """Return a score; none if the slide shows another stain, so that it is not to be used."""
+    if summary.no_verdict is not None:
+        return None
     return figures.h_score if score == H_SCORE else figures.positive_percent
 
 
