@@ -48,7 +48,7 @@ def test_the_same_command_again_has_nothing_to_do(
     answer = wsi("run", slide, "--out", results.parent, "--model", model, *SAME_RESULTS)
     assert answer.code == 0
     assert "B12_ER.svs: already done" in answer.err
-    assert answer.out.splitlines()[0].split()[:3] == ["slide", "mm2", "class"]
+    assert answer.out.splitlines()[0].split()[:4] == ["slide", "tissue", "mm2", "class"]
     assert answer.out.splitlines()[1].startswith("B12_ER.svs")
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
 

@@ -79,7 +79,8 @@ def test_verdict_names_the_cut_off_that_the_interval_holds() -> None:
     assert line.startswith("ER Low Positive: 10.0 % (")
     assert line.endswith("(ASCO/CAP 2020); review by eye: the 95 % interval holds 10 %")
     (line,) = clinical_lines(scores(4000, every=2, marker="ER", mpp=4.0))
-    assert line.startswith("ER positive: 50.0 % (") and line.endswith("(ASCO/CAP 2020)")
+    assert line.startswith("ER positive: 50.0 % (")
+    assert line.endswith("(ASCO/CAP 2020)")
 
 
 def test_ki67_tells_its_fields_and_the_hottest_spot() -> None:

@@ -13,7 +13,6 @@ from wsi_suite.geometry import Box
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.overview.style import shown_grades
 from wsi_suite.pages import inline
-from wsi_suite.report.spots import ShownSpot
 from wsi_suite.report.drawing import Outlines, draw_nuclei, photograph
 from wsi_suite.report.fields import (
     CROP_UM,
@@ -23,6 +22,7 @@ from wsi_suite.report.fields import (
     crop_box,
     most_doubtful,
 )
+from wsi_suite.report.spots import ShownSpot
 from wsi_suite.scoring.intensity import intensity_measurement
 
 if TYPE_CHECKING:

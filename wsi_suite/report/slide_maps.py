@@ -15,11 +15,11 @@ from shapely.ops import unary_union
 
 from wsi_suite.geometry import Box
 from wsi_suite.pages import inline
-from wsi_suite.report.spots import ShownSpot
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
 from wsi_suite.report.quality_map import QualityMap, show_quality
+from wsi_suite.report.spots import ShownSpot
 from wsi_suite.scoring.regions import ignored_area, polygons_of
 
 if TYPE_CHECKING:

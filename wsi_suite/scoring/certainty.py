@@ -77,8 +77,8 @@ class NearestCutOff(Part):
         All cut-offs between positive % and what it would be if all doubtful nuclei were of the
         other class; empty in earlier results.
     verdict
-        "review by eye" if `held` or `crossed` has any, or if there are too few nuclei; else "clear".
-        ``None`` if there is no interval and no other reason to look.
+        "review by eye" if `held` or `crossed` has any, or if there are too few nuclei; else
+        "clear". ``None`` if there is no interval and no other reason to look.
     """
 
     percent: float

@@ -22,7 +22,7 @@ warning."""
 def with_interval(
     value: float | None, interval: Interval | None, *, digits: int, unit: str = ""
 ) -> str | None:
-    """Return a figure and its 95 % interval, such as ``128 (121 - 136)``; without one the figure."""
+    """Return a figure and its 95 % interval, if there is one, such as ``128 (121 - 136)``."""
     if value is None:
         return None
     figure = f"{value:.{digits}f}{unit}"

@@ -1,8 +1,8 @@
 """Slides that get no verdict: those that do not show hematoxylin and DAB.
 
-Thresholds, guidelines and cut-offs are made for DAB beside hematoxylin. On other stains nuclei still
-have optical densities and thus figures, which mean nothing. The figures stay; everything that is
-said of them by a guideline or a cut-off is withheld here, and nowhere else.
+Thresholds, guidelines and cut-offs are made for DAB beside hematoxylin. On other stains nuclei
+still have optical densities and thus figures, which mean nothing. The figures stay; everything that
+is said of them by a guideline or a cut-off is withheld here, and nowhere else.
 """
 
 from __future__ import annotations
