@@ -25,7 +25,9 @@ WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 """Endings of workbooks."""
 
 _DELIMITERS = (";", "\t", ",")
-_MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "–", "#n/a"}
+MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "-", "–", "#n/a"})
+"""What a cell without a value says, in small letters."""
+
 _EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # 0,250 can only be a decimal comma
 _DATES = (date, time, timedelta)
 
@@ -75,7 +77,7 @@ class Table:
         return np.array([self._number(cell, name, line=line) for line, cell in pairs], np.float64)
 
     def _number(self, cell: str, name: str, *, line: int) -> float:
-        if cell.casefold() in _MISSING:
+        if cell.casefold() in MISSING:
             return math.nan
         try:
             value = float(_plain(cell).replace(",", ".", 1))
@@ -149,7 +151,7 @@ def find_column(
     """
     found = _candidates(table.columns, known if wanted is None else (wanted,))
     if not found and wanted is None:
-        ends = tuple(map(plain_key, known))
+        ends = tuple(key for name in known if len(key := plain_key(name)) > 1)  # 'index' is no x
         found = [name for name in table.columns if plain_key(name).endswith(ends)]
     if len(found) == 1:
         return found[0]

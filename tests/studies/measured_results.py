@@ -36,6 +36,8 @@ def write_result(
     regions: Sequence[RegionRecord] | None = None,
     method: str = "nucleus",
     stains: StainVectors = H_DAB,
+    model: str = "m",
+    marker: str = "ER",
 ) -> Path:
     """Write table and summary of a slide, called like its folder; all nuclei are Epithelium."""
     folder.mkdir(parents=True)
@@ -50,10 +52,10 @@ def write_result(
     )
     metadata: dict[str, Any] = {
         "slide": slide or f"{folder.name}.svs", "slide_sha256": "0", "size_px0": [2000, 2000],
-        "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": "m", "hash": "0"},
+        "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": model, "hash": "0"},
         "compute": {"device": "cpu", "precision": "fp32", "batch": 1}, "min_confidence": 0.4,
         "measure": {"method": method}, "stain_vectors": stains.to_qupath(),
-        "score": {"headline_class": "Epithelium", "marker": "ER"},
+        "score": {"headline_class": "Epithelium", "marker": marker},
         "rois": None if regions is None else [region.as_json() for region in regions],
         "tissue_area_mm2": 1.0, "tissue_wkt": MultiPolygon([box(0, 0, 2000, 2000)]).wkt,
         "glass_dab_od": None, "wsi_suite": "0",

@@ -152,10 +152,11 @@ def _show_calibration(found: Calibration) -> None:
     show_table(("DAB OD from which", *INTENSITIES[1:]), rows)
     what = {"grades": "of grades", "h_score": "of H-scores"}.get(found.kind, "of positive %")
     left_out = "" if held_out is None else f", {held_out.error:.3g} on slides left out"
+    nuclei, slides = sum(slide.nuclei for slide in found.slides), len(found.slides)
     stdout.print(
-        f"root mean squared error {what} {found.error:.3g}{left_out}; "
-        f"{sum(slide.nuclei for slide in found.slides):,} nuclei of {len(found.slides)} slides or "
-        f"regions; {100 * found.strong_share:.0f} % of all nuclei are 3+",
+        f"root mean squared error {what} {found.error:.3g}{left_out}; {nuclei:,} nuclei of "
+        f"{slides} {'slide or region' if slides == 1 else 'slides or regions'}; "
+        f"{100 * found.strong_share:.0f} % of all nuclei are 3+",
         style="dim",
         markup=False,
         soft_wrap=True,

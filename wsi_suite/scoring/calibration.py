@@ -126,7 +126,7 @@ def grade_intervals(
     last = np.flatnonzero(np.append(od[1:] > od[:-1], True))  # of equal densities
     sizes = [len(np.asarray(one)) for one, _ in slides]
     random = np.random.default_rng(0)
-    found = np.empty((RESAMPLES, 3))
+    below, above = np.empty((RESAMPLES, 3)), np.empty((RESAMPLES, 3))  # the gap of a threshold
     for row in range(RESAMPLES):
         times = np.bincount(random.integers(len(slides), size=len(slides)), minlength=len(slides))
         drawn = [
@@ -138,9 +138,12 @@ def grade_intervals(
         weight = np.concatenate(drawn)[order]
         for k in (1, 2, 3):
             cost = np.cumsum(weight * (2 * (grade - k) + 1))[last]
-            found[row, k - 1] = od[last[int(cost.argmin())]]
+            place = int(cost.argmin())
+            below[row, k - 1] = od[last[place]]
+            above[row, k - 1] = od[last[min(place + 1, len(last) - 1)]]
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail], axis=0, method="inverted_cdf")
+    low = np.quantile(below, tail, axis=0, method="inverted_cdf")
+    high = np.quantile(above, 1 - tail, axis=0, method="inverted_cdf")
     first, second, third = zip(low.tolist(), high.tolist(), strict=True)
     return first, second, third
 

@@ -164,6 +164,7 @@ def calibrate_on_scores(
     fitter = fit_h_scores if score == H_SCORE else fit_positive_percent
     with _named(labels, notes):
         fit = fitter(shares, wanted, grid)
+        _refuse_no_fit(fit, wanted)
     slides = [slide for slide, _ in ods]
     folds = _leave_out(slides, lambda kept: fitter(shares[kept], wanted[kept], grid))
     rows = tuple(
@@ -208,11 +209,31 @@ def _scored_densities(
         else:
             empty.append(listed.labels[key])
     notes = []
+    if listed.missing:
+        without = ", ".join(listed.labels[key] for key in listed.missing)
+        notes.append(f"Without a score: {without}.")
     if alone:
         notes.append(f"Labelled, but without results: {', '.join(alone)}.")
     if empty:
         notes.append(f"Without measured nuclei of the class: {', '.join(empty)}.")
     return ods, notes
+
+
+def _refuse_no_fit(fit: Fit, scores: npt.NDArray[np.float64]) -> None:
+    """Refuse thresholds that foretell scores no better than the mean of the scores does."""
+    spread = float(scores.std())
+    if fit.error < spread:
+        return
+    if spread == 0:
+        raise DataError(
+            f"all {len(scores)} scores are {scores[0]:g}, and no threshold follows from that; "
+            "expected weak and strong slides"
+        )
+    raise DataError(
+        f"no thresholds fit the {len(scores)} scores: the best ones are {fit.error:.3g} off (root "
+        f"mean square), while all scores are within {spread:.3g} of their own mean; check their "
+        "unit, and whether they are of these slides and of this class (--class)"
+    )
 
 
 @contextmanager

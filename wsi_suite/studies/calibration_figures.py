@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from wsi_suite.errors import DataError
 from wsi_suite.nuclei.parquet import read_provenance
+from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.nuclei.table import INTENSITIES
 from wsi_suite.scoring.agreement import (
     Figure,
@@ -37,6 +38,11 @@ from wsi_suite.studies.measured import SlideTable, stain_settings
 Ods = npt.NDArray[np.float32]
 
 _BIN_OD = 0.02
+_DIGITS = 9  # an error of nothing is 0, not 1e-14
+
+POOR_KAPPA = 0.4
+"""Below this the grades of labels and thresholds agree fairly at best (Landis and Koch, Biometrics
+1977, 33, 159)."""
 
 WIDE_OD = 0.1
 """A threshold whose interval is wider than this is told to be uncertain."""
@@ -65,7 +71,7 @@ def held_out_of(
     found, labelled = np.array(pairs, np.float64).T
     fitted = [fold.thresholds_od for fold in folds if fold is not None]
     return HeldOut(
-        error=error,
+        error=round(error, _DIGITS),
         thresholds_od=tuple(map(_span, zip(*fitted, strict=True))),
         limits=limits_of_agreement(found, labelled),
         concordance=concordance_correlation(found, labelled),
@@ -122,7 +128,11 @@ def compose_calibration(
     of_runs = given.pop() if len(given) == 1 else None
     thresholds = _completed(fit, of_runs)
     strong = float((all_od >= thresholds[2]).mean())
-    warnings = (*notes, *_warnings(fit, thresholds, strong, held_out=held_out, slides=len(rows)))
+    warnings = (
+        *notes,
+        *_unlike(provenances),
+        *_warnings(fit, thresholds, strong, held_out=held_out, slides=len(rows)),
+    )
     return Calibration(
         kind=kind,
         source=source,
@@ -132,7 +142,7 @@ def compose_calibration(
         thresholds_od=thresholds,
         ranges_od=fit.ranges_od,
         run_thresholds_od=of_runs,
-        error=fit.error,
+        error=round(fit.error, _DIGITS),
         held_out=held_out,
         slides=rows,
         histogram=_histogram(all_od, graded),
@@ -184,6 +194,19 @@ def _completed(fit: Fit, of_runs: Thresholds | None) -> Thresholds:
     return low, of_runs[1], of_runs[2]
 
 
+def _unlike(provenances: Sequence[Provenance]) -> Iterator[str]:
+    """Return warnings of runs that see other nuclei, or another stain."""
+    for what, names in (
+        ("models", {run.model.name + " " + run.model.hash[:8] for run in provenances}),
+        ("markers", {run.score.marker or "none named" for run in provenances}),
+    ):
+        if len(names) > 1:
+            yield (
+                f"The runs are of different {what} ({', '.join(sorted(names))}): thresholds hold "
+                "for one of them."
+            )
+
+
 def _warnings(
     fit: Fit, thresholds: Thresholds, strong: float, *, held_out: HeldOut | None, slides: int
 ) -> Iterator[str]:
@@ -199,6 +222,12 @@ def _warnings(
         yield (
             f"{100 * strong:.0f} % of the nuclei are 3+ with these thresholds: the stain "
             "saturates, and scores tell strong slides apart only poorly."
+        )
+    kappa = None if held_out is None or held_out.kappa is None else held_out.kappa.value
+    if kappa is not None and kappa < POOR_KAPPA:
+        yield (
+            f"The grades hardly follow the density of DAB (kappa {kappa:.2f} on slides that were "
+            "left out): check the labels before these thresholds are used."
         )
     if held_out is None:
         yield "There is no error on slides that were left out: that needs labels of more slides."

@@ -6,8 +6,8 @@ that takes it: within 3.5 um, nearest free one, as evaluation matches them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +16,25 @@ import numpy.typing as npt
 from wsi_suite.errors import DataError
 from wsi_suite.files import file_names, name_key
 from wsi_suite.geometry import Points
-from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE
-from wsi_suite.qupath.labels import read_labels, split_class
+from wsi_suite.nuclei.table import NOT_MEASURABLE
+from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.runs.folder import NUCLEI_NAME, TABLE_NAME
 from wsi_suite.scoring.intensity import intensity_grades
 from wsi_suite.scoring.regions import nuclei_in_rois
+from wsi_suite.studies.graded_points import (
+    ONE_NUCLEUS_UM,
+    Grades,
+    each_nucleus_once,
+    read_points,
+)
 from wsi_suite.studies.measured import MeasuredSlide, SlideTable, read_measured
-from wsi_suite.studies.score_lists import Key, key_of, slide_column_of
-from wsi_suite.tables import find_column, read_table
+from wsi_suite.studies.score_lists import key_of
 from wsi_suite.training.matches import MATCH_UM, match_points
 
 _FEW_TAKEN = 0.8  # share of the labels from which on nothing is said
-_NAMES = {
-    **{name.casefold(): grade for grade, name in enumerate(INTENSITIES)},
-    **{str(grade): grade for grade in range(4)},
-    "neg": 0,
-}
-
-
-@dataclass(frozen=True)
-class Grades:
-    """Graded points of a slide: ``(M, 2)`` level-0 pixels and ``(M,)`` grades 0 to 3."""
-
-    points: npt.NDArray[np.float64]
-    grades: npt.NDArray[np.uint8]
+_SHOWN = 3
+_TOO_FEW_TAKEN = 0.5  # in dense tissue, labels at random places meet a nucleus in a third
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,8 @@ def read_graded(
     Parameters
     ----------
     source
-        What ``wsi-suite pull`` wrote, or a table with slide, x, y (level-0 pixels) and grade.
+        What ``wsi-suite pull`` wrote, or a table with slide, x, y and grade; places in level-0
+        pixels, or in um where their columns are called so.
     tables
         Of the results, by slide; see :func:`~wsi_suite.studies.measured.measured_tables`.
     reviewed
@@ -105,29 +100,40 @@ def read_graded(
     pulled = source.is_dir()
     if reviewed is not None and not pulled:
         raise DataError(f"{source}: a table of points has no annotations; leave out --reviewed")
-    found = _read_pulled(source, reviewed=reviewed) if pulled else _read_points(source)
+    slides: list[GradedSlide] = []
+    notes: list[str] = []
+    alone: list[str] = []
+    misplaced: dict[str, str] = {}
+    twice: dict[tuple[str, str], int] = {}
+    if pulled:
+        found = _read_pulled(source, reviewed=reviewed)
+    else:
+        found, notes = read_points(source)
     keys = {key_of(file_names([one.slide])[0])[0]: key for key, one in tables.items()}
     keys |= {key: key for key in tables}
-    slides, notes, alone = [], [], []
-    for name, grades in found.items():
+    for name, given in found.items():
         key = keys.get(key_of(name)[0])
         if key is None:
             alone.append(name)
             continue
         measured = read_measured(tables[key].table)
+        grades = given
+        if not pulled:
+            grades, left_out = each_nucleus_once(given, np.array(measured.provenance.mpp))
+            twice.update({(measured.slide, how): number for how, number in left_out.items()})
         graded, taken = _match(grades, measured)
         if pulled and reviewed is None and not _changed(graded, measured):
             notes.append(
                 f"{graded.slide}: no grade differs from the run's, so nobody seems to have "
                 "reviewed it, and it is left out (--reviewed names annotations that were)."
             )
-            continue
-        if taken < _FEW_TAKEN * graded.labels:
-            notes.append(f"{graded.slide}: {taken} of {graded.labels} labels are at a nucleus.")
-        if taken:
-            slides.append(graded)
-    if alone:
-        notes.append(f"Labelled, but without results: {', '.join(sorted(alone))}.")
+        elif taken < _TOO_FEW_TAKEN * graded.labels:
+            misplaced[graded.slide] = f"{taken} of {graded.labels}{_other_unit(grades, measured)}"
+        else:
+            if taken < _FEW_TAKEN * graded.labels:
+                notes.append(f"{graded.slide}: {taken} of {graded.labels} labels are at a nucleus.")
+            slides += [graded] * bool(taken)
+    notes += [*_labelled_twice(twice), *_misplaced(misplaced), *_without_results(alone)]
     if not slides:
         why = " ".join(notes) or "It has no label."
         raise DataError(f"{source}: no labels to calibrate on. {why}")
@@ -169,45 +175,52 @@ def _reviewed(path: Path, name: str, points: Points) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _read_points(path: Path) -> dict[str, Grades]:
-    """Return the grades in a table of points, by slide."""
-    table = read_table(path)
-    option = "the heading '{}' in the first row"
-    x, y, grade = (
-        find_column(table, None, known=known, meant=what, option=option.format(known[0]))
-        for what, known in (
-            ("x in level-0 pixels", ("x", "x_px0", "x_px")),
-            ("y in level-0 pixels", ("y", "y_px0", "y_px")),
-            ("the grade", ("grade", "intensity", "class", "classification")),
-        )
-    )
-    points = np.column_stack([table.numbers(x), table.numbers(y)])
-    grades = []
-    for line, cell, point in zip(table.lines, table.column(grade), points, strict=True):
-        if np.isnan(point).any():
-            raise DataError(f"{path}: line {line} has no place; expected x and y")
-        known = _NAMES.get(cell.casefold().replace(" ", ""), split_class(cell)[1])
-        if known == NOT_MEASURABLE:
-            raise DataError(
-                f"{path}: line {line}: {grade} = '{cell}': expected {', '.join(INTENSITIES)}, a "
-                "class such as 'Epithelium: 2+', or 0 to 3"
+def _labelled_twice(numbers: Mapping[tuple[str, str], int]) -> list[str]:
+    """Return notes on second labels of nuclei, by how many there are of each slide and kind."""
+    notes = []
+    for how, words in (
+        ("repeated", "repeat another one of the same nucleus"),
+        ("contradicted", "contradict another one of the same nucleus and are left out"),
+    ):
+        of = {slide: number for (slide, kind), number in numbers.items() if kind == how and number}
+        if of:
+            some = ", ".join(list(of)[:_SHOWN]) + (", ..." if len(of) > _SHOWN else "")
+            notes.append(
+                f"{sum(of.values())} labels {words} (within {ONE_NUCLEUS_UM:g} um; {some})."
             )
-        grades.append(known)
-    first: dict[Key, str] = {}  # 'B12' and 'b12.svs' are one slide
-    names = table.column(slide_column_of(table))
-    slides = np.array([first.setdefault(key_of(name), name) for name in names], np.str_)
-    codes = np.array(grades, np.uint8)
-    return {
-        str(slide): Grades(points[slides == slide], codes[slides == slide])
-        for slide in dict.fromkeys(slides)
-    }
+    return notes
+
+
+def _other_unit(labels: Grades, measured: MeasuredSlide) -> str:
+    """Return a hint if most labels fit in the other unit of length."""
+    other = replace(labels, in_um=not labels.in_um)
+    _, taken = _match(other, measured)
+    unit = "um" if other.in_um else "level-0 pixels"
+    fits = taken >= _FEW_TAKEN * len(labels.grades)
+    return f" ({taken} if x and y are read as {unit})" if fits else ""
+
+
+def _without_results(slides: Sequence[str]) -> list[str]:
+    return [f"Labelled, but without results: {', '.join(sorted(slides))}."] if slides else []
+
+
+def _misplaced(slides: Mapping[str, str]) -> list[str]:
+    if not slides:
+        return []
+    some = "; ".join(f"{slide}: {share}" for slide, share in list(slides.items())[:_SHOWN])
+    more = f"; and {len(slides) - _SHOWN} more" if len(slides) > _SHOWN else ""
+    return [
+        f"Labels that are not at the nuclei, so that the slide is left out ({some}{more} are "
+        f"within {MATCH_UM:g} um of one): x and y are of another slide, level or unit than "
+        "level-0 pixels."
+    ]
 
 
 def _match(labels: Grades, measured: MeasuredSlide) -> tuple[GradedSlide, int]:
     """Return the nuclei that took a label, and their number."""
     mpp = np.array(measured.provenance.mpp)
     taken = match_points(
-        labels.points * mpp,
+        labels.points_um(mpp),
         measured.nuclei.points * mpp,
         measured.nuclei.confidence,
         match_um=MATCH_UM,
