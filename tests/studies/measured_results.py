@@ -38,6 +38,7 @@ def write_result(
     stains: StainVectors = H_DAB,
     model: str = "m",
     marker: str = "ER",
+    scan: str | None = None,
 ) -> Path:
     """Write table and summary of a slide, called like its folder; all nuclei are Epithelium."""
     folder.mkdir(parents=True)
@@ -51,8 +52,8 @@ def write_result(
         measurements={NUCLEUS_DAB: np.asarray(dab_od, np.float32)},
     )
     metadata: dict[str, Any] = {
-        "slide": slide or f"{folder.name}.svs", "slide_sha256": "0", "size_px0": [2000, 2000],
-        "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": model, "hash": "0"},
+        "slide": slide or f"{folder.name}.svs", "slide_sha256": scan or str(folder),
+        "size_px0": [2000, 2000], "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": model, "hash": "0"},
         "compute": {"device": "cpu", "precision": "fp32", "batch": 1}, "min_confidence": 0.4,
         "measure": {"method": method}, "stain_vectors": stains.to_qupath(),
         "score": {"headline_class": "Epithelium", "marker": marker},

@@ -60,10 +60,16 @@ def control_chart(
         print_json(chart.as_json())
     else:
         rows = [
-            (run.run, f"{run.score:.1f}", f"{run.z:+.2f}", ", ".join(run.broken) or None)
+            (
+                run.run,
+                f"{run.score:.1f}",
+                f"{run.z:+.2f}",
+                ", ".join(run.broken) or None,
+                ", ".join(run.changed) or None,
+            )
             for run in chart.runs
         ]
-        show_table(("run", score, "z", "breaks"), rows)
+        show_table(("run", score, "z", "breaks", "set otherwise"), rows)
         stdout.print(
             f"{chart.slide}, {chart.class_name}: mean {chart.limits.mean:.1f}, standard deviation "
             f"{chart.limits.deviation:.2f} of the first {chart.limits.runs} runs",

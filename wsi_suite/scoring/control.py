@@ -43,9 +43,10 @@ def control_limits(scores: Sequence[float], *, baseline: int = BASELINE) -> Cont
     """
     first = np.array(scores[:baseline], np.float64)
     if len(first) < MIN_BASELINE:
+        runs = "1 run" if len(first) == 1 else f"{len(first)} runs"
         raise DataError(
-            f"{len(first)} runs to set limits from; expected at least {MIN_BASELINE}, better "
-            f"{BASELINE}: of ten scores none can lie 3 standard deviations from their mean"
+            f"{runs} to set limits from; expected at least {MIN_BASELINE}, better {BASELINE}: of "
+            "ten scores none can lie 3 standard deviations from their mean"
         )
     deviation = float(first.std(ddof=1))
     if deviation < 1e-9:

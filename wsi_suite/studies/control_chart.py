@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from wsi_suite.analysis.summary import Summary, read_summary
+from wsi_suite.analysis.summary import Summary
 from wsi_suite.documents import Document, Part
 from wsi_suite.errors import ConfigError, DataError
 from wsi_suite.pages import inline, write_page
@@ -16,8 +17,11 @@ from wsi_suite.scoring.control import (
     broken_rules,
     control_limits,
 )
+from wsi_suite.studies.control_runs import FoundRuns, ScoredRun, find_runs
 from wsi_suite.studies.pictures import draw_control_chart
-from wsi_suite.studies.score_lists import H_SCORE, SCORES, key_of, result_folders
+from wsi_suite.studies.score_lists import H_SCORE, SCORES
+
+_SHOWN = 5
 
 
 class ControlRun(Part):
@@ -33,12 +37,15 @@ class ControlRun(Part):
         Standard deviations from the mean.
     broken
         Rules that it breaks.
+    changed
+        Settings that are not those of the run before it.
     """
 
     run: str
     score: float
     z: float
     broken: tuple[Rule, ...]
+    changed: tuple[str, ...] = ()
 
 
 class ControlChart(Document):
@@ -95,9 +102,8 @@ def chart_runs(
         raise ConfigError(f"--score {score}: expected {' or '.join(SCORES)}")
     if not folder.is_dir():
         raise DataError(f"{folder}: no folder; expected one with a results folder for each run")
-    found = _summaries(folder, slide)
-    names = [name for name, _ in found]
-    summaries = [summary for _, summary in found]
+    found = find_runs(folder, slide)
+    summaries = [run.summary for run in found.runs]
     classes = {class_name or summary.headline.class_name for summary in summaries}
     if len(classes) > 1:
         raise DataError(
@@ -105,15 +111,12 @@ def chart_runs(
             "one with --class"
         )
     wanted = classes.pop()
-    scores = [
-        _score(summary, wanted, score, run=folder / name)
-        for name, summary in zip(names, summaries, strict=True)
-    ]
+    scores = [_score(run.summary, wanted, score, run=folder / run.name) for run in found.runs]
     try:
         limits = control_limits(scores, baseline=baseline)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from None
-    rows = zip(names, scores, broken_rules(scores, limits), strict=True)
+    rows = zip(found.runs, scores, broken_rules(scores, limits), _changes(found.runs), strict=True)
     return ControlChart(
         slide=summaries[0].slide,
         score=score,
@@ -121,43 +124,16 @@ def chart_runs(
         limits=limits,
         runs=tuple(
             ControlRun(
-                run=name, score=value, z=(value - limits.mean) / limits.deviation, broken=rules
+                run=run.name,
+                score=value,
+                z=(value - limits.mean) / limits.deviation,
+                broken=rules,
+                changed=changed,
             )
-            for name, value, rules in rows
+            for run, value, rules, changed in rows
         ),
-        warnings=_warnings(summaries, limits),
+        warnings=tuple(_warnings(found, limits, slide=summaries[0].slide)),
     )
-
-
-def _summaries(folder: Path, slide: str | None) -> list[tuple[str, Summary]]:
-    """Return the summary of the slide in each run that has one, in order."""
-    runs = [path for path in folder.iterdir() if path.is_dir()]
-    found: list[tuple[str, Summary]] = []
-    for run in sorted(runs, key=_natural):
-        here = [summary for place in result_folders(run) if (summary := read_summary(place))]
-        if slide is not None:
-            here = [one for one in here if key_of(one.slide) == key_of(slide)]
-        if len(here) > 1:
-            names = ", ".join(one.slide for one in here[:3])
-            raise DataError(f"{run}: several slides ({names}); name the control with --slide")
-        found += [(run.name, one) for one in here]
-    if not found:
-        raise DataError(f"{folder}: no run has results{f' of {slide}' if slide else ''}")
-    slides = {key_of(one.slide): one.slide for _, one in found}
-    if len(slides) > 1:
-        raise DataError(
-            f"{folder}: runs are of different slides ({', '.join(sorted(slides.values())[:3])}); "
-            "name the control with --slide"
-        )
-    return found
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", path.name)
-        if part
-    ]
 
 
 def _score(summary: Summary, class_name: str, score: str, *, run: Path) -> float:
@@ -171,21 +147,50 @@ def _score(summary: Summary, class_name: str, score: str, *, run: Path) -> float
     return value
 
 
-def _warnings(summaries: list[Summary], limits: ControlLimits) -> tuple[str, ...]:
-    warnings = []
-    for words, values in (
-        ("model", {summary.model.hash for summary in summaries}),
-        ("thresholds", {summary.thresholds_od for summary in summaries}),
-        ("measurement", {summary.measurement for summary in summaries}),
-    ):
-        if len(values) > 1:
-            warnings.append(f"Runs differ in their {words}: the chart shows that, too.")
+def _changes(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
+    """Return for each run which settings are not those of the run before it."""
+    return [
+        (),
+        *(
+            tuple(
+                name
+                for name, value in run.settings.items()
+                if before.settings.get(name, value) != value
+            )
+            for before, run in pairwise(runs)
+        ),
+    ]
+
+
+def _warnings(found: FoundRuns, limits: ControlLimits, *, slide: str) -> Iterator[str]:
+    for run, changed in zip(found.runs, _changes(found.runs), strict=True):
+        if changed:
+            yield (
+                f"From {run.name} on, other settings were used ({', '.join(changed)}): what the "
+                "chart shows from there is not of the stain alone."
+            )
+    if found.without:
+        some = [f"{name} ({lack})" for name, lack in list(found.without.items())[:_SHOWN]]
+        more = ", ..." if len(found.without) > _SHOWN else ""
+        yield f"Runs without a score of {slide} are not in the chart: {', '.join(some)}{more}."
+    scans: dict[str, list[str]] = {}
+    for run in found.runs:
+        if run.scan is not None:
+            scans.setdefault(run.scan, []).append(run.name)
+    for names in scans.values():
+        if len(names) > 1:
+            yield (
+                f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''} are of one "
+                "and the same scan: a chart of staining needs slides that were stained anew."
+            )
+    for run in found.runs:
+        if run.summary.no_verdict is not None:
+            yield f"{run.name} gets no verdict: {run.summary.no_verdict}."
     if limits.runs < BASELINE:
-        warnings.append(
+        yield (
             f"Limits are set from {limits.runs} runs; {BASELINE} are usual, and fewer make them "
             "uncertain."
         )
-    return tuple(warnings)
 
 
 def write_control_page(path: Path, chart: ControlChart) -> None:
@@ -200,6 +205,7 @@ def write_control_page(path: Path, chart: ControlChart) -> None:
             draw_control_chart(
                 [run.score for run in chart.runs],
                 [bool(run.broken) for run in chart.runs],
+                changed=[bool(run.changed) for run in chart.runs],
                 limits=chart.limits,
             )
         ),

@@ -130,7 +130,11 @@ def draw_densities(
 
 
 def draw_control_chart(
-    scores: Sequence[float], broken: Sequence[bool], *, limits: ControlLimits
+    scores: Sequence[float],
+    broken: Sequence[bool],
+    *,
+    changed: Sequence[bool],
+    limits: ControlLimits,
 ) -> bytes:
     """Draw a Levey-Jennings chart: scores in order, mean, and limits at 2 and 3 deviations.
 
@@ -138,6 +142,8 @@ def draw_control_chart(
     ----------
     scores, broken
         Scores, and which of them break a rule.
+    changed
+        Which have other settings than the one before; a dotted line stands there.
     limits
         Mean and standard deviation.
     """
@@ -159,6 +165,8 @@ def draw_control_chart(
             )
         places = np.arange(1, len(scores) + 1)
         axes.plot(places, scores, color="0.6", lw=0.8, zorder=1)
+        for place in places[np.array(changed, bool)]:
+            axes.axvline(place - 0.5, color="0.3", ls=":", lw=1, zorder=0)
         fill = [
             "#c00000" if bad else "white" if place <= limits.runs else COLOURS[0]
             for place, bad in zip(places, broken, strict=True)
