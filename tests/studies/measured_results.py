@@ -53,7 +53,8 @@ def write_result(
     )
     metadata: dict[str, Any] = {
         "slide": slide or f"{folder.name}.svs", "slide_sha256": scan or str(folder),
-        "size_px0": [2000, 2000], "mpp": [MPP, MPP], "read_mpp": [MPP, MPP], "model": {"name": model, "hash": "0"},
+        "size_px0": [2000, 2000], "mpp": [MPP, MPP], "read_mpp": [MPP, MPP],
+        "model": {"name": model, "hash": "0"},
         "compute": {"device": "cpu", "precision": "fp32", "batch": 1}, "min_confidence": 0.4,
         "measure": {"method": method}, "stain_vectors": stains.to_qupath(),
         "score": {"headline_class": "Epithelium", "marker": marker},

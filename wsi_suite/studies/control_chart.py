@@ -163,11 +163,12 @@ def _changes(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
 
 
 def _warnings(found: FoundRuns, limits: ControlLimits, *, slide: str) -> Iterator[str]:
-    for run, changed in zip(found.runs, _changes(found.runs), strict=True):
+    for place, (run, changed) in enumerate(zip(found.runs, _changes(found.runs), strict=True)):
         if changed:
+            within = " Limits are set from runs before and after that." * (place < limits.runs)
             yield (
                 f"From {run.name} on, other settings were used ({', '.join(changed)}): what the "
-                "chart shows from there is not of the stain alone."
+                f"chart shows from there is not of the stain alone.{within}"
             )
     if found.without:
         some = [f"{name} ({lack})" for name, lack in list(found.without.items())[:_SHOWN]]
