@@ -12,7 +12,8 @@
     └── InputError             exit code 2: what the user gave cannot be used
         ├── ConfigError        a setting, an option, a configuration file
         ├── SlideError         a slide file
-        │   └── PixelSizeError its pixel size is missing, absurd or anisotropic
+        │   ├── PixelSizeError its pixel size is missing, absurd or anisotropic
+        │   └── DamageError    a place in it cannot be read; others may be
         ├── ModelError         a model folder, a backbone, a device
         ├── DataError          a training or evaluation folder
         └── RegionError        a file of regions of interest
@@ -75,6 +76,10 @@ class SlideError(InputError):
 
 class PixelSizeError(SlideError):
     """The pixel size of a slide is missing, absurd or differs between x and y."""
+
+
+class DamageError(SlideError):
+    """Pixels of a place in a slide file cannot be read; those of other places may be."""
 
 
 class ModelError(InputError):

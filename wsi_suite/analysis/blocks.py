@@ -25,10 +25,13 @@ from wsi_suite.analysis.worker_cache import (
     pools_of,
 )
 from wsi_suite.config import MeasureSettings, StainSettings
+from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box, Points, Scale
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.slides.damage import read_around_damage
 from wsi_suite.slides.grid import SEAM_PX, Block, Tile, TileGrid
+from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.slide import Raster
 from wsi_suite.slides.store import TileStore
 from wsi_suite.staining.deconvolution import StainVectors
@@ -94,6 +97,8 @@ class SlideJob:
         ``None``: only store tiles.
     threads
         Threads of this worker.
+    content
+        Size and hash of the slide, by which a file that is gone is told from a damaged one.
     """
 
     run: str
@@ -106,6 +111,7 @@ class SlideJob:
     store: Path | None
     detect: DetectJob | None
     threads: int
+    content: tuple[int, str] | None = None
 
     @property
     def writes_tiles(self) -> bool:
@@ -120,6 +126,7 @@ def process_block(
     gpu: int = 0,
     report: Report = lambda _pixels: None,
     proceed: Callable[[], None] = lambda: None,
+    lose: Callable[[Box], None] | None = None,
 ) -> Nuclei | None:
     """Do a block's whole way.
 
@@ -133,6 +140,9 @@ def process_block(
         Called from any thread with working pixels that are done, :func:`pixels_to_do` in all.
     proceed
         Called from any thread before each pass of the detector; what it raises ends the block.
+    lose
+        Called with each box of the slide that cannot be read, working pixels, in a fixed order.
+        Such boxes are white. Without it the first one raises DamageError.
 
     Returns
     -------
@@ -141,7 +151,7 @@ def process_block(
         ``None`` if none were wanted.
     """
     pools = pools_of(job.threads)
-    buffer = _BlockBuffer(job, block, pool=pools.read)
+    buffer = _BlockBuffer(job, block, pool=pools.read, salvages=lose is not None)
     found: list[Future[list[Nuclei]]] = []
     tasks: list[Future[Any]] = [*buffer.reads]
     try:
@@ -168,10 +178,24 @@ def process_block(
         for task in tasks:
             task.cancel()
         wait(tasks)
+    if lose is not None and buffer.lost:
+        _refuse_gone(job)
+        for box in buffer.lost:
+            lose(box)
     if job.detect is None:
         report(pixels_to_do(block))
         return None
     return concatenate([table for future in found for table in future.result()])
+
+
+def _refuse_gone(job: SlideJob) -> None:
+    """Raise SlideError if a slide cannot be read because it is not there any more."""
+    assert job.slide is not None
+    if job.content is not None and SlideIdentity.of(job.slide).content != job.content:
+        raise SlideError(
+            f"{job.slide}: was changed while it was read, as while copied; run again once it is"
+            " whole"
+        )
 
 
 def pixels_to_do(block: Block) -> int:
@@ -193,7 +217,11 @@ def _finish(tasks: Sequence[Future[Any]]) -> None:
 class _BlockBuffer:
     """The pixels of a block and its halo while they are read; white where no window reaches."""
 
-    def __init__(self, job: SlideJob, block: Block, *, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, job: SlideJob, block: Block, *, pool: ThreadPoolExecutor, salvages: bool
+    ) -> None:
+        self._salvages = salvages
+        self._lost: dict[Box, tuple[Box, ...]] = {}
         self._frame = block.box.expand(job.grid.halo_px)
         self._pixels: Pixels = np.full((self._frame.height, self._frame.width, 3), 255, np.uint8)
         source = _source(job)
@@ -203,6 +231,11 @@ class _BlockBuffer:
     def reads(self) -> list[Future[None]]:
         """All reads."""
         return [read for _, read in self._parts]
+
+    @property
+    def lost(self) -> list[Box]:
+        """Boxes that could not be read, in the order of the parts; white."""
+        return [box for part, _ in self._parts for box in self._lost.get(part, ())]
 
     def pixels(self, box: Box) -> Pixels:
         """Return the pixels of `box`, white where it leaves the frame, as soon as they are read."""
@@ -217,7 +250,13 @@ class _BlockBuffer:
         return out
 
     def _fill(self, part: Box, source: Raster | TileStore) -> None:
-        self._pixels[part.within(self._frame)] = source.read(part)
+        if self._salvages and isinstance(source, Raster):
+            pixels, lost = read_around_damage(source.read, part)
+            if lost:
+                self._lost[part] = lost
+        else:
+            pixels = source.read(part)
+        self._pixels[part.within(self._frame)] = pixels
 
 
 def _source(job: SlideJob) -> Raster | TileStore:

@@ -106,6 +106,7 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
         store=None,
         detect=_detect_job(analysis),
         threads=analysis.threads,
+        content=analysis.identity.content,
     )
 
 

@@ -127,7 +127,7 @@ def facts_of(
         stains=sampled_stains(sample_pixels(raster.read, fields), glass=glass),
         reader=slide.reader,
         notes=notes,
-        warnings=overview.tissue.warnings,
+        warnings=overview.tissue.warnings + _unseen_warnings(slide),
         quality=overview.artefacts.quality.model_copy(
             update={"excluded": settings.quality.exclude}
         ),
@@ -155,7 +155,7 @@ def survey_slide(
     path: Path, settings: Settings, *, spec: ModelSpec, rois: Sequence[Roi] | None = None
 ) -> SlideFacts:
     """Open a slide, look at it and choose the chunks to work on; errors as the parts raise them."""
-    with open_slide(path, mpp=settings.mpp) as slide:
+    with open_slide(path, mpp=settings.mpp, mend=True) as slide:
         overview = look_at_slide(slide, settings.tissue)
         facts = facts_of(slide, overview, settings, spec=spec, rois=rois)
     for note in facts.notes:
@@ -187,6 +187,17 @@ def _near_rois(
         scale=raster.scale,
         chunk_px=CHUNK_PX,
         margin_px0=margin_um / min(raster.slide.mpp),
+    )
+
+
+def _unseen_warnings(slide: Slide) -> tuple[str, ...]:
+    """Return a sentence if the search for tissue met damaged places."""
+    if not slide.lost_px0:
+        return ()
+    mm2 = slide.lost_px0 * slide.mpp[0] * slide.mpp[1] / 1e6
+    return (
+        f"{mm2:.2f} mm² of the slide cannot be read, and were taken for tissue or glass by what "
+        "surrounds them: the file is damaged, copy it again and give --overwrite.",
     )
 
 

@@ -52,7 +52,10 @@ def show_outcomes(
     if rois is not None:
         _note_missing_cores([outcome.summary.slide for outcome in scored if outcome.summary], rois)
     leave([outcome.error for outcome in outcomes if outcome.error], of=len(outcomes))
-    if beside:
+    partial = [outcome for outcome in outcomes if outcome.is_partial]
+    if partial and len(outcomes) > 1:
+        say(f"{len(partial)} of {len(outcomes)} could not be read whole")
+    if beside or partial:
         raise typer.Exit(1)
 
 

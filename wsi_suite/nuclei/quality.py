@@ -54,20 +54,33 @@ class SlideQuality(Part):
         What was found of each kind.
     excluded
         Kinds that were taken out of the tissue.
+    unreadable
+        Tissue that cannot be read, which is always taken out; ``None`` if there is none.
     """
 
     focus: QualityKind
     pen: QualityKind
     excluded: tuple[Artefact, ...] = ()
+    unreadable: QualityKind | None = None
 
     def kinds(self) -> Iterator[tuple[str, QualityKind]]:
         """Yield the name of each kind and what was found of it."""
         yield "focus", self.focus
         yield "pen", self.pen
+        if self.unreadable is not None:
+            yield "unreadable", self.unreadable
+
+    def is_left_out(self, kind: str) -> bool:
+        """Return whether a kind is not part of the tissue."""
+        return kind in ("pen", "unreadable") or kind in self.excluded
 
     def excluded_areas(self) -> list[MultiPolygon]:
         """Return what was taken out of the tissue, level-0 pixels."""
-        return [found.area() for kind, found in self.kinds() if kind in self.excluded]
+        return [
+            found.area()
+            for kind, found in self.kinds()
+            if kind != "pen" and self.is_left_out(kind)  # pen was no tissue before, either
+        ]
 
 
 def _area(wkt: str | None) -> MultiPolygon:

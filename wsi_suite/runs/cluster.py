@@ -15,8 +15,9 @@ from wsi_suite.analysis.worker_cache import close_all, usable_threads
 from wsi_suite.config import RunSettings
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import ConfigError, WorkerError
-from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.geometry import Box
 from wsi_suite.runs.folder import library_versions
+from wsi_suite.runs.records import BlockResult
 from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
 
@@ -53,9 +54,9 @@ class Cluster:
     remote: bool
     topic: str
 
-    def submit(self, key: str, job: SlideJob, block: Block) -> Future[Nuclei | None]:
+    def submit(self, key: str, job: SlideJob, block: Block) -> Future[BlockResult]:
         """Send a block to a worker; `key` names its run where progress is reported."""
-        future: Future[Nuclei | None] = self.client.submit(
+        future: Future[BlockResult] = self.client.submit(
             block_task, self.topic, key, job, block, pure=False
         )
         return future
@@ -137,17 +138,20 @@ def common_compute(choices: dict[str, Compute]) -> Compute:
     return compute
 
 
-def block_task(topic: str, key: str, job: SlideJob, block: Block) -> Nuclei | None:
+def block_task(topic: str, key: str, job: SlideJob, block: Block) -> BlockResult:
     """Dask task: do one block on a worker and report its progress."""
     from distributed import get_worker
 
     worker = get_worker()
-    return process_block(
+    lost: list[Box] = []
+    nuclei = process_block(
         job,
         block,
         gpu=_own_gpu(job, worker.name),
         report=lambda pixels: worker.log_event(topic, (key, pixels)),
+        lose=lost.append,
     )
+    return BlockResult(nuclei, tuple(lost))
 
 
 def probe_workers(

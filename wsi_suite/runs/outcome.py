@@ -41,6 +41,12 @@ class Outcome:
     error: WsiSuiteError | None = None
     case: str | None = None
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the tissue could not be read, so that the scores lack it."""
+        quality = None if self.summary is None else self.summary.quality
+        return quality is not None and quality.unreadable is not None
+
 
 Tell = Callable[[Outcome | WsiSuiteError], None]
 """Callback of a batch. It receives the outcome of each slide as it ends, and errors of the batch as

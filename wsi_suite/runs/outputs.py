@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ from wsi_suite.scoring.regions import is_ignored
 from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
+
+if TYPE_CHECKING:
+    from shapely.geometry import MultiPolygon
 
 OVERVIEW_PX = 2000
 
@@ -84,17 +88,25 @@ def _draw(
         tissue=facts.tissue,
         rois=[_named(roi) for roi in results.rois or ()],
         hot_spots=_hot_spots(summary, mpp=facts.mpp),
-        artefacts=[] if facts.quality is None else [facts.quality.focus.area()],
+        artefacts=_hatched(facts),
         solid_class=_solid_class(results),
     )
     if slide is not None:
-        with open_slide(slide, mpp=results.settings.mpp) as opened:
+        with open_slide(slide, mpp=results.settings.mpp, mend=True) as opened:
             thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
             draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
     else:
         assert store is not None
         thumbnail, scale = stored_thumbnail(store, facts)
         draw(thumbnail=thumbnail, scale=scale, read=partial(read_enlarged, store, facts=facts))
+
+
+def _hatched(facts: SlideFacts) -> list[MultiPolygon]:
+    """Return the areas to hatch: tissue out of focus, and what cannot be read."""
+    if facts.quality is None:
+        return []
+    kinds = (facts.quality.focus, facts.quality.unreadable)
+    return [kind.area() for kind in kinds if kind is not None]
 
 
 def _named(roi: Roi) -> Roi:

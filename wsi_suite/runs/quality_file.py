@@ -10,7 +10,7 @@ from wsi_suite.qupath.annotations import Annotation, write_annotations
 from wsi_suite.qupath.objects import PathClass, origin_of
 from wsi_suite.runs.folder import QUALITY_NAME
 
-_NAMES = {"focus": "Out of focus", "pen": "Pen"}
+_NAMES = {"focus": "Out of focus", "pen": "Pen", "unreadable": "Unreadable"}
 _COLOUR = (150, 60, 150)
 _IGNORED = PathClass("Ignore*", (180, 180, 180))  # QuPath's own
 
@@ -35,7 +35,7 @@ def _annotations(quality: SlideQuality) -> list[Annotation]:
         area = found.area()
         if not area.is_empty:
             left, top, right, bottom = area.bounds
-            ignored = kind == "pen" or kind in quality.excluded
+            ignored = quality.is_left_out(kind)
             annotations.append(
                 Annotation(
                     _NAMES[kind],

@@ -3,25 +3,49 @@
 ``<row>-<col>.parquet``
     the block's nuclei;
 ``<row>-<col>.tiles``
-    a mark, empty: the block's tiles are stored.
+    a mark, empty: the block's tiles are stored;
+``<row>-<col>.unreadable``
+    boxes of the slide that the block could not read, so that it is done again at the next start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import DataError, OutputError
 from wsi_suite.files import whole_file
+from wsi_suite.geometry import Box
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.slides.grid import Block
 
-_NUCLEI, _TILES = ".parquet", ".tiles"
+_NUCLEI, _TILES, _UNREADABLE = ".parquet", ".tiles", ".unreadable"
+
+
+class BlockResult(NamedTuple):
+    """What a worker returns of a block.
+
+    Attributes
+    ----------
+    nuclei
+        Its nuclei, if they were wanted.
+    lost
+        Boxes of the slide that could not be read, working pixels.
+    """
+
+    nuclei: Nuclei | None
+    lost: tuple[Box, ...] = ()
+
+
+class _Unreadable(Document):
+    boxes: tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,32 @@ class Records:
         with whole_file(self._path(block, _TILES)) as partial:
             partial.touch()
 
+    def keep_lost(self, block: Block, lost: Sequence[Box]) -> None:
+        """Remember what a block could not read, or that it has read everything."""
+        path = self._path(block, _UNREADABLE)
+        if lost:
+            boxes = tuple((box.x, box.y, box.width, box.height) for box in lost)
+            write_document(path, _Unreadable(boxes=boxes))
+        else:
+            path.unlink(missing_ok=True)
+
+    def lost(self, block: Block) -> tuple[Box, ...]:
+        """Return the boxes that a block could not read, working pixels.
+
+        Raises
+        ------
+        OutputError
+            The record is damaged.
+        """
+        record = read_document(
+            _Unreadable, self._path(block, _UNREADABLE), fault="damaged", remedy="give --overwrite"
+        )
+        return () if record is None else tuple(Box(*box) for box in record.boxes)
+
+    def forget_nuclei(self, block: Block) -> None:
+        """Forget the nuclei of a block, whose pixels have changed."""
+        self._path(block, _NUCLEI).unlink(missing_ok=True)
+
     def forget_tiles(self) -> None:
         """Forget which tiles were stored, as the store is gone."""
         for mark in self.folder.glob(f"*{_TILES}"):
@@ -88,7 +138,7 @@ class Records:
 
     def remove(self) -> None:
         """Remove all records, as far as the system allows; other files stay."""
-        for suffix in (_NUCLEI, _TILES):
+        for suffix in (_NUCLEI, _TILES, _UNREADABLE):
             for record in self.folder.glob(f"*{suffix}"):
                 with suppress(OSError):
                     record.unlink()

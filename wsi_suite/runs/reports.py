@@ -238,7 +238,7 @@ def open_pictures(folder: Path, run: RunRecord | None) -> Iterator[Pictures]:
     slide = _slide_at_hand(run)
     store = _store(folder) if facts is not None else None
     if slide is not None and run is not None:
-        with open_slide(slide, mpp=run.fingerprint.settings.get("mpp")) as opened:
+        with open_slide(slide, mpp=run.fingerprint.settings.get("mpp"), mend=True) as opened:
             yield Pictures(
                 "the slide", partial(opened.read_level, 0), opened.thumbnail(THUMBNAIL_PX)
             )

@@ -43,6 +43,8 @@ class SlideRun:
         Record of an earlier start of this run; ``None`` for the first start.
     scored
         Whether an earlier start left its results.
+    retries
+        Whether an earlier start left blocks of which something could not be read.
     stores
         Whether tiles are still to be stored.
     started
@@ -59,6 +61,7 @@ class SlideRun:
     scored: bool
     stores: bool
     started: float
+    retries: bool = False
     lock: BaseFileLock | None = None
 
     @property
@@ -118,16 +121,24 @@ def plan_run(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> 
         job = replace(job, slide=None)
     if request.stage == "detect" or keeps_tiles:
         job = replace(job, store=(folder / STORE_NAME).resolve())
+    retries = _retries(request, earlier)
     return SlideRun(
         request,
         facts,
         grid,
         job,
         earlier=earlier,
+        retries=retries,
         scored=earlier is not None
+        and not retries
         and earlier.state is State.DONE
         and (folder / TABLE_NAME).exists()
         and (folder / SUMMARY_FILE).exists(),
-        stores=keeps_tiles and (earlier is None or not (folder / STORE_NAME).exists()),
+        stores=keeps_tiles and (retries or earlier is None or not (folder / STORE_NAME).exists()),
         started=time.time(),
     )
+
+
+def _retries(request: Request, earlier: RunRecord | None) -> bool:
+    """Return whether places that could not be read are to be read again."""
+    return earlier is not None and earlier.unreadable_blocks > 0 and request.stage != "detect"

@@ -36,6 +36,8 @@ class RunRecord(Document):
         Versions of the libraries that results may depend on.
     error
         Reason of a failure.
+    unreadable_blocks
+        Blocks of which places in the slide could not be read: the next start does them again.
     """
 
     format: int = 2
@@ -50,6 +52,7 @@ class RunRecord(Document):
     process: int = 0
     versions: dict[str, str] = Field(default_factory=dict)
     error: str | None = None
+    unreadable_blocks: int = 0
 
     @field_validator("fingerprint")
     @classmethod
@@ -61,8 +64,10 @@ class RunRecord(Document):
         return replace(fingerprint, settings={**fingerprint.settings, "detect": detect})
 
     def as_json(self) -> dict[str, Any]:
-        """Return the content as plain values; the reason of a failure only if there is one."""
-        return self.model_dump(mode="json", exclude={"error"} if self.error is None else None)
+        """Return the content as plain values; what went wrong only if something did."""
+        faults = {"error": self.error, "unreadable_blocks": self.unreadable_blocks}
+        fine = {name for name, fault in faults.items() if not fault}
+        return self.model_dump(mode="json", exclude=fine)
 
 
 def read_run(folder: Path) -> RunRecord | None:

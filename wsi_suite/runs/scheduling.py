@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from distributed import Future as DaskFuture
 
     from wsi_suite.analysis.blocks import SlideJob
-    from wsi_suite.nuclei.table import Nuclei
+    from wsi_suite.runs.records import BlockResult
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class _Window:
         self._batch = batch
         self._items: dict[object, _Item] = {}
         # Blocks that are over; None ends the wait for another reason.
-        self._over: SimpleQueue[DaskFuture[Nuclei | None] | None] = SimpleQueue()
+        self._over: SimpleQueue[DaskFuture[BlockResult] | None] = SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -157,7 +157,7 @@ class _Window:
         """End the wait for a block."""
         self._over.put(None)
 
-    def wait(self) -> tuple[DaskFuture[Nuclei | None], _Item] | None:
+    def wait(self) -> tuple[DaskFuture[BlockResult], _Item] | None:
         """Wait until a block is over; ``None`` if :meth:`wake` was called before."""
         while True:
             try:
@@ -245,7 +245,7 @@ def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
         yield _Item(slide, job, block)
 
 
-def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -> list[_Item]:
+def _keep_result(batch: Batch, future: DaskFuture[BlockResult], item: _Item) -> list[_Item]:
     """Record the nuclei that a worker sent back; finish the slide after its last block.
 
     Returns
@@ -261,7 +261,8 @@ def _keep_result(batch: Batch, future: DaskFuture[Nuclei | None], item: _Item) -
         _release(slide)
         return []
     try:
-        record_block(slide.run, item.job, item.block, future.result())
+        result = future.result()
+        record_block(slide.run, item.job, item.block, result.nuclei, lost=result.lost)
     except KilledWorker:
         if not item.alone:
             return [item]

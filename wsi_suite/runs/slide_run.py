@@ -6,21 +6,26 @@ a run that was stopped continues, and ends in the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from wsi_suite.analysis.blocks import SlideJob
+from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provenance_of
 from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.slide_record import write_facts
 from wsi_suite.analysis.summary import Summary, read_summary
+from wsi_suite.analysis.unreadable import without_unreadable
 from wsi_suite.errors import BusyError, OutputError, SlideError
 from wsi_suite.files import FREE_SHARE, remove_leftovers
+from wsi_suite.geometry import Box
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs.folder import (
     STORE_NAME,
@@ -40,7 +45,7 @@ from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.store import TileStore, estimated_bytes
-from wsi_suite.slides.store_layout import partial_folder, read_attributes
+from wsi_suite.slides.store_layout import partial_folder, read_attributes, reopen_store
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +81,9 @@ def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
     """List the blocks that are not done, as jobs for workers."""
     pending = []
     for block in run.grid.blocks:
-        detects = run.detects and bool(block.tiles) and not run.records.has_nuclei(block)
-        stores = run.stores and not run.records.has_tiles(block)
+        again = run.retries and bool(run.records.lost(block))
+        detects = run.detects and bool(block.tiles) and (again or not run.records.has_nuclei(block))
+        stores = run.stores and (again or not run.records.has_tiles(block))
         if detects or stores:
             reads_store = run.job.slide is None
             job = replace(
@@ -89,8 +95,22 @@ def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
     return pending
 
 
-def record_block(run: SlideRun, job: SlideJob, block: Block, nuclei: Nuclei | None) -> None:
-    """Keep the nuclei that a worker sent back; the block is done then."""
+def record_block(
+    run: SlideRun,
+    job: SlideJob,
+    block: Block,
+    nuclei: Nuclei | None,
+    *,
+    lost: Sequence[Box] = (),
+) -> None:
+    """Keep the nuclei that a worker sent back, and what it could not read; the block is done then.
+
+    What is lost is kept first: no other record may stand for a block that was not read whole.
+    """
+    if job.slide is not None:
+        if run.retries and nuclei is None:
+            run.records.forget_nuclei(block)  # found in the pixels before
+        run.records.keep_lost(block, lost)
     if job.writes_tiles:
         run.records.mark_tiles(block)
     if nuclei is not None:
@@ -109,17 +129,19 @@ def finish_run(run: SlideRun) -> Summary | None:
     """
     if not run.done and run.job.slide is not None:
         _refuse_changed(run)
+    lost = [run.records.lost(block) for block in run.grid.blocks]
+    facts = without_unreadable(run.facts, itertools.chain.from_iterable(lost))
     store = _finished_store(run)
     summary: Summary | None = None
     if run.detects:
         slide = run.request.slide if run.job.slide is not None else None
         summary = write_results(
             Results(
-                facts=run.facts,
-                nuclei=_all_nuclei(run),
+                facts=facts,
+                nuclei=_all_nuclei(run, facts),
                 rois=run.request.rois,
                 settings=run.request.settings,
-                provenance=provenance_of(run.request, run.facts),
+                provenance=provenance_of(run.request, facts),
             ),
             run.folder,
             slide=slide,
@@ -128,9 +150,12 @@ def finish_run(run: SlideRun) -> Summary | None:
     elif run.request.stage != "tile":
         summary = read_summary(run.folder)
     if not run.done:
-        write_run(run.folder, _describe(run, State.DONE if run.detects else State.TILED))
+        record = _describe(run, State.DONE if run.detects else State.TILED)
+        unreadable = sum(map(bool, lost))
+        write_run(run.folder, record.model_copy(update={"unreadable_blocks": unreadable}))
         # While the lock is held: afterwards the folder may be another process's.
-        run.records.remove()
+        if not unreadable:
+            run.records.remove()
         shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
         release_run(run)
     return summary
@@ -158,9 +183,9 @@ def _refuse_changed(run: SlideRun) -> None:
         )
 
 
-def _all_nuclei(run: SlideRun) -> Nuclei:
+def _all_nuclei(run: SlideRun, facts: SlideFacts) -> Nuclei:
     tables = [run.records.read_nuclei(block) for block in run.grid.blocks if block.tiles]
-    return merge_nuclei(tables, run.request, facts=run.facts)
+    return merge_nuclei(tables, run.request, facts=facts)
 
 
 def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
@@ -198,6 +223,8 @@ def _claim(run: SlideRun, found: RunRecord | None, *, discards: bool) -> SlideRu
 
 def _begin_store(run: SlideRun) -> None:
     assert run.job.store is not None
+    if run.retries:
+        reopen_store(run.job.store)
     if read_attributes(partial_folder(run.job.store)) is None:
         run.records.forget_tiles()
     TileStore.create(

@@ -43,6 +43,8 @@ SUMMARY_COLUMNS = (
     "hot_spot_percent",
     "pooled_h_score",
     "scored_tissue_mm2",
+    "unreadable_mm2",
+    "unreadable_percent",
     "density_per_mm2",
     "out_of_focus_percent",
     "warnings",
@@ -130,9 +132,22 @@ def _score_columns(summary: Summary) -> Row:
         "hot_spot_percent": _rounded(_hottest(summary)),
         "pooled_h_score": _rounded(pooled.h_score),
         "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
+        **_unreadable_columns(summary),
         "density_per_mm2": _rounded(pooled.density_per_mm2),
         "out_of_focus_percent": _rounded(_out_of_focus_percent(summary)),
         "warnings": " ".join(summary.warnings),
+    }
+
+
+def _unreadable_columns(summary: Summary) -> Row:
+    """Return the tissue that could not be read, if there is some."""
+    lost = None if summary.quality is None else summary.quality.unreadable
+    if lost is None:
+        return {}
+    share = lost.found_share
+    return {
+        "unreadable_mm2": _rounded(lost.found_mm2, 4),
+        "unreadable_percent": _rounded(None if share is None else 100 * share),
     }
 
 

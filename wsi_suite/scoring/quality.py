@@ -55,15 +55,22 @@ class QualityFigures(Part):
     Attributes
     ----------
     artefacts
-        By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), and ``folds`` and
-        ``bubbles``, which are not looked for.
+        By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``unreadable`` if the
+        file is damaged in tissue, and ``folds`` and ``bubbles``, which are not looked for.
     lost_mm2, lost_share
-        Area that ``quality.exclude`` took out of the tissue, and its share of the tissue before.
+        Area that was taken out of the tissue, as ``quality.exclude`` wants or because it cannot be
+        read, and its share of the tissue before.
     """
 
     artefacts: dict[str, ArtefactFigures]
     lost_mm2: float
     lost_share: float | None
+
+    @property
+    def unreadable(self) -> ArtefactFigures | None:
+        """Tissue that could not be read, if there is some in the scored area."""
+        kind = self.artefacts.get("unreadable")
+        return kind if kind is not None and kind.found_mm2 else None
 
 
 def quality_figures(
@@ -105,7 +112,7 @@ def quality_figures(
         of_mm2 = before_mm2 + (found_mm2 if name == "pen" else 0.0)  # which is no tissue
         artefacts[name] = _figures(
             kind,
-            excluded=name == "pen" or name in quality.excluded,
+            excluded=quality.is_left_out(name),
             found_mm2=found_mm2,
             of_mm2=of_mm2,
         )
@@ -119,7 +126,7 @@ def quality_warnings(figures: QualityFigures | None) -> list[str]:
     """Return a sentence for each kind that was left out, or that much of the tissue shows."""
     if figures is None:
         return []
-    warnings = []
+    warnings = _unreadable_warnings(figures)
     for name, words in _IN_WORDS.items():
         kind = figures.artefacts[name]
         share = kind.found_share or 0.0
@@ -143,6 +150,21 @@ def mostly_bad(figures: QualityFigures | None) -> str | None:
     shares = {words: figures.artefacts[name].found_share for name, words in _IN_WORDS.items()}
     bad = [words for words, share in shares.items() if (share or 0.0) >= _MOSTLY]
     return f"mostly {' and '.join(bad)}" if bad else None
+
+
+def _unreadable_warnings(figures: QualityFigures) -> list[str]:
+    kind = figures.unreadable
+    if kind is None:
+        return []
+    share = kind.found_share or 0.0
+    warnings = [
+        f"{100 * share:.1f} % of the tissue ({kind.found_mm2:.2f} mm²) cannot be read and was left "
+        "out: the slide's file is damaged there (see quality.geojson). Copy the slide again, then "
+        "give the same command; it reads these places again."
+    ]
+    if share >= _MOSTLY:
+        warnings.append("Most of the tissue cannot be read: the scores do not stand for the slide.")
+    return warnings
 
 
 def _figures(

@@ -47,6 +47,7 @@ from wsi_suite.scoring.verdicts import no_verdict_warnings, without_verdicts
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
+    from shapely.geometry.base import BaseGeometry
 
 
 def summarise(

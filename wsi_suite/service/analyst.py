@@ -20,10 +20,11 @@ from wsi_suite.analysis.provenance import provenance_of
 from wsi_suite.analysis.request import Analysis, complete_settings, plan_analysis
 from wsi_suite.analysis.results import Results
 from wsi_suite.analysis.survey import facts_of, look_at_slide
+from wsi_suite.analysis.unreadable import without_unreadable
 from wsi_suite.analysis.worker_cache import close_slides, open_detector, open_raster, usable_threads
 from wsi_suite.config import Settings, parse_settings
 from wsi_suite.errors import InputError, ModelError, PixelSizeError, RegionError, did_you_mean
-from wsi_suite.geometry import Roi
+from wsi_suite.geometry import Box, Roi
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.progress import Meter, Progress, Step
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
@@ -164,7 +165,8 @@ class Analyst:
         )
         grid, job = plan_analysis(analysis, facts)
         with clock.measured("nuclei_s"):
-            tables = _do_blocks(replace(job, run=_key(analysis)), grid, progress=progress)
+            tables, lost = _do_blocks(replace(job, run=_key(analysis)), grid, progress=progress)
+            facts = without_unreadable(facts, lost)
         progress(Step(name, 1, 1, "scoring"))
         with clock.measured("score_s"):
             nuclei = merge_nuclei(tables, analysis, facts=facts, shape=order.shape)
@@ -253,8 +255,14 @@ def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
     return parse_settings(Settings, values)
 
 
-def _do_blocks(job: SlideJob, grid: TileGrid, *, progress: Progress) -> list[Nuclei]:
-    """Return the nuclei of each block; if one fails or `progress` raises, the others end, too."""
+def _do_blocks(
+    job: SlideJob, grid: TileGrid, *, progress: Progress
+) -> tuple[list[Nuclei], list[Box]]:
+    """Return the nuclei of each block, and what cannot be read.
+
+    If a block fails or `progress` raises, the others end, too.
+    """
+    lost: list[Box] = []
     name = str(job.slide)
     meter = Meter(progress, message="finding nuclei")
     meter.begin(name, total=sum(map(pixels_to_do, grid.blocks)))
@@ -263,6 +271,7 @@ def _do_blocks(job: SlideJob, grid: TileGrid, *, progress: Progress) -> list[Nuc
         job,
         report=partial(meter.advance, name),
         proceed=partial(meter.advance, name, 0),
+        lose=lost.append,
     )
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE, "wsi-block") as pool:
         futures = [pool.submit(do, block) for block in grid.blocks if block.tiles]
@@ -272,4 +281,4 @@ def _do_blocks(job: SlideJob, grid: TileGrid, *, progress: Progress) -> list[Nuc
             for future in futures:
                 future.cancel()
             raise
-    return [table for table in tables if table is not None]
+    return [table for table in tables if table is not None], lost

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import DamageError, SlideError
 from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import (
@@ -25,16 +26,34 @@ _MODES = ("RGB", "RGBA", "P")
 
 
 class ImageReader:
-    """An image small enough for memory: a field of view."""
+    """An image small enough for memory: a field of view.
 
-    def __init__(self, pixels: Pixels, *, name: str, facts: Facts) -> None:
+    Parameters
+    ----------
+    pixels
+        ``(H, W, 3)``.
+    name
+        What the reader is called.
+    facts
+        Facts about it.
+    lost
+        Boxes that could not be read.
+    """
+
+    def __init__(
+        self, pixels: Pixels, *, name: str, facts: Facts, lost: Sequence[Box] = ()
+    ) -> None:
         self.name = name
         self.facts = facts
         self._pixels = pixels
+        self._lost = lost
 
     def read(self, level: int, box: Box) -> Pixels:
         """Return the ``(H, W, 3)`` pixels of `box`, which lies inside the image."""
         assert level == 0, "an image has one level"
+        for cell in self._lost:
+            if cell.intersect(box).area:
+                raise DamageError(f"cannot be read at x {cell.x}, y {cell.y}; the file is damaged")
         return self._pixels[box.within(self.facts.levels[0].box)].copy()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import DamageError, SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
 from wsi_suite.slides.ngff import ImageGroup, channel_order, image_groups
@@ -77,7 +77,7 @@ class OmeZarrReader:
             stored = np.asarray(self._pyramid.levels[level].array[place])
         except Exception as error:  # a different one for each store and codec
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise SlideError(
+            raise DamageError(
                 f"{self._path}: cannot be read at level {level}, x {inside.x}, y {inside.y}"
                 f" ({reason}); the file is damaged there, copy the folder again"
             ) from None

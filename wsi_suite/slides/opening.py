@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,8 @@ from pathlib import Path
 from wsi_suite.errors import SlideError
 from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
+from wsi_suite.slides.checked_tiff import JPEG_2000, CheckedTiffReader
+from wsi_suite.slides.damage import read_around_damage
 from wsi_suite.slides.dicom import read_instance, refuse_without_positions, slide_file
 from wsi_suite.slides.dicom_colours import refuse_other_colours
 from wsi_suite.slides.fallback import ImageReader, open_image
@@ -129,7 +131,7 @@ def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     slide.facts = _completed(slide.facts, index)
     pages = _direct_pages(slide.facts, index)
     if not pages:
-        return slide
+        return _checked(path, slide, index)
     try:
         differing = _differing_level(path, pages, slide)
     except SlideError:
@@ -159,11 +161,32 @@ def _holds_once(
 
 def _can_be_read(slide: OpenSlideReader) -> bool:
     """Return whether OpenSlide reads a pixel: it opens files that libtiff cannot convert to RGB."""
-    try:
-        slide.read_directly(0, Box(0, 0, 1, 1))
-    except SlideError:
-        return False
-    return True
+    return _why_unreadable(slide, read=partial(slide.read_directly, 0)) is None
+
+
+def _why_unreadable(reader: Reader, *, read: Callable[[Box], Pixels]) -> SlideError | None:
+    """Return the first error if no pixel of some can be read: single tiles may be damaged."""
+    width, height = reader.facts.levels[0].width, reader.facts.levels[0].height
+    first = None
+    for x, y in ((0, 0), (0.5, 0.5), (0.75, 0.25), (0.25, 0.75), (0.999, 0.999)):
+        try:
+            read(Box(int(x * width), int(y * height), 1, 1))
+        except SlideError as error:
+            first = first or error
+        else:
+            return None
+    return first
+
+
+def _checked(path: Path, slide: OpenSlideReader, index: TiffIndex) -> Reader:
+    """Return a reader through OpenSlide that tells damaged tiles of JPEG 2000."""
+    by_size = {page.size: page for page in index.pages if page.compression == JPEG_2000}
+    pages = {
+        number: by_size[level.width, level.height]
+        for number, level in enumerate(slide.facts.levels)
+        if (level.width, level.height) in by_size
+    }
+    return CheckedTiffReader(path, slide, pages=pages) if pages else slide
 
 
 def _differing_level(
@@ -249,11 +272,10 @@ def _open_other_tiff(path: Path, index: TiffIndex) -> Reader:
     if not index.pages[0].is_tiled:
         return _open_untiled(path, index, facts)
     reader = _tiles_reader(path, index, facts)
-    try:
-        reader.read(0, Box(0, 0, 1, 1))  # what cannot be decoded is refused here
-    except SlideError:
+    error = _why_unreadable(reader, read=partial(reader.read, 0))
+    if error is not None:  # what cannot be decoded is refused here
         reader.close()
-        raise
+        raise error
     return reader
 
 
@@ -265,8 +287,10 @@ def _open_untiled(path: Path, index: TiffIndex, facts: Facts) -> Reader:
             " tiled, pyramidal TIFF"
         )
     with closing(_tiles_reader(path, index, facts)) as reader:
-        pixels = reader.read(0, facts.levels[0].box)
-    return ImageReader(pixels, name=reader.name, facts=facts)
+        pixels, lost = read_around_damage(partial(reader.read, 0), facts.levels[0].box)
+        if sum(cell.area for cell in lost) > width * height / 2:
+            reader.read(0, lost[0])  # which raises the reason
+    return ImageReader(pixels, name=reader.name, facts=facts, lost=lost)
 
 
 def _facts(index: TiffIndex) -> Facts:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import openslide
 
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import DamageError, SlideError
 from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
@@ -89,7 +89,15 @@ class OpenSlideReader:
         return self._mosaics[level].read(box)
 
     def read_directly(self, level: int, box: Box) -> Pixels:
-        """Return the pixels of `box` in one read of OpenSlide's."""
+        """Return the pixels of `box` in one read of OpenSlide's.
+
+        Raises
+        ------
+        DamageError
+            OpenSlide cannot decode them.
+        SlideError
+            The file cannot be opened any more.
+        """
         downsample = self._downsamples[level]
         x = self._corner[0] + round(box.x * downsample)
         y = self._corner[1] + round(box.y * downsample)
@@ -102,7 +110,7 @@ class OpenSlideReader:
                 image = fresh.read_region(*region)
             except openslide.OpenSlideError as error:
                 fresh.close()
-                raise SlideError(
+                raise DamageError(
                     f"{self._path}: cannot be read at level {level}, x {box.x}, y {box.y}"
                     f" ({error}); the file is damaged or truncated, copy it again"
                 ) from None

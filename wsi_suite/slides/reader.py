@@ -102,8 +102,10 @@ class Reader(Protocol):
 
         Raises
         ------
-        SlideError
+        DamageError
             The file is damaged there.
+        SlideError
+            The file cannot be read any more.
         """
 
     def close(self) -> None:

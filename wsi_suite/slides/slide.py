@@ -12,6 +12,7 @@ import numpy as np
 
 from wsi_suite.errors import PixelSizeError
 from wsi_suite.geometry import Box, Scale
+from wsi_suite.slides.damage import MendingReader
 from wsi_suite.slides.opening import open_reader
 from wsi_suite.slides.pixel_size import settle_pixel_size, size_in_words
 from wsi_suite.slides.reader import Level, Pixels, Reader
@@ -80,6 +81,13 @@ class Slide:
     def background(self) -> tuple[int, int, int]:
         """Colour of areas that were not scanned or lie outside the slide."""
         return self._reader.facts.background
+
+    @property
+    def lost_px0(self) -> float:
+        """Area of what was shown but could not be read, level-0 pixels; see `open_slide`."""
+        if not isinstance(self._reader, MendingReader):
+            return 0.0
+        return self._reader.lost_px0
 
     def read_level(self, level: int, box: Box) -> Pixels:
         """Return the ``(H, W, 3)`` pixels of `box`, in pixels of a level.
@@ -248,7 +256,7 @@ class Raster:
         return average_areas(pixels, box, source_at=source, factor=self.factor)
 
 
-def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
+def open_slide(path: str | Path, *, mpp: float | None = None, mend: bool = False) -> Slide:
     """Open a slide file.
 
     Parameters
@@ -257,6 +265,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
         The file; a folder for OME-Zarr.
     mpp
         um per level-0 pixel, in place of what the file states.
+    mend
+        Show something in damaged places, too, instead of raising an error: for pictures and
+        surveys, see :class:`~wsi_suite.slides.damage.MendingReader`.
 
     Raises
     ------
@@ -276,7 +287,7 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
     if mpp is not None:
         stated = "no pixel size" if reader.facts.mpp is None else size_in_words(reader.facts.mpp)
         notes += (f"pixel size of {mpp:g} um given by the user; the file states {stated}",)
-    return Slide(path, reader, mpp=size, notes=notes)
+    return Slide(path, MendingReader(reader) if mend else reader, mpp=size, notes=notes)
 
 
 def _axes(scale: Scale) -> tuple[float, float]:

@@ -170,6 +170,14 @@ def partial_folder(path: Path) -> Path:
     return store_folder(path.with_name(path.name + ".partial"))
 
 
+def reopen_store(path: Path) -> None:
+    """Make a finished store a partial one again, so that blocks of it can be replaced."""
+    finished, partial = store_folder(path), partial_folder(path)
+    if finished.exists() and not partial.exists():
+        with writing(path):
+            finished.rename(partial)
+
+
 def staging_folder(folder: Path, writer: str) -> Path:
     """Return the folder inside a partial store in which a run's files wait for their names."""
     return folder / f"{_STAGING}{writer}"

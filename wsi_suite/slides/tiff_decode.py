@@ -11,7 +11,8 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, PREDICTOR
 
-from wsi_suite.slides.jpeg2000 import has_own_colours
+from wsi_suite.slides.jpeg import refuse_damaged_jpeg
+from wsi_suite.slides.jpeg2000 import has_own_colours, refuse_damaged_jpeg_2000
 from wsi_suite.slides.reader import Pixels, flatten
 from wsi_suite.slides.ycbcr import YCbCr, ycbcr_of
 
@@ -196,11 +197,9 @@ def is_jpeg_decoder(decode: Decode) -> bool:
 
 
 def _decode_jpeg(
-    data: Sequence[bytes], index: int, *, tables: bytes | None, colours: str
+    data: Sequence[bytes], _index: int, *, tables: bytes | None, colours: str
 ) -> Pixels:
-    # libjpeg fills up what is missing with grey and only warns: look for the end marker.
-    if data[0].rfind(b"\xff\xd9") < 0:
-        raise ValueError(f"JPEG tile {index} ends early")
+    refuse_damaged_jpeg(data[0], tables=tables)
     pixels: Pixels = imagecodecs.jpeg8_decode(
         data[0], tables=tables, colorspace=colours, outcolorspace="RGB"
     )
@@ -229,10 +228,15 @@ def _samples_reader(page: tifffile.TiffPage) -> Callable[[bytes, int], Pixels]:
     """Return the decoder of one segment to ``(H, W, samples)``, without a change of colours."""
     page.predictor = _predictor(page)
     if page.compression in _JPEG_2000:
-        return lambda data, _: np.atleast_3d(imagecodecs.jpeg2k_decode(data))
+        return _read_jpeg_2000
     if _is_ycbcr_coded(page) and _subsampling(page) != (1, 1):
         return partial(_read_subsampled, page=page)
     return partial(_read_plain, page=page, decode=page.decode)
+
+
+def _read_jpeg_2000(data: bytes, _index: int) -> Pixels:
+    refuse_damaged_jpeg_2000(data)
+    return np.atleast_3d(imagecodecs.jpeg2k_decode(data))
 
 
 def _read_plain(

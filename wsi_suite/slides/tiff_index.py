@@ -94,10 +94,14 @@ class TiffPage:
 
     def is_stored(self, box: Box) -> bool:
         """Return whether the file has all tiles that a box of the page touches."""
+        return all(self.counts[index] for index in self.tiles_under(box))
+
+    def tiles_under(self, box: Box) -> list[int]:
+        """Return the indices of the tiles that a box of the page touches."""
         width, height = self.tile
         rows = range(box.y // height, -(-box.bottom // height))
         columns = range(box.x // width, -(-box.right // width))
-        return all(self.counts[row * self.columns + column] for row in rows for column in columns)
+        return [row * self.columns + column for row in rows for column in columns]
 
     def level(self, size0: tuple[int, int]) -> Level:
         """Return this page as a level of a slide whose level 0 has `size0` pixels."""

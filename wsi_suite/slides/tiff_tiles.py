@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import DamageError, SlideError
 from wsi_suite.files import long_path
 from wsi_suite.geometry import Box
 from wsi_suite.slides.mosaic import Mosaic, TileCache
@@ -48,7 +49,7 @@ class TiffTilesReader:
         self.facts = facts
         self._path = path
         self._other = other
-        self._file = _PositionedFile(path)
+        self._file = PositionedFile(path)
         cache = TileCache()
         self._mosaics = {
             level: Mosaic(level, page.tile, partial(self._tile, page), cache)
@@ -83,8 +84,10 @@ class TiffTilesReader:
             tile = page.decode(data, index)
             _require_size(tile, tile=page.tile, inside=inside)
         except Exception as error:  # each codec has an error of its own
+            if isinstance(error, OSError):
+                self._file.refuse_gone(error)
             kind = "tile" if page.is_tiled else "strip"
-            raise SlideError(
+            raise DamageError(
                 f"{self._path}: {kind} {index} of the level of {page.width} x {page.height} px"
                 f" cannot be decoded as {page.compression} ({error}); the file is damaged or"
                 " unusual, copy it again or convert it"
@@ -112,14 +115,16 @@ def _require_size(pixels: Pixels, *, tile: tuple[int, int], inside: Box) -> None
         raise ValueError(f"it holds {width} x {height} px, not {tile[0]} x {tile[1]}")
 
 
-class _PositionedFile:
+class PositionedFile:
     """A file that several threads read at positions of their own."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = long_path(path).open("rb", buffering=0)
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
+        """Return bytes of the file; EOFError if it ends before."""
         if hasattr(os, "pread"):
             data = os.pread(self._file.fileno(), count, offset)
         else:
@@ -130,5 +135,14 @@ class _PositionedFile:
             raise EOFError(f"the file ends {count - len(data):,} bytes early")
         return data
 
+    def refuse_gone(self, error: OSError) -> None:
+        """Raise SlideError unless an error is that of a bad place on a disk."""
+        if error.errno != errno.EIO:
+            raise SlideError(
+                f"{self._path}: cannot be read any more ({error.strerror or error}); check that it"
+                " is still there, and its rights"
+            ) from None
+
     def close(self) -> None:
+        """Close the file."""
         self._file.close()

@@ -8,7 +8,7 @@ from math import ceil
 import cv2
 import numpy as np
 
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import DamageError, SlideError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import Pixels
 from wsi_suite.slides.tiff_index import TiffPage
@@ -43,13 +43,16 @@ def is_same(page: TiffPage, *, ours: Read, theirs: Read, exact: bool) -> bool:
     """
     whole = Box(0, 0, page.width, page.height)
     for box in _probes(page):
-        if exact or (box.x, box.y) == (0, 0):
-            if not np.array_equal(ours(box), theirs(box)):
+        try:
+            if exact or (box.x, box.y) == (0, 0):
+                if not np.array_equal(ours(box), theirs(box)):
+                    return False
+                continue
+            inner = box.intersect(whole.expand(-1))
+            if inner.area and not _is_near(inner, ours=ours, theirs=theirs):
                 return False
+        except DamageError:  # damaged tiles say nothing
             continue
-        inner = box.intersect(whole.expand(-1))
-        if inner.area and not _is_near(inner, ours=ours, theirs=theirs):
-            return False
     return True
 
 
