@@ -148,6 +148,8 @@ def mostly_bad(figures: QualityFigures | None) -> str | None:
     if figures is None:
         return None
     shares = {words: figures.artefacts[name].found_share for name, words in _IN_WORDS.items()}
+    if figures.unreadable is not None:
+        shares["unreadable"] = figures.unreadable.found_share
     bad = [words for words, share in shares.items() if (share or 0.0) >= _MOSTLY]
     return f"mostly {' and '.join(bad)}" if bad else None
 

@@ -47,7 +47,6 @@ from wsi_suite.scoring.verdicts import no_verdict_warnings, without_verdicts
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
-    from shapely.geometry.base import BaseGeometry
 
 
 def summarise(
