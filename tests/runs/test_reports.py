@@ -38,8 +38,8 @@ def edit(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **values}), "utf-8")
 
 
-def told(*folders: Path, **options: object) -> list[Path | WsiSuiteError]:
-    news: list[Path | WsiSuiteError] = []
+def told(*folders: Path, **options: object) -> list[Path | str | WsiSuiteError]:
+    news: list[Path | str | WsiSuiteError] = []
     report_folders(folders, tell=news.append, **options)
     return news
 
@@ -180,9 +180,14 @@ def test_scores_without_nuclei_are_listed_without_a_page(result: Path, tmp_path:
     scores = tmp_path / "rescored" / "B12"
     scores.mkdir(parents=True)
     shutil.copy(result / "summary.json", scores)
-    assert told(tmp_path / "rescored") == [tmp_path / "rescored" / "report.html"]
+    remark, page = told(tmp_path / "rescored")
+    assert page == tmp_path / "rescored" / "report.html"
+    assert str(remark).startswith(f"{tmp_path / 'rescored'}: no page for 1 slide (B12): 'wsi-suite")
+    assert "give 'wsi-suite report' the folder of the run" in str(remark)
     (news,) = told(scores)
-    assert "nuclei.parquet: no such file" in str(news)
+    assert isinstance(news, WsiSuiteError)
+    assert "without the nuclei (nuclei.parquet)" in str(news)
+    assert str(news).endswith("give the folder of the run that was scored")
 
 
 def test_report_of_a_run_lists_earlier_slides_too(result: Path) -> None:

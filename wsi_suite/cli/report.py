@@ -43,18 +43,23 @@ Columns = Annotated[
 
 @dataclass
 class ToldReports:
-    """Pages that were written, which are named on stderr, and errors, which are shown."""
+    """Pages that were written, which are named on stderr, and errors, which are shown.
+
+    Remarks, such as of pages that cannot be written, are no errors.
+    """
 
     written: int = 0
     failed: list[WsiSuiteError] = field(default_factory=list)
 
-    def tell(self, news: Path | WsiSuiteError) -> None:
+    def tell(self, news: Path | str | WsiSuiteError) -> None:
         """Show one of them."""
-        from wsi_suite.cli.terminal import say, show_error
+        from wsi_suite.cli.terminal import note, say, show_error
 
         if isinstance(news, Path):
             self.written += 1
             say(str(news))
+        elif isinstance(news, str):
+            note(news)
         else:
             self.failed.append(news)
             show_error(news)

@@ -29,6 +29,7 @@ from wsi_suite.runs.score_table import (
 )
 from wsi_suite.runs.state import State
 from wsi_suite.runs.summary_csv import Row, read_outcomes, stored_outcome
+from wsi_suite.scoring.names import some_of
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL_PX = 2000
 
-Told = Callable[[Path | WsiSuiteError], None]
-"""Callback of reports: receives each page and table that was written, and each failure."""
+Told = Callable[[Path | str | WsiSuiteError], None]
+"""Callback of reports: receives each page and table that was written, remarks, and failures."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,11 @@ def report_slide(folder: Path) -> Path:
         raise DataError(
             f"{folder}: no {SUMMARY_FILE} here; give a folder that 'wsi-suite run' left"
         )
+    if not _has_nuclei(folder):
+        raise DataError(
+            f"{folder}: holds scores of 'wsi-suite score', without the nuclei ({TABLE_NAME}) that a "
+            "page is drawn from; give the folder of the run that was scored"
+        )
     table = folder / TABLE_NAME
     nuclei, metadata = read_nuclei(table)
     path = folder / REPORT_NAME
@@ -183,12 +189,27 @@ def _outcomes_of_batch(folder: Path, *, tell: Told) -> list[Outcome]:
 
 def _report_slides(outcomes: Sequence[Outcome], *, tell: Told) -> None:
     """Write the reports of slides that are done; ``score`` leaves folders that hold no nuclei."""
+    without: list[Path] = []
     for outcome in outcomes:
         folder = outcome.folder
         if outcome.summary is None or folder is None:
             continue
-        if (folder / RUN_FILE).exists() or (folder / TABLE_NAME).exists():
+        if _has_nuclei(folder):
             _told(partial(report_slide, folder), tell=tell)
+        else:
+            without.append(folder)
+    if without:
+        slides = "1 slide" if len(without) == 1 else f"{len(without)} slides"
+        tell(
+            f"{without[0].parent}: no page for {slides} ({some_of([one.name for one in without])}): "
+            f"'wsi-suite score' leaves no nuclei ({TABLE_NAME}), which pages are drawn from; for "
+            "pages, with the scores of the run, give 'wsi-suite report' the folder of the run"
+        )
+
+
+def _has_nuclei(folder: Path) -> bool:
+    """Return whether a folder is that of a run, or has a table of nuclei at least."""
+    return (folder / RUN_FILE).exists() or (folder / TABLE_NAME).exists()
 
 
 def _told(write: Callable[[], Path], *, tell: Told) -> None:
