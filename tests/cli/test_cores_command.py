@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def test_each_core_is_a_region_of_run(wsi: Cli, tma: Path, model: Path, tmp_path
     pooled = "Epithelium + Stroma"
     counts = [region["scores"][pooled]["nuclei"] for region in summary["regions"]]
     assert min(counts) > 20
+    assert summary["missing_cores"] == ["B-2"]
+    again = json.loads(wsi("score", tmp_path / "r" / "TMA_ER", "--json").out)
+    assert again[0]["summary"] == summary, "a run remembers its missing cores"
+    assert wsi("report", tmp_path / "r").code == 0
+    page = (tmp_path / "r" / "TMA_ER" / "report.html").read_text("utf-8")
+    assert "<dt>Missing cores</dt>" in page
+    for table in ("summary.csv", "scores.csv"):
+        with (tmp_path / "r" / table).open(newline="", encoding="utf-8") as lines:
+            assert [row["missing_cores"] for row in csv.DictReader(lines)] == ["B-2"]
     assert sum(counts) == summary["scores"][pooled]["nuclei"]
 
     drawn = json.loads(file.read_text())
@@ -69,7 +79,9 @@ def test_each_core_is_a_region_of_run(wsi: Cli, tma: Path, model: Path, tmp_path
     again = document["summary"]["regions"]
     kept = [region for region in summary["regions"] if region["name"] in ("A-1", "A-3", "B-3")]
     assert again == kept
-    assert "2 cores are marked as missing and left out: A-2, B-1" in answer.err
+    missing = document["summary"]["missing_cores"]
+    assert missing == ["A-2", "B-1", "B-2"], "two that QuPath marks, and one that was seen to be"
+    assert "3 cores of the microarray missing: A-2, B-1, B-2." in document["summary"]["warnings"]
 
 
 def test_the_same_slide_gives_the_same_bytes_and_files_are_kept(

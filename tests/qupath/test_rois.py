@@ -234,6 +234,17 @@ def test_cores_of_qupath_are_regions_and_missing_ones_are_named(tmp_path: Path) 
     assert missing_cores(path) == ("A-2", "B-2")
 
 
+def test_missing_cores_that_a_file_lists_are_named_until_somebody_draws_them(
+    tmp_path: Path,
+) -> None:
+    """As ``wsi-suite cores`` writes them."""
+    document = collection(tma_core("A-1", 100, 100, missing=False))
+    document["missing_cores"] = ["A-2", "A-1", 7]
+    assert missing_cores(saved(tmp_path, document)) == ("A-2",)
+    document["missing_cores"] = "A-2"
+    assert missing_cores(saved(tmp_path, document)) == ()
+
+
 def test_a_core_is_round_whatever_its_geometry(tmp_path: Path) -> None:
     for kind in ("tma_core", "tmaCore", "TMACoreObject"):
         (roi,) = read_rois(saved(tmp_path, feature(polygon(SQUARE), objectType=kind, name="A-1")))

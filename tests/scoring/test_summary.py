@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shapely.geometry import MultiPolygon, box
+import shapely
+from shapely.geometry import MultiPolygon, Point, box
 
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.quality import QualityKind, SlideQuality
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.slide_scores import SlideScores
 from wsi_suite.scoring.summary import summarise
@@ -404,3 +406,32 @@ def test_hot_spots_keep_out_of_ignored_areas() -> None:
         for spot in spots["spots"]:
             radius = spot["radius_um"] / 0.5
             assert not 1200 - radius < spot["x_px0"] < 1500 + radius
+
+
+@pytest.mark.parametrize("rois", [None, [Roi("R", None, MultiPolygon([box(0, 0, 2000, 2000)]))]])
+def test_hot_spots_keep_out_of_what_is_out_of_focus_if_that_is_left_out(
+    rois: list[Roi] | None,
+) -> None:
+    """A field in the middle: of the tissue it is a hole, and lumina do not bound a circle."""
+    nuclei, whole = crowd(8000), box(0, 0, 2000, 2000)
+    field = box(1200, 600, 1700, 1100)
+    blurred = QualityKind(mpp=1, sampled_share=1, judged_share=1, wkt=MultiPolygon([field]).wkt)
+    pen = QualityKind(reason="not looked for")
+    inside = shapely.contains_xy(field, nuclei.points)
+    told = {}
+    for excluded in ((), ("focus",)):
+        found = summary(
+            nuclei.take(np.flatnonzero(~inside)) if excluded else nuclei,
+            tissue=MultiPolygon([whole.difference(field) if excluded else whole]),
+            rois=rois,
+            size_px0=(2000, 2000),
+            quality=SlideQuality(focus=blurred, pen=pen, excluded=excluded),
+        )["hot_spots"]
+        told[excluded] = [
+            Point(spot["x_px0"], spot["y_px0"]).distance(field) >= spot["radius_um"] / 0.5
+            for spots in found.values()
+            for spot in spots["spots"]
+        ]
+    assert not all(told[()]), "the field is among the hottest places"
+    assert told["focus",]
+    assert all(told["focus",])

@@ -98,6 +98,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
         stains=check_stains(facts.stains, stains),
         score=settings.score,
         rois=None if analysis.rois is None else tuple(map(RegionRecord.of, analysis.rois)),
+        missing_cores=analysis.missing_cores,
         tissue_area_mm2=facts.tissue_area_mm2,
         tissue_wkt=outline_text(facts.tissue),
         glass_rgb=glass,

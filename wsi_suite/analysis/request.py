@@ -41,6 +41,8 @@ class Analysis:
         How forward passes are run; ``None`` for ``tile``.
     rois
         Regions as drawn, those of class ``Ignore*`` among them; ``None`` for all tissue.
+    missing_cores
+        Names of the cores of a microarray that are missing, and thus among no regions.
     threads
         Of each worker.
     """
@@ -51,6 +53,7 @@ class Analysis:
     model: ModelFolder
     compute: Compute | None
     rois: tuple[Roi, ...] | None = None
+    missing_cores: tuple[str, ...] = ()
     threads: int = 1
 
 

@@ -40,5 +40,9 @@ class Results:
 def summary_of(results: Results) -> Summary:
     """Return the summary of results; see :func:`~wsi_suite.analysis.summary.compose_summary`."""
     return compose_summary(
-        results.nuclei, results.settings.score, provenance=results.provenance, rois=results.rois
+        results.nuclei,
+        results.settings.score,
+        provenance=results.provenance,
+        rois=results.rois,
+        missing_cores=results.provenance.missing_cores,
     )

@@ -10,6 +10,7 @@ from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.scoring.remarks import missing_cores_warnings
 from wsi_suite.scoring.slide_scores import SlideScores
 from wsi_suite.scoring.summary import summarise
 from wsi_suite.scoring.verdicts import without_verdicts
@@ -23,6 +24,7 @@ class _Origin(Document):
     model: ModelIdentity
     compute: ComputeRecord
     notes: tuple[str, ...] = ()
+    missing_cores: tuple[str, ...] = ()
 
 
 class Summary(SlideScores, _Origin):  # in the document the fields of the last base stand first
@@ -36,6 +38,8 @@ class Summary(SlideScores, _Origin):  # in the document the fields of the last b
         Model, and how it was computed.
     notes
         How the slide was read.
+    missing_cores
+        Names of the cores of a microarray that are missing: they are scored nowhere.
     """
 
 
@@ -45,6 +49,7 @@ def compose_summary(
     *,
     provenance: Provenance,
     rois: Sequence[Roi] | None,
+    missing_cores: Sequence[str] = (),
 ) -> Summary:
     """Return the summary of a slide.
 
@@ -58,6 +63,8 @@ def compose_summary(
         Of the table.
     rois
         Regions of interest to score, or ``None`` for all tissue.
+    missing_cores
+        Names of the cores of a microarray that are missing.
     """
     scores = summarise(
         nuclei,
@@ -79,7 +86,8 @@ def compose_summary(
         model=provenance.model,
         compute=provenance.compute,
         notes=provenance.notes,
-        **dict(scores),
+        missing_cores=tuple(missing_cores),
+        **{**dict(scores), "warnings": (*scores.warnings, *missing_cores_warnings(missing_cores))},
     )
 
 

@@ -124,6 +124,7 @@ def _find(
     from wsi_suite.config import TissueSettings
     from wsi_suite.errors import SlideError
     from wsi_suite.qupath.annotations import write_annotations
+    from wsi_suite.qupath.rois import MISSING_CORES
     from wsi_suite.slides.cores import CoreError, find_cores
     from wsi_suite.slides.slide import open_slide
     from wsi_suite.slides.store_layout import writing
@@ -148,7 +149,7 @@ def _find(
         file,
         origin={},
         locked=False,
-        about={"missing_cores": grid.missing},
+        about={MISSING_CORES: grid.missing},
     )
     return grid
 

@@ -23,7 +23,6 @@ def show_outcomes(
     as_json: bool,
     table: Path | None = None,
     beside: Sequence[WsiSuiteError] = (),
-    rois: Path | None = None,
 ) -> None:
     """Print the results, and leave with the right exit code.
 
@@ -37,8 +36,6 @@ def show_outcomes(
         The file with a line a slide, if it was written.
     beside
         What went wrong beside the slides, and was told already.
-    rois
-        The file or folder of regions of interest; TMA cores that are missing there are named.
     """
     from wsi_suite.cli.terminal import print_json, say
 
@@ -49,31 +46,12 @@ def show_outcomes(
         show_scores(scored)
         if table is not None:
             say(f"One line a slide: {table}")
-    if rois is not None:
-        _note_missing_cores([outcome.summary.slide for outcome in scored if outcome.summary], rois)
     leave([outcome.error for outcome in outcomes if outcome.error], of=len(outcomes))
     partial = [outcome for outcome in outcomes if outcome.is_partial]
     if partial and len(outcomes) > 1:
         say(f"{len(partial)} of {len(outcomes)} could not be read whole")
     if beside or partial:
         raise typer.Exit(1)
-
-
-def _note_missing_cores(slides: Sequence[str], rois: Path) -> None:
-    from wsi_suite.cli.terminal import note
-    from wsi_suite.errors import RegionError
-    from wsi_suite.qupath.rois import missing_cores
-    from wsi_suite.slides.sources import roi_file_of
-
-    for slide in slides:
-        try:
-            file = roi_file_of(slide, rois, several=len(slides) > 1)
-            names = () if file is None else missing_cores(file)
-        except RegionError:  # a manifest may name another file for this slide
-            continue
-        if names:
-            verb = "core is" if len(names) == 1 else "cores are"
-            note(f"{slide}: {len(names)} {verb} marked as missing and left out: {', '.join(names)}")
 
 
 def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:

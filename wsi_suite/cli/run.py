@@ -302,7 +302,6 @@ def _batch(
         as_json=as_json,
         table=table,
         beside=[*shown.complaints, *failed],
-        rois=arguments["rois"],
     )
 
 

@@ -113,4 +113,4 @@ def score(
         tell=tell,
     )
     table = None if out is None or failed else out / "summary.csv"
-    show_outcomes(outcomes, as_json=as_json, table=table, beside=failed, rois=roi)
+    show_outcomes(outcomes, as_json=as_json, table=table, beside=failed)

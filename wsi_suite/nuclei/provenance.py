@@ -113,6 +113,8 @@ class Provenance(Part):
         Colour of empty glass, if there is some.
     rois
         Regions as drawn, those of class ``Ignore*`` among them; ``None`` for the whole slide.
+    missing_cores
+        Names of the cores of a microarray that are missing, and thus among no regions.
     tissue_wkt
         Outline of the tissue, level-0 pixels; ``None`` in results that did not keep it.
     notes
@@ -145,6 +147,7 @@ class Provenance(Part):
     stains: StainCheck | None = None
     score: Annotated[ScoreSettings, BeforeValidator(_with_origin)]
     rois: tuple[RegionRecord, ...] | None
+    missing_cores: tuple[str, ...] = ()
     tissue_area_mm2: float | None
     tissue_wkt: str | None = None
     glass_rgb: tuple[float, float, float] | None = None

@@ -77,6 +77,15 @@ def read_objects(path: Path, *, refusal: type[InputError]) -> list[DrawnObject]:
     return objects_in((_parsed(content) for content in _contents(path)), path=path, refusal=refusal)
 
 
+def read_members(path: Path, name: str, *, refusal: type[InputError]) -> list[object]:
+    """Return the members of that name that stand beside the features of a file's collections."""
+    try:
+        documents = [_parsed(content) for content in _contents(path)]
+    except _UnusableError as error:
+        raise refusal(f"{path}: {error}; {REMEDY}") from None
+    return [one[name] for one in documents if isinstance(one, Mapping) and name in one]
+
+
 def objects_in(
     documents: Iterable[object], *, path: Path | str, refusal: type[InputError]
 ) -> list[DrawnObject]:

@@ -11,8 +11,17 @@ from shapely.geometry import MultiPolygon, box
 from wsi_suite.errors import RegionError
 from wsi_suite.geometry import Roi
 from wsi_suite.qupath.objects import is_ours
-from wsi_suite.qupath.reading import REMEDY, DrawnObject, objects_in, read_objects
+from wsi_suite.qupath.reading import (
+    REMEDY,
+    DrawnObject,
+    objects_in,
+    read_members,
+    read_objects,
+)
 from wsi_suite.qupath.shapes import shapes_of
+
+MISSING_CORES = "missing_cores"
+"""Member of a collection of cores: the names of those that are missing."""
 
 
 def read_rois(path: Path | str) -> tuple[Roi, ...]:
@@ -52,7 +61,10 @@ def parse_rois(document: object, *, source: str) -> tuple[Roi, ...]:
 
 
 def missing_cores(path: Path | str) -> tuple[str, ...]:
-    """Return the names of the TMA cores that a GeoJSON file of QuPath marks as missing.
+    """Return the names of the TMA cores that a GeoJSON file tells to be missing.
+
+    QuPath marks them; the files of ``wsi-suite cores`` list them beside the others, as
+    :data:`MISSING_CORES`. Those that somebody drew a region for since are not missing.
 
     Raises
     ------
@@ -60,7 +72,16 @@ def missing_cores(path: Path | str) -> tuple[str, ...]:
         The file is missing or is not GeoJSON.
     """
     objects = read_objects(Path(path), refusal=RegionError)
-    return tuple(one.name or "without a name" for one in objects if _is_missing(one))
+    marked = [one.name or "without a name" for one in objects if _is_missing(one)]
+    there = {one.name for one in objects}
+    listed = [
+        name
+        for names in read_members(Path(path), MISSING_CORES, refusal=RegionError)
+        if isinstance(names, list)
+        for name in names
+        if isinstance(name, str) and name not in there
+    ]
+    return tuple(dict.fromkeys([*marked, *listed]))
 
 
 def check_rois_inside(rois: Sequence[Roi], *, width: int, height: int, path: Path | str) -> None:

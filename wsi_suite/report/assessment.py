@@ -12,6 +12,7 @@ from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, Neare
 from wsi_suite.scoring.clinical_words import guideline_cautions
 from wsi_suite.scoring.evenness import UNEVEN_LIMIT
 from wsi_suite.scoring.ki67 import Ki67Figures
+from wsi_suite.scoring.names import short_name
 from wsi_suite.scoring.quality import QUALITY_TOLD, QualityFigures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import ScoreFigures
@@ -62,6 +63,8 @@ def assess(summary: Summary) -> list[Finding]:
         findings.append(_evenness(summary.dab_uneven_share))
     if summary.quality is not None:
         findings.append(_focus(summary.quality))
+    if summary.missing_cores:
+        findings.append(_missing_cores(summary))
     return findings
 
 
@@ -245,6 +248,12 @@ def _evenness(share: float) -> Finding:
         f"{100 * UNEVEN_LIMIT:.0f} % on a nuclear score means little.",
         share > UNEVEN_LIMIT,
     )
+
+
+def _missing_cores(summary: Summary) -> Finding:
+    missing, names = len(summary.missing_cores), map(short_name, summary.missing_cores)
+    text = f"{', '.join(names)}. They are scored nowhere and have no line among the scores."
+    return Finding("Missing cores", f"{missing} of {missing + len(summary.regions)}", text)
 
 
 def _focus(figures: QualityFigures) -> Finding:

@@ -198,7 +198,10 @@ def _read_result(folder: Path) -> _Result:
 
 def _scores_of(region: RegionScores) -> dict[str, float]:
     """Return a region's scores as measurements; QuPath's own columns keep their names."""
-    values: dict[str, float | None] = {"wsi-suite: area mm^2": region.area_mm2}
+    values: dict[str, float | None] = {
+        "wsi-suite: area mm^2": region.area_mm2,
+        "wsi-suite: tissue mm^2": region.tissue_area_mm2,
+    }
     for name, score in region.scores.items():
         values[f"wsi-suite: {name}: nuclei"] = score.nuclei
         values[f"wsi-suite: {name}: Positive %"] = score.positive_percent

@@ -150,8 +150,8 @@ def report_slide(folder: Path) -> Path:
         )
     if not _has_nuclei(folder):
         raise DataError(
-            f"{folder}: holds scores of 'wsi-suite score', without the nuclei ({TABLE_NAME}) that a "
-            "page is drawn from; give the folder of the run that was scored"
+            f"{folder}: holds scores of 'wsi-suite score', without the nuclei ({TABLE_NAME}) that "
+            "a page is drawn from; give the folder of the run that was scored"
         )
     table = folder / TABLE_NAME
     nuclei, metadata = read_nuclei(table)
@@ -200,10 +200,11 @@ def _report_slides(outcomes: Sequence[Outcome], *, tell: Told) -> None:
             without.append(folder)
     if without:
         slides = "1 slide" if len(without) == 1 else f"{len(without)} slides"
+        names = some_of([one.name for one in without])
         tell(
-            f"{without[0].parent}: no page for {slides} ({some_of([one.name for one in without])}): "
-            f"'wsi-suite score' leaves no nuclei ({TABLE_NAME}), which pages are drawn from; for "
-            "pages, with the scores of the run, give 'wsi-suite report' the folder of the run"
+            f"{without[0].parent}: no page for {slides} ({names}): 'wsi-suite score' leaves no "
+            f"nuclei ({TABLE_NAME}), which pages are drawn from; for pages, with the scores of the "
+            "run, give 'wsi-suite report' the folder of the run"
         )
 
 

@@ -12,7 +12,7 @@ from wsi_suite.analysis.request import Analysis
 from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
-from wsi_suite.qupath.rois import read_rois
+from wsi_suite.qupath.rois import missing_cores, read_rois
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.folder_names import ResultFolders
 from wsi_suite.runs.run_record import read_run
@@ -69,6 +69,7 @@ class BatchRequest:
         identity: SlideIdentity,
         folder: Path,
         rois: tuple[Roi, ...] | None = None,
+        missing_cores: tuple[str, ...] = (),
         roi_file: Path | None = None,
     ) -> Request:
         """Return the request of one slide."""
@@ -79,6 +80,7 @@ class BatchRequest:
             model=self.model,
             compute=self.compute,
             rois=rois,
+            missing_cores=missing_cores,
             threads=self.threads,
             stage=self.stage,
             folder=folder,
@@ -131,11 +133,19 @@ def ask_for_slides(
                 raise InputError(f"{slide}: is the same slide as {first}; give it once")
             file = entry.rois or roi_file_of(identity.name, rois, several=several)
             regions = None if file is None else read_rois(file)
+            missing = () if file is None else missing_cores(file)
             scored_rois(regions or ())  # refused here, before anything is done
         except WsiSuiteError as error:
             yield Refused(slide, folder, error)
             continue
-        yield batch.for_slide(entry, identity=identity, folder=folder, rois=regions, roi_file=file)
+        yield batch.for_slide(
+            entry,
+            identity=identity,
+            folder=folder,
+            rois=regions,
+            missing_cores=missing,
+            roi_file=file,
+        )
 
 
 def keep_compute(request: Request, settings: Mapping[str, Any]) -> Request:

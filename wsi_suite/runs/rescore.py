@@ -17,7 +17,7 @@ from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.provenance import Provenance, parse_provenance
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, origin_of
-from wsi_suite.qupath.rois import check_rois_inside, read_rois
+from wsi_suite.qupath.rois import check_rois_inside, missing_cores, read_rois
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.state import State
@@ -76,7 +76,11 @@ def rescore(
     _check_stained(provenance, stain, table=table)
     settings = _completed(settings, provenance)
     regions = _rois(provenance, rois, several=several)
-    summary = compose_summary(nuclei, settings, provenance=provenance, rois=regions)
+    file = roi_file_of(provenance.slide, rois, several=several)
+    missing = provenance.missing_cores if file is None else missing_cores(file)
+    summary = compose_summary(
+        nuclei, settings, provenance=provenance, rois=regions, missing_cores=missing
+    )
     return Outcome(Path(provenance.slide), table.parent, state=State.DONE, summary=summary)
 
 

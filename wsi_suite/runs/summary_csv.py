@@ -47,6 +47,7 @@ SUMMARY_COLUMNS = (
     "unreadable_percent",
     "density_per_mm2",
     "out_of_focus_percent",
+    "missing_cores",
     "warnings",
     "error",
 )
@@ -135,6 +136,7 @@ def _score_columns(summary: Summary) -> Row:
         **_unreadable_columns(summary),
         "density_per_mm2": _rounded(pooled.density_per_mm2),
         "out_of_focus_percent": _rounded(_out_of_focus_percent(summary)),
+        "missing_cores": ", ".join(summary.missing_cores) or None,
         "warnings": " ".join(summary.warnings),
     }
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from wsi_suite.config import ScoreSettings
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.scoring.names import of_regions
+from wsi_suite.scoring.names import of_regions, some_of
 from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
 
 SATURATED_SHARE = 0.7
@@ -41,6 +41,14 @@ def little_tissue_warnings(scores: SlideScores) -> list[str]:
             f"{of_regions(partly, of=len(regions))}, and nuclei count in tissue only."
         )
     return warnings
+
+
+def missing_cores_warnings(names: Sequence[str]) -> list[str]:
+    """Return that cores of a microarray are missing, which are scored nowhere."""
+    if not names:
+        return []
+    cores = "1 core" if len(names) == 1 else f"{len(names)} cores"
+    return [f"{cores} of the microarray missing: {some_of(names)}."]
 
 
 def unfamiliar_warnings(
