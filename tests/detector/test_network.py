@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from wsi_suite.detector.network import NucleusNet, build_backbone, decode_peaks
+from wsi_suite.detector.backbone import build_backbone
+from wsi_suite.detector.network import NucleusNet, decode_peaks
 from wsi_suite.detector.network_spec import NetworkSpec
 from wsi_suite.errors import ModelError
 

@@ -10,7 +10,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from wsi_suite.detector.network import NetworkSpec, build_backbone
+from wsi_suite.detector.backbone import build_backbone
+from wsi_suite.detector.network_spec import NetworkSpec
 from wsi_suite.errors import ModelError
 from wsi_suite.training.initial_weights import load_backbone
 

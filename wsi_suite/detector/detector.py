@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -249,6 +248,8 @@ def suppress_close(
     reach = np.broadcast_to(np.asarray(distance, np.float64), len(points))
     if len(points) < 2 or reach.max() <= 0:
         return keep
+    from scipy.spatial import cKDTree
+
     pairs = cKDTree(points).query_pairs(float(reach.max()), output_type="ndarray")
     if not len(pairs):
         return keep

@@ -227,9 +227,10 @@ def load_network(folder: ModelFolder) -> NucleusNet:
     from safetensors.torch import load_file
 
     from wsi_suite.detector.network import NucleusNet
+    from wsi_suite.detector.resnet import plain_resnet
 
     spec = folder.spec.network.model_copy(update={"pretrained": False})
-    network = NucleusNet(spec, classes=len(folder.spec.classes))
+    network = NucleusNet(spec, classes=len(folder.spec.classes), backbone=plain_resnet(spec))
     path = folder.path / WEIGHTS_FILE
     try:
         weights = {name: value.float() for name, value in load_file(path).items()}

@@ -13,33 +13,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
-from timm.layers.blur_pool import BlurPool2d
-from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from wsi_suite.detector.network_spec import NetworkSpec
-from wsi_suite.errors import ModelError, did_you_mean
+from wsi_suite.detector.resnet import PlainResNet
+from wsi_suite.errors import ModelError
 
-_LOCAL_LAYERS = (
-    nn.Conv2d,
-    nn.BatchNorm2d,
-    nn.ReLU,
-    nn.SiLU,
-    nn.LeakyReLU,
-    nn.GELU,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.Identity,
-    nn.Dropout,
-    nn.ZeroPad2d,
-    BlurPool2d,
-)
+if TYPE_CHECKING:
+    from timm.models import FeatureListNet
 
 
 class NucleusNet(nn.Module):
@@ -51,6 +38,8 @@ class NucleusNet(nn.Module):
         The parts.
     classes
         Number of classes.
+    backbone
+        Its backbone, if weights are to be loaded into it; by default timm makes it anew.
 
     Raises
     ------
@@ -61,12 +50,14 @@ class NucleusNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: NetworkSpec, *, classes: int) -> None:
+    def __init__(
+        self, spec: NetworkSpec, *, classes: int, backbone: PlainResNet | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = build_backbone(spec)
+        self.backbone = _new_backbone(spec) if backbone is None else backbone
         self.lateral = nn.ModuleList(
-            nn.Conv2d(width, spec.channels, 1) for width in self.backbone.feature_info.channels()
+            nn.Conv2d(width, spec.channels, 1) for width in _widths(self.backbone)
         )
         self.smooth = _conv_block(spec.channels, spec.channels)
         self.heat = _head(spec.channels, 1 if spec.class_map else classes)
@@ -143,37 +134,6 @@ class _Head(nn.Sequential):
             x = x.to(next(final.parameters()).dtype)
         maps: Tensor = final(x)
         return maps
-
-
-def build_backbone(spec: NetworkSpec) -> FeatureListNet:
-    """Create the timm ResNet and refuse one that is not local."""
-    known = timm.list_models(module="resnet")
-    if spec.backbone.partition(".")[0] not in known:  # a tag may follow, as in resnet18.a1_in1k
-        hint = did_you_mean(spec.backbone, known) or ", as in resnet18 or resnet50"
-        raise ModelError(f"backbone '{spec.backbone}' is not a ResNet of timm{hint}")
-    try:
-        backbone = timm.create_model(
-            spec.backbone,
-            pretrained=spec.pretrained,
-            features_only=True,
-            out_indices=tuple(range(1, spec.stages + 1)),
-        )
-    except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"backbone '{spec.backbone}' cannot be made ({_first_line(error)}); "
-            "without a network connection set network.pretrained to false"
-        ) from None
-    assert isinstance(backbone, FeatureListNet)
-    if not spec.stem_pool:
-        backbone["maxpool"] = nn.Identity()
-    for name, layer in backbone.named_modules():
-        if not any(layer.children()) and not isinstance(layer, _LOCAL_LAYERS):
-            raise ModelError(
-                f"backbone '{spec.backbone}': its {type(layer).__name__} ({name}) may look at "
-                "the whole tile, so tiles would not agree with the slide; take a plain ResNet "
-                "such as resnet18, resnet50 or resnext50_32x4d"
-            )
-    return backbone
 
 
 @dataclass(frozen=True)
@@ -287,6 +247,19 @@ def find_maxima(
     return (confidence == highest) & (confidence >= min_confidence), confidence, label
 
 
+def _new_backbone(spec: NetworkSpec) -> FeatureListNet:
+    from wsi_suite.detector.backbone import build_backbone  # takes three times as long as torch
+
+    return build_backbone(spec)
+
+
+def _widths(backbone: FeatureListNet | PlainResNet) -> list[int]:
+    if isinstance(backbone, PlainResNet):
+        return backbone.widths
+    widths: list[int] = backbone.feature_info.channels()
+    return widths
+
+
 def _conv_block(width_in: int, width_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
@@ -297,7 +270,3 @@ def _conv_block(width_in: int, width_out: int) -> nn.Sequential:
 
 def _head(width: int, out: int) -> _Head:
     return _Head(*_conv_block(width, width), nn.Conv2d(width, out, 1))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

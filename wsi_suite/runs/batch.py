@@ -100,11 +100,9 @@ def run_batch(
     WsiSuiteError
         Model, device, scheduler, regions or output folder cannot be used at all.
     """
-    from wsi_suite.detector.model_folder import find_model, load_network
+    from wsi_suite.detector.model_folder import find_model
 
     model = find_model(settings.detect.model)
-    if stage != "tile":
-        load_network(model)  # damaged weights are refused before anything is begun
     settings = complete_settings(settings, model)
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     check_roi_source(rois, several=len(entries) > 1)
@@ -119,6 +117,7 @@ def run_batch(
             compute = cluster.choose_compute(
                 device, settings.detect.precision, flips=settings.detect.flips
             )
+            cluster.load_model(model, compute)
         out = _make_folder(out)
         asked = BatchRequest(
             stage=stage,

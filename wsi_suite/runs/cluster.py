@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsi_suite.analysis.blocks import SlideJob, process_block
-from wsi_suite.analysis.worker_cache import close_all, usable_threads
+from wsi_suite.analysis.worker_cache import close_all, open_detector, usable_threads
 from wsi_suite.config import RunSettings
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import ConfigError, WorkerError
@@ -44,6 +44,8 @@ class Cluster:
         Blocks in flight at once, which bounds the memory.
     remote
         Whether workers may be other machines.
+    alone
+        Whether the only worker lives in this process.
     topic
         Under which workers report.
     """
@@ -52,6 +54,7 @@ class Cluster:
     threads: int
     window: int
     remote: bool
+    alone: bool
     topic: str
 
     def submit(self, key: str, job: SlideJob, block: Block) -> Future[BlockResult]:
@@ -80,6 +83,23 @@ class Cluster:
             if isinstance(answer, BaseException):
                 raise WorkerError(f"worker {worker}: {answer}")
         return common_compute(answers)
+
+    def load_model(self, model: ModelFolder, compute: Compute) -> None:
+        """Load a model: damaged weights are refused before anything is begun.
+
+        A worker in this process has it from then on.
+
+        Raises
+        ------
+        ModelError
+            Its weights cannot be used.
+        """
+        from wsi_suite.detector.model_folder import load_network
+
+        if self.alone:
+            open_detector(model.path.resolve(), model_hash=model.hash, compute=compute, gpu=0)
+        else:
+            load_network(model)
 
 
 @contextmanager
@@ -123,7 +143,9 @@ def open_cluster(
         topic = f"wsi-suite-{uuid.uuid4().hex}"
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
         window = count * _TASKS_PER_WORKER + 1
-        yield Cluster(client, threads, window, remote=bool(settings.scheduler), topic=topic)
+        remote = bool(settings.scheduler)
+        alone = count == 1 and not remote
+        yield Cluster(client, threads, window, remote=remote, alone=alone, topic=topic)
 
 
 def common_compute(choices: dict[str, Compute]) -> Compute:

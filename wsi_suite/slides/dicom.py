@@ -196,11 +196,11 @@ def slide_file(path: Path) -> Path:
 
 @lru_cache(maxsize=65_536)
 def _read_instance(file: Path, _size: int, _modified_ns: int) -> Instance | None:
-    from pydicom.filereader import read_partial
-
     with file.open("rb") as opened:
         if opened.read(132)[128:] != b"DICM":
             return None
+        from pydicom.filereader import read_partial  # here, since few files are DICOM
+
         opened.seek(0)
         try:
             header = read_partial(opened, stop_when=lambda tag, _vr, _length: tag > _LAST_TAG)

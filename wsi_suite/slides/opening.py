@@ -17,7 +17,6 @@ from wsi_suite.slides.dicom import read_instance, refuse_without_positions, slid
 from wsi_suite.slides.dicom_colours import refuse_other_colours
 from wsi_suite.slides.fallback import ImageReader, open_image
 from wsi_suite.slides.listing import is_zarr
-from wsi_suite.slides.ome_zarr import OmeZarrReader
 from wsi_suite.slides.openslide_reader import OpenSlideReader, openslide_vendor
 from wsi_suite.slides.reader import Facts, Pixels, Reader, is_smaller_copy
 from wsi_suite.slides.tiff_index import TiffIndex, TiffPage, index_tiff, is_tiff
@@ -42,6 +41,8 @@ def open_reader(path: Path) -> Reader:
     """
     _refuse_unreadable(path)
     if is_zarr(path):
+        from wsi_suite.slides.ome_zarr import OmeZarrReader  # Zarr takes half a second to import
+
         return OmeZarrReader(path)
     if path.is_dir() or read_instance(path) is not None:
         return _open_dicom(slide_file(path))

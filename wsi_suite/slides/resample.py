@@ -8,13 +8,16 @@ same box read in parts have the same bytes.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy import sparse
 
 from wsi_suite.geometry import Box
 from wsi_suite.slides.reader import Pixels
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _BAND_PX = 64  # rows averaged at once: what stays in the processor's cache
 
@@ -75,6 +78,8 @@ def _weights(
     start: int, stop: int, *, source: tuple[int, int], factor: float
 ) -> sparse.csr_array[np.float32]:
     """Return the ``(stop - start, source[1] - source[0])`` matrix of area weights of one axis."""
+    from scipy import sparse
+
     low = np.arange(start, stop) * factor
     high = np.arange(start + 1, stop + 1) * factor
     taps = np.floor(low).astype(np.int64)[:, None] + np.arange(math.ceil(factor) + 1)

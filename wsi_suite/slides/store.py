@@ -15,10 +15,9 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from wsi_suite.errors import OutputConflictError, OutputError
 from wsi_suite.files import whole_file
@@ -48,6 +47,9 @@ from wsi_suite.slides.store_pixels import (
     shard_parts,
 )
 from wsi_suite.slides.zarr_codecs import unknown_codec
+
+if TYPE_CHECKING:
+    import zarr
 
 STORED_FRACTION = 0.8
 """Compressed over raw size: 0.3 - 0.4 on slides that were scanned to JPEG, 0.7 - 0.8 on tissue of
@@ -145,6 +147,8 @@ class TileStore:
         OutputError
             There is none, or it is not one of this suite.
         """
+        import zarr
+
         folder = store_folder(path) if store_folder(path).exists() else partial_folder(path)
         attributes = read_attributes(folder)
         if attributes is None:

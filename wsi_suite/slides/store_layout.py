@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import zarr
 from pydantic import AliasChoices, Field
 
 from wsi_suite.documents import Document, parse_document
@@ -99,6 +98,8 @@ class _OwnAttributes(Document):
 
 def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, float]) -> None:
     """Make an empty store, in place of whatever is in the folder."""
+    import zarr
+
     group = zarr.create_group(folder, zarr_format=layout.zarr_format, overwrite=True)
     sharded = layout.zarr_format == 3
     for level, (width, height) in enumerate(layout.sizes):
@@ -124,6 +125,8 @@ def begin_store(folder: Path, layout: Layout, *, name: str, mpp: tuple[float, fl
 
 def read_attributes(folder: Path) -> dict[str, Any] | None:
     """Return the attributes of a store of this suite; None if there is none, or no whole one."""
+    import zarr
+
     try:
         attributes = dict(zarr.open_group(folder, mode="r").attrs)
     except (OSError, ValueError):

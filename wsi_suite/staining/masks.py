@@ -13,7 +13,6 @@ import math
 import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.segmentation import watershed
 
 from wsi_suite.geometry import Points
 
@@ -55,6 +54,8 @@ def label_nuclei(
         ``(H, W)``: the row of `points_px` plus 1, or 0 outside nuclei. Each point has at least the
         pixel it lies in, unless another one lies in the same pixel.
     """
+    from skimage.segmentation import watershed
+
     density = _smooth(total_od, mpp=mpp)
     core_um = min(CORE_RADIUS_UM, max_radius_um)
     cores = _draw_cores(points_px, shape=total_od.shape, mpp=mpp, radius_um=core_um)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsi_suite.detector.backbone import build_backbone
 from wsi_suite.detector.model_folder import ModelFolder, find_model, load_network, trained_runs
-from wsi_suite.detector.network import NucleusNet, build_backbone
+from wsi_suite.detector.network import NucleusNet
 from wsi_suite.errors import DataError, ModelError
 from wsi_suite.training.initial_weights import InitialWeights, load_backbone
 from wsi_suite.training.settings import SplitSettings, TrainSettings
