@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import shapely
 from bench import Bench, results_of, set_sides
 from shapely.geometry import MultiPolygon, box
 
-from wsi_suite.analysis import quality
+from wsi_suite.analysis import quality, survey
 from wsi_suite.analysis.slide_record import read_facts
-from wsi_suite.config import ScoreSettings, load_settings
+from wsi_suite.config import ScoreSettings, TissueSettings, load_settings
 from wsi_suite.errors import ConfigError, OutputConflictError
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
@@ -23,7 +24,7 @@ from wsi_suite.runs.rescore import rescore
 from wsi_suite.scoring.regions import points_in_areas
 from wsi_suite.slides.focus import Focus
 from wsi_suite.slides.slide import Slide
-from wsi_suite.slides.tissue import TissueMask
+from wsi_suite.slides.tissue import TissueMask, find_tissue
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -167,3 +168,29 @@ def test_what_was_not_looked_for_says_why(
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"quality\.exclude.*focus"):
         load_settings(overrides=["quality.exclude=[blur]"])
+
+
+def test_stain_outside_the_tissue_is_told_and_is_in_no_score(
+    bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_only(slide: Slide, settings: TissueSettings) -> TissueMask:
+        tissue = find_tissue(slide, settings)
+        right = tissue.mask & (np.arange(tissue.mask.shape[1]) >= 8)
+        return replace(tissue, mask=tissue.mask & ~right, missed=right)
+
+    monkeypatch.setattr(survey, "find_tissue", left_only)
+    bench.do(tmp_path / "out", "tiles.keep=false")
+    summary, before = summary_of(tmp_path / "out"), summary_of(whole)
+    missed = summary["quality"]["artefacts"]["stain_outside"]
+    area_mm2 = before["tissue_area_mm2"] - summary["tissue_area_mm2"]
+    assert missed["found_mm2"] == pytest.approx(area_mm2, rel=1e-6)
+    assert missed["found_share"] == pytest.approx(area_mm2 / before["tissue_area_mm2"], rel=1e-6)
+    assert (missed["excluded"], summary["quality"]["lost_mm2"]) == (True, 0)
+    assert not any("lies outside the tissue" in line for line in before["warnings"])
+    assert any("lies outside the tissue" in line for line in summary["warnings"]) == (
+        area_mm2 >= 0.01
+    )
+    content = json.loads((tmp_path / "out" / "quality.geojson").read_text("utf-8"))
+    (feature,) = content["features"]
+    assert feature["properties"]["classification"]["name"] == "Stain outside the tissue"
+    assert shapely.geometry.shape(feature["geometry"]).is_valid

@@ -101,3 +101,12 @@ def test_slide_that_is_mostly_bad_is_flagged_in_the_batch(
     text = Page((tmp_path / "report.html").read_text("utf-8")).text
     assert ("mostly out of focus" in text) == flagged
     assert (slide.verdict or "").startswith("mostly out of focus") == flagged
+
+
+def test_stain_outside_the_tissue_is_drawn_and_told_as_an_area(tmp_path: Path) -> None:
+    missed = LOOKED.model_copy(update={"wkt": outlined(3000, 3500)})
+    quality = SlideQuality(focus=LOOKED, pen=LOOKED, stain_outside=missed)
+    page = page_of(make_result(make_nuclei(300), quality=quality), tmp_path)
+    assert drawn(page) == ["stain_outside"]
+    assert "Stain outside the tissue: 0.119 mm², not scored." in page.text
+    assert "nuclei there are in no score" in page.text, "as a warning"

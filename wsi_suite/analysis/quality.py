@@ -40,7 +40,8 @@ class Artefacts:
 def find_artefacts(slide: Slide, tissue: TissueMask) -> Artefacts:
     """Look for all kinds of artefacts on a slide, in its tissue; errors as of reading it."""
     focus, blurred = _focus(slide, tissue)
-    return Artefacts(SlideQuality(focus=focus, pen=_pen(slide, tissue)), {"focus": blurred})
+    pen, missed = _pen(slide, tissue), _stain_outside(slide, tissue)
+    return Artefacts(SlideQuality(focus=focus, pen=pen, stain_outside=missed), {"focus": blurred})
 
 
 def outline_to_the_edge(mask: Mask, tissue: TissueMask, slide: Slide) -> MultiPolygon:
@@ -77,9 +78,18 @@ def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
 def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:
     if tissue.ink is None:
         return QualityKind(reason="tissue.exclude_pen is off, or tissue.whole_slide on")
+    return _seen_whole(tissue.ink, tissue, slide)
+
+
+def _stain_outside(slide: Slide, tissue: TissueMask) -> QualityKind | None:
+    return None if tissue.missed is None else _seen_whole(tissue.missed, tissue, slide)
+
+
+def _seen_whole(found: Mask, tissue: TissueMask, slide: Slide) -> QualityKind:
+    """Return what was found at the resolution of the tissue's mask, on all of the slide."""
     return QualityKind(
         mpp=round(math.sqrt(slide.mpp[0] * tissue.scale.x * slide.mpp[1] * tissue.scale.y), 4),
         sampled_share=1.0,
         judged_share=1.0,
-        wkt=outline_text(outline_to_the_edge(tissue.ink, tissue, slide)),
+        wkt=outline_text(outline_to_the_edge(found, tissue, slide)),
     )

@@ -52,6 +52,8 @@ class SlideQuality(Part):
     ----------
     focus, pen
         What was found of each kind.
+    stain_outside
+        Stain outside the tissue; ``None`` in results of earlier versions.
     excluded
         Kinds that were taken out of the tissue.
     unreadable
@@ -60,6 +62,7 @@ class SlideQuality(Part):
 
     focus: QualityKind
     pen: QualityKind
+    stain_outside: QualityKind | None = None
     excluded: tuple[Artefact, ...] = ()
     unreadable: QualityKind | None = None
 
@@ -69,6 +72,8 @@ class SlideQuality(Part):
         yield "pen", self.pen
         if self.unreadable is not None:
             yield "unreadable", self.unreadable
+        if self.stain_outside is not None:
+            yield "stain_outside", self.stain_outside
 
     def is_left_out(self, kind: str) -> bool:
         """Return whether a kind is not part of the tissue."""

@@ -11,7 +11,13 @@ from wsi_suite.nuclei.quality import QualityKind, SlideQuality
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.quality import ArtefactFigures, QualityFigures
 
-_TITLES = {"focus": "Out of focus", "pen": "Pen", "folds": "Folds", "bubbles": "Bubbles"}
+_TITLES = {
+    "focus": "Out of focus",
+    "pen": "Pen",
+    "stain_outside": "Stain outside the tissue",
+    "folds": "Folds",
+    "bubbles": "Bubbles",
+}
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,14 @@ def show_quality(
             name,
             _TITLES.get(name, name.capitalize()),
             draw(found.get(name, nothing).area()),
-            *_in_words(kind, anywhere=not found.get(name, nothing).area().is_empty),
+            *_in_words(name, kind, anywhere=not found.get(name, nothing).area().is_empty),
         )
         for name, kind in figures.artefacts.items()
     )
     return QualityMap(kinds, draw(quality.focus.unjudged_area()))
 
 
-def _in_words(figures: ArtefactFigures, *, anywhere: bool) -> tuple[str, str]:
+def _in_words(name: str, figures: ArtefactFigures, *, anywhere: bool) -> tuple[str, str]:
     """Return what is known of a kind of artefact: in a few words, and the rest as a sentence."""
     if not figures.looked_for:
         return "not looked for", _sentence(figures.reason or "no reason is known")
@@ -96,6 +102,8 @@ def _in_words(figures: ArtefactFigures, *, anywhere: bool) -> tuple[str, str]:
         return "none found", place
     if not figures.found_mm2:
         return "none in what is scored", place
+    if name == "stain_outside":
+        return f"{figures.found_mm2:.3g} mm², not scored", place
     counts = "left out" if figures.excluded else "scored, too"
     return f"{percentage(100 * (figures.found_share or 0.0))} of the tissue, {counts}", place
 

@@ -10,7 +10,12 @@ from wsi_suite.qupath.annotations import Annotation, write_annotations
 from wsi_suite.qupath.objects import PathClass, origin_of
 from wsi_suite.runs.folder import QUALITY_NAME
 
-_NAMES = {"focus": "Out of focus", "pen": "Pen", "unreadable": "Unreadable"}
+_NAMES = {
+    "focus": "Out of focus",
+    "pen": "Pen",
+    "stain_outside": "Stain outside the tissue",
+    "unreadable": "Unreadable",
+}
 _COLOUR = (150, 60, 150)
 _IGNORED = PathClass("Ignore*", (180, 180, 180))  # QuPath's own
 

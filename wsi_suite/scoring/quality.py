@@ -10,6 +10,7 @@ from wsi_suite.nuclei.quality import QualityKind, SlideQuality
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+_NO_TISSUE = ("pen", "stain_outside")  # they were never part of it
 _IN_WORDS = {"focus": "out of focus"}
 _NOT_LOOKED_FOR = {
     "folds": "not told from dense tissue with certainty; draw them as regions of class Ignore*",
@@ -18,6 +19,7 @@ _NOT_LOOKED_FOR = {
 QUALITY_TOLD = 0.1
 """Share of the tissue from which an artefact is warned of."""
 _MOSTLY = 0.5
+_MISSED_SHARE, _MISSED_MM2 = 0.02, 0.01  # real slides: up to 0.005, and 0.002 mm2
 
 
 class ArtefactFigures(Part):
@@ -55,8 +57,9 @@ class QualityFigures(Part):
     Attributes
     ----------
     artefacts
-        By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``unreadable`` if the
-        file is damaged in tissue, and ``folds`` and ``bubbles``, which are not looked for.
+        By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``stain_outside``
+        (stain that lies outside the tissue, and is not scored), ``unreadable`` if the file is
+        damaged in tissue, and ``folds`` and ``bubbles``, which are not looked for.
     lost_mm2, lost_share
         Area that was taken out of the tissue, as ``quality.exclude`` wants or because it cannot be
         read, and its share of the tissue before.
@@ -109,10 +112,10 @@ def quality_figures(
     artefacts = {}
     for name, kind in quality.kinds():
         found_mm2 = mm2(kind.area())
-        of_mm2 = before_mm2 + (found_mm2 if name == "pen" else 0.0)  # which is no tissue
+        of_mm2 = before_mm2 + (found_mm2 if name in _NO_TISSUE else 0.0)
         artefacts[name] = _figures(
             kind,
-            excluded=quality.is_left_out(name),
+            excluded=name == "stain_outside" or quality.is_left_out(name),
             found_mm2=found_mm2,
             of_mm2=of_mm2,
         )
@@ -140,7 +143,18 @@ def quality_warnings(figures: QualityFigures | None) -> list[str]:
             )
         if share >= _MOSTLY:
             warnings.append(f"Most of the tissue is {words}: scan the slide again.")
-    return warnings
+    return warnings + _missed_warnings(figures.artefacts.get("stain_outside"))
+
+
+def _missed_warnings(missed: ArtefactFigures | None) -> list[str]:
+    area_mm2, share = (missed.found_mm2, missed.found_share) if missed else (None, None)
+    if area_mm2 is None or share is None or area_mm2 < _MISSED_MM2 or share < _MISSED_SHARE:
+        return []
+    return [
+        f"{area_mm2:.2f} mm2 ({100 * share:.1f} %) is stained and lies outside the tissue: nuclei "
+        "there are in no score; check it on the picture (tissue.min_area_um2 keeps smaller "
+        "pieces, tissue.whole_slide all)."
+    ]
 
 
 def mostly_bad(figures: QualityFigures | None) -> str | None:

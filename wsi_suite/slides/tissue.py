@@ -42,6 +42,8 @@ _DEFAULTS = TissueSettings()
 # tissue (loose stroma, hematoxylin alone) lies at 0.03 to 0.05.
 _FAINT_OD = 0.025
 _CLEAR_OD = 0.05
+_STAINED_OD, _STAINED_SPREAD_OD = 0.1, 0.04  # of a single pixel; dust and shadows are grey
+_SPECK_UM2 = 1000.0  # of stain outside the tissue: a smaller speck is dust
 _GREY_SPREAD = 0.15  # stains absorb one channel a third less than another, or more
 _COLOURED_SHARE = 0.05  # where brown and blue mix, tissue is grey in part
 _CLOSE_UM = 24.0
@@ -71,6 +73,9 @@ class TissueMask:
         What everybody who uses the mask should read: ink, and what may be ink.
     ink
         Like `mask`, true on strokes of a marker pen that were left out. ``None``: none were.
+    missed
+        Like `mask`, true on areas outside that are clearly stained: small pieces, or cells that
+        lie apart. ``None``: not looked for.
     """
 
     mask: Mask
@@ -78,6 +83,7 @@ class TissueMask:
     left_out: Mask | None = None
     warnings: tuple[str, ...] = ()
     ink: Mask | None = None
+    missed: Mask | None = None
 
     @property
     def area_px0(self) -> float:
@@ -178,7 +184,13 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
         left_out=seen.ink & ~mask, counted=counted, mpp=raster.mpp, scale=raster.scale
     )
     ink = seen.ink if settings.exclude_pen and not settings.whole_slide else None
-    return TissueMask(mask, raster.scale, left_out, warnings, ink)
+    missed = _pieces(seen.stained & ~mask, mpp=mpp) & ~(mask | left_out)
+    return TissueMask(mask, raster.scale, left_out, warnings, ink, missed)
+
+
+def _pieces(stained: Mask, *, mpp: float) -> Mask:
+    """Return the areas that stained pixels fill, closed as tissue is; specks are dropped."""
+    return large(close(stained, radius_px=_CLOSE_UM / mpp), min_px=_SPECK_UM2 / mpp**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +205,15 @@ class OverviewMasks:
         True where nothing was scanned.
     ink, pale_ink
         Strokes of a marker pen, and what may be some.
+    stained
+        True on single pixels that are clearly stained, in the tissue and outside.
     """
 
     tissue: Mask
     canvas: Mask
     ink: Mask
     pale_ink: Mask
+    stained: Mask
 
 
 def find_masks(
@@ -224,6 +239,7 @@ def find_masks(
         ink, pale_ink = find_ink(density, mpp=mpp)
     left_out = canvas | ink
     density[left_out] = 0
+    stained = (density.max(axis=2) > _STAINED_OD) & (np.ptp(density, axis=2) > _STAINED_SPREAD_OD)
     # The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
     darkest = cv2.GaussianBlur(density.max(axis=2), (0, 0), 8.0 / mpp)
     tissue = touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
@@ -233,7 +249,7 @@ def find_masks(
     min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
     tissue = large(tissue, min_px=min_area_um2 / mpp**2)
     grown = grow(tissue, radius_px=settings.margin_um / mpp)
-    return OverviewMasks(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas)
+    return OverviewMasks(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas, stained)
 
 
 def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:
