@@ -137,7 +137,7 @@ def _show_calibration(found: Calibration) -> None:
 
     held_out = found.held_out
     rows: list[tuple[str, ...]] = [
-        ("fitted", *(f"{value:g}" for value in found.thresholds_od)),
+        ("fitted", *(f"{value:.3f}" for value in found.thresholds_od)),
         ("95 % interval", *map(_span, found.ranges_od)),
     ]
     if held_out is not None:
@@ -148,7 +148,7 @@ def _show_calibration(found: Calibration) -> None:
         ("quartiles, not used", found.quartiles_od),
     ):
         if cuts is not None:
-            rows.append((words, *(f"{value:.3g}" for value in cuts)))
+            rows.append((words, *(f"{value:.3f}" for value in cuts)))
     show_table(("DAB OD from which", *INTENSITIES[1:]), rows)
     what = {"grades": "of grades", "h_score": "of H-scores"}.get(found.kind, "of positive %")
     left_out = "" if held_out is None else f", {held_out.error:.3g} on slides left out"
@@ -164,4 +164,4 @@ def _show_calibration(found: Calibration) -> None:
 
 
 def _span(inside: Range | None) -> str:
-    return "-" if inside is None else f"{inside[0]:.3g} to {inside[1]:.3g}"
+    return "-" if inside is None else f"{inside[0]:.3f} to {inside[1]:.3f}"

@@ -196,16 +196,18 @@ def _warnings(found: FoundRuns, limits: ControlLimits, *, slide: str) -> Iterato
 
 def write_control_page(path: Path, chart: ControlChart) -> None:
     """Write a control chart as one HTML file that needs no other."""
+    score = "H-score" if chart.score == H_SCORE else "positive %"
     write_page(
         path,
         "control_page.html",
         package="wsi_suite.studies",
         chart=chart,
-        score="H-score" if chart.score == H_SCORE else "positive %",
+        score=score,
         picture=inline(
             draw_control_chart(
                 [run.score for run in chart.runs],
                 [bool(run.broken) for run in chart.runs],
+                name=score,
                 changed=[bool(run.changed) for run in chart.runs],
                 limits=chart.limits,
             )

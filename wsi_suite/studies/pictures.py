@@ -69,7 +69,7 @@ def draw_difference(
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color="0.85", zorder=0)
-        lines = ((limits.upper, "1.96 s"), (limits.bias, "bias"), (limits.lower, "−1.96 s"))
+        lines = ((limits.upper, "+1.96 s"), (limits.bias, "bias"), (limits.lower, "−1.96 s"))
         for limit, words in lines:
             if limit.value is None or limit.low is None or limit.high is None:
                 continue
@@ -78,7 +78,7 @@ def draw_difference(
             axes.axhline(limit.value, color=colour, ls="-" if middle else "--", zorder=1)
             axes.axhspan(limit.low, limit.high, color=colour, alpha=0.1, linewidth=0, zorder=0)
             axes.annotate(
-                f"{words} {as_text(limit.value, '.1f')}",
+                f"{words}: {as_text(limit.value, '.1f')}",
                 (1, limit.value),
                 xycoords=("axes fraction", "data"),
                 xytext=(4, 0),
@@ -133,6 +133,7 @@ def draw_control_chart(
     scores: Sequence[float],
     broken: Sequence[bool],
     *,
+    name: str,
     changed: Sequence[bool],
     limits: ControlLimits,
 ) -> bytes:
@@ -142,6 +143,8 @@ def draw_control_chart(
     ----------
     scores, broken
         Scores, and which of them break a rule.
+    name
+        What to call the score.
     changed
         Which have other settings than the one before; a dotted line stands there.
     limits
@@ -167,13 +170,19 @@ def draw_control_chart(
         axes.plot(places, scores, color="0.6", lw=0.8, zorder=1)
         for place in places[np.array(changed, bool)]:
             axes.axvline(place - 0.5, color="0.3", ls=":", lw=1, zorder=0)
-        fill = [
-            "#c00000" if bad else "white" if place <= limits.runs else COLOURS[0]
-            for place, bad in zip(places, broken, strict=True)
-        ]
-        axes.scatter(places, scores, s=26, c=fill, edgecolors="0.2", linewidths=0.8, zorder=2)
-        axes.set(xlabel="run", ylabel="score")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        first, bad = places <= limits.runs, np.array(broken, bool)
+        values = np.array(scores)
+        for rows, fill, marker in (
+            (first & ~bad, "white", "o"),
+            (~first & ~bad, COLOURS[0], "o"),
+            (bad, "#c00000", "s"),
+        ):
+            axes.scatter(
+                places[rows], values[rows], s=26, c=fill, marker=marker, edgecolors="0.2",
+                linewidths=0.8, zorder=2,
+            )  # fmt: skip
+        axes.set(xlabel="number of the run", ylabel=name, xlim=(0.4, len(scores) + 0.6))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         return png_of(figure)
 
 
