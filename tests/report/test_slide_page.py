@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slide_results import CLASSES, Page, make_nuclei, make_result, square
+from slide_results import CLASSES, SIDE_PX0, Page, make_nuclei, make_result, square
 
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import OutputError
@@ -109,12 +109,12 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
 
 def test_no_nuclei_and_one_nucleus_make_pages(tmp_path: Path) -> None:
     page = Page(write(make_result(Nuclei.empty(CLASSES)), tmp_path))
-    assert "No H-score: no nuclei." in page.text
+    assert "No H-score of Epithelium: no nuclei." in page.text
     one = replace(make_nuclei(1), label=np.ones(1, np.uint8))
     assert "No H-score" not in Page(write(make_result(one), tmp_path)).text
     unknown = replace(one, measurements={NUCLEUS_DAB: np.array([np.nan], np.float32)})
     page = Page(write(make_result(unknown), tmp_path))
-    assert "No H-score: no measurable nuclei." in page.text
+    assert "No H-score of Epithelium: no measurable nuclei." in page.text
 
 
 def test_page_without_pictures_outlines_and_probabilities(tmp_path: Path) -> None:
@@ -274,3 +274,13 @@ def test_ignored_regions_are_left_out_and_drawn(tmp_path: Path) -> None:
         parts = live(page)["parts"]
         assert [sum(map(sum, part["counts"])) for part in parts] == [left] * len(rois)
         assert [known["class"] for _, known in page.tags if known.get("class") == "ignored"]
+
+
+def test_names_of_regions_are_told_in_short_and_in_full(tmp_path: Path) -> None:
+    name = "Tumour " + 200 * "x"
+    rois = [square(name, 0, 1500), square("B-1", 1500, SIDE_PX0)]
+    write_slide_page(tmp_path / "report.html", make_result(make_nuclei(300), rois=rois))
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert name not in page.text
+    assert ("th", {"scope": "row", "title": name}) in page.tags
+    assert "Tumour xxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxx" in page.text

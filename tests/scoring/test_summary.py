@@ -395,6 +395,15 @@ def test_where_all_regions_are_ignored_all_other_tissue_is_scored() -> None:
     assert summary(nuclei)["ignored_area_mm2"] is None
 
 
+def test_where_everything_is_ignored_that_is_said() -> None:
+    tissue = MultiPolygon([box(0, 0, 6, 500)])
+    drawn = [region("C", left=0, right=6, class_name="Ignore*")]
+    found = summary(table([0.9] * 6, label=[1] * 6), tissue=tissue, rois=drawn)
+    assert (found["headline"]["value"], found["scored_tissue_mm2"]) == (None, 0)
+    assert "All tissue lies in regions of class Ignore*: nothing is scored." in found["warnings"]
+    assert not any("No tissue was found" in warning for warning in found["warnings"])
+
+
 def test_hot_spots_keep_out_of_ignored_areas() -> None:
     nuclei = crowd(8000)
     ignored = box(1200, 0, 1500, 2000)

@@ -78,7 +78,11 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
     for summary in [outcome.summary for outcome in outcomes if outcome.summary is not None]:
         rows += _score_rows(summary)
         headline = summary.headline
-        why = [] if headline.value is not None else [f"no H-score: {headline.reason}"]
+        why = (
+            []
+            if headline.value is not None
+            else [f"no H-score of {headline.class_name}: {headline.reason}"]
+        )
         for remark in (*why, *summary.notes, *summary.warnings):
             remarks[remark].append(summary.slide)
     show_table(("slide", "tissue mm2", "class", "nuclei", "positive %", "H-score"), rows)

@@ -19,6 +19,7 @@ from wsi_suite.overview.style import (
     draw_scale_bar,
     draw_tag,
     plain,
+    shortened,
     shown_grades,
 )
 
@@ -81,9 +82,12 @@ def draw_slide_map(
     smooth = lines.reduce(_FINE)
     image.paste(smooth, (0, 0), smooth)
     for roi in (*rois, *hot_spots):
-        left, top, *_ = roi.area.bounds
+        left, top, right, _ = roi.area.bounds
         corner = (max(0, round(left / scale.x)), max(0, round(top / scale.y)))
-        draw_tag(image, corner, text=plain(roi.name), size=round(0.8 * unit))
+        size = round(0.8 * unit)
+        room = max(8 * size, round((right - left) / scale.x))
+        name = shortened(plain(roi.name), size=size, width=room)
+        draw_tag(image, corner, text=name, size=size)
     draw_scale_bar(image, um_per_px=mpp[0] * scale.x, size=unit)
     return image
 

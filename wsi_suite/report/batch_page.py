@@ -16,6 +16,7 @@ from wsi_suite.report.assessment import LEVEL, intervals_of
 from wsi_suite.report.words import FILTERS
 from wsi_suite.scoring.quality import mostly_bad
 from wsi_suite.scoring.slide_scores import ScoreFigures
+from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
 _PACKAGE = "wsi_suite.report"
 _DISTRIBUTIONS = (("H-score", "h_score", 300, 15), ("Positive %", "positive_percent", 100, 10))
@@ -57,6 +58,9 @@ class BatchSlide:
         summary = self.summary
         if summary is None:
             return None
+        if summary.no_verdict is not None:  # why stands first among its warnings
+            kind = "" if summary.stains is None else f" (stain: {summary.stains.kind})"
+            return f"no verdict{kind}: {NOT_TO_BE_USED}"
         status = None if summary.receptor is None else summary.receptor.status
         bad, said = mostly_bad(summary.quality), summary.verdict
         if status is not None and said == "clear":

@@ -13,13 +13,14 @@ from shapely.geometry import MultiPolygon, box
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
-from wsi_suite.geometry import Box
+from wsi_suite.geometry import Box, Roi
 from wsi_suite.pages import inline
 from wsi_suite.report.drawing import area_path, jpeg
 from wsi_suite.report.fields import Field
 from wsi_suite.report.maps import CellMap, choose_grid, density_map, h_score_map
 from wsi_suite.report.quality_map import QualityMap, show_quality
 from wsi_suite.report.spots import ShownSpot
+from wsi_suite.scoring.names import short_name
 from wsi_suite.scoring.regions import ignored_area, polygons_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _THUMBNAIL_PX = 1100
 _QUALITY = 80
 _MARGIN = 0.05  # of the longest side of what is shown
 _BAR_SHARE = 6  # of the width that the scale bar takes at most
+
+_LETTER_WIDTH = 0.6  # of a letter's height, in bold
+_SHORTEST_NAME = 8
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Maps:
     @property
     def region_letters(self) -> float:
         """Height of the names of regions: smaller if there are many, as in a tissue microarray."""
-        return float(3.2 * self.unit * min(1.0, (12 / max(1, len(self.regions))) ** 0.5))
+        return _letters(self.unit, len(self.regions))
 
 
 def show_maps(
@@ -162,15 +166,7 @@ def show_maps(
         thumbnail_place=thumbnail_place,
         tissue="" if tissue is None else area_path(tissue, tolerance_px0=tolerance),
         ignored=area_path(ignored_area(result.drawn), tolerance_px0=tolerance),
-        regions=tuple(
-            ShownRegion(
-                roi.name,
-                area_path(roi.area, tolerance_px0=tolerance),
-                max(0, round(roi.area.bounds[0])),
-                max(0, round(roi.area.bounds[1])),
-            )
-            for roi in result.rois
-        ),
+        regions=_regions(result.rois, view, tolerance_px0=tolerance),
         layers=tuple(layer for layer in layers if layer is not None),
         fields=tuple(fields),
         spots=tuple(spots),
@@ -228,6 +224,23 @@ def _layer(name: str, title: str, drawn: CellMap | None, *, unit: str) -> Layer 
         unit=unit,
         stops=drawn.stops,
     )
+
+
+def _regions(rois: Sequence[Roi], view: Box, *, tolerance_px0: float) -> tuple[ShownRegion, ...]:
+    """Return regions with names that are hardly wider than they are."""
+    letters = _letters(max(view.width, view.height) / 100, len(rois))
+    shown = []
+    for roi in rois:
+        left, top, right, _ = roi.area.bounds
+        fits = int((right - left) / (_LETTER_WIDTH * letters))
+        name = short_name(roi.name, longest=max(_SHORTEST_NAME, fits))
+        path = area_path(roi.area, tolerance_px0=tolerance_px0)
+        shown.append(ShownRegion(name, path, max(0, round(left)), max(0, round(top))))
+    return tuple(shown)
+
+
+def _letters(unit: float, regions: int) -> float:
+    return float(3.2 * unit * min(1.0, (12 / max(1, regions)) ** 0.5))
 
 
 def _scored_area(result: SlideResult, tissue: MultiPolygon | None) -> MultiPolygon | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from wsi_suite.pages import as_text
+from wsi_suite.scoring.names import short_name
 
 
 def whole(value: float | None) -> str:
@@ -37,6 +38,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "percentage": percentage,
     "hundredths": hundredths,
     "mm2": mm2,
+    "short": short_name,
     "thresholds": thresholds,
 }
 """Filters of the templates, beside those of :mod:`wsi_suite.pages`."""

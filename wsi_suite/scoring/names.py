@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_LONGEST = 40
 _SHOWN = 3
 
 
-def short_name(name: str) -> str:
-    """Return a name in one line of at most 40 characters, cut in the middle if it is longer."""
+def short_name(name: str, *, longest: int = 40) -> str:
+    """Return a name in one line of at most so many characters, cut in the middle if need be."""
     name = " ".join(name.split())
-    if len(name) <= _LONGEST:
+    if len(name) <= longest:
         return name
-    tail = _LONGEST // 3
-    return f"{name[: _LONGEST - tail - 1].rstrip()}…{name[-tail:].lstrip()}"
+    tail = longest // 3
+    return f"{name[: longest - tail - 1].rstrip()}…{name[-tail:].lstrip()}"
 
 
 def some_of(names: Sequence[str]) -> str:

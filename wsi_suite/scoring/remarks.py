@@ -11,6 +11,7 @@ from wsi_suite.config import ScoreSettings
 from wsi_suite.nuclei.seen import SeenFields, compare_fields
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.scoring.names import of_regions, some_of
+from wsi_suite.scoring.regions import IGNORED_CLASS
 from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
 
 SATURATED_SHARE = 0.7
@@ -29,6 +30,8 @@ def little_tissue_warnings(scores: SlideScores) -> list[str]:
     empty = [name for name, tissue, _ in known if tissue == 0]
     partly = [name for name, tissue, area in known if 0 < tissue < _PARTLY * area]
     warnings = []
+    if tissue_mm2 == 0 and scores.ignored_area_mm2 and scores.tissue_area_mm2 and not regions:
+        return [f"All tissue lies in regions of class {IGNORED_CLASS}: nothing is scored."]
     if tissue_mm2 == 0 or empty:
         where = f" in {of_regions(empty, of=len(regions))}" if empty else ""
         warnings.append(
