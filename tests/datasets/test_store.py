@@ -6,14 +6,13 @@ import shapely
 from PIL import Image
 
 from wsi_suite.datasets.card import DatasetCard, read_card
+from wsi_suite.datasets.commits import commit, create_dataset
 from wsi_suite.datasets.labelled_image import (
     LabelledImage,
     labels_of_outlines,
     nucleus_labels,
 )
 from wsi_suite.datasets.store import (
-    commit,
-    create_dataset,
     is_dataset,
     list_versions,
     open_dataset,
@@ -155,7 +154,7 @@ def test_names_that_are_one_file_on_some_systems_are_refused(folder, picture):
 
 
 def test_many_pictures_are_read_back_with_their_own_nuclei(folder, picture, monkeypatch):
-    monkeypatch.setattr("wsi_suite.datasets.store._ROWS", 7)  # several groups of rows
+    monkeypatch.setattr("wsi_suite.datasets.commits._ROWS", 7)  # several groups of rows
     path = picture("p.png")
     images = [
         labelled(path, points=[(number, row) for row in range(number % 5)], name=f"{number:02}.png")

@@ -21,6 +21,7 @@ from wsi_suite.cli import (
     control,
     cores,
     crossvalidate,
+    dataset_versions,
     datasets,
     evaluation,
     explain,
@@ -212,6 +213,22 @@ _add(
     group=_datasets,
 )
 _add(datasets.show, "Look around", "wsi-suite dataset show mine", group=_datasets)
+_add(
+    dataset_versions.split,
+    "Versions",
+    "wsi-suite dataset split mine",
+    "wsi-suite dataset split mine --folds 5",
+    group=_datasets,
+)
+_add(dataset_versions.log, "Versions", "wsi-suite dataset log mine", group=_datasets)
+_add(dataset_versions.diff, "Versions", "wsi-suite dataset diff mine 1 2", group=_datasets)
+_add(dataset_versions.verify, "Versions", "wsi-suite dataset verify mine", group=_datasets)
+_add(
+    dataset_versions.revoke,
+    "Versions",
+    "wsi-suite dataset revoke mine --patient P12 --reason 'consent withdrawn' --models models",
+    group=_datasets,
+)
 _models = _add_group(
     registry.models, "Train and evaluate models", "wsi-suite models", name="models"
 )

@@ -1,4 +1,4 @@
-"""``dataset``: ``import``, ``export`` and ``show``."""
+"""``dataset``: ``import``, ``export``, ``formats`` and ``show``."""
 
 from __future__ import annotations
 
@@ -149,8 +149,9 @@ def import_labels(
     from wsi_suite.cli.terminal import say
     from wsi_suite.datasets.card import DatasetCard
     from wsi_suite.datasets.collecting import add_images
+    from wsi_suite.datasets.commits import create_dataset
     from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
-    from wsi_suite.datasets.store import create_dataset, is_dataset, list_versions
+    from wsi_suite.datasets.store import is_dataset, list_versions
 
     read = reader_of(source_format)
     renamed = _class_names(classes or ())
@@ -197,26 +198,27 @@ def export_labels(
     say(f"{out}: {_counts(opened.version.images, opened.version.classes)}.")
 
 
-def show(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None:
-    """Show a dataset: its card, and its versions with what they hold."""
+def show(
+    *, dataset: Folder, version: VersionName = None, as_json: Json = False, debug: Debug = False
+) -> None:
+    """Show a version of a dataset: its card, its nuclei by class, and the parts of its split."""
     from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.datasets.card import read_card
-    from wsi_suite.datasets.store import list_versions
+    from wsi_suite.datasets.store import open_dataset
 
-    card, versions = read_card(dataset), list_versions(dataset)
+    opened = open_dataset(dataset, version=version)
+    card, shown = opened.card, opened.version
     if as_json:
-        print_json(
-            {"card": card.as_json(), "versions": [version.as_json() for version in versions]}
-        )
+        print_json({"card": card.as_json(), "version": shown.as_json()})
         return
     say(f"{card.name}: {card.description}" if card.description else card.name, style="bold")
-    show_table(
-        ("version", "made", "pictures", "nuclei", "digest", "what changed"),
-        [
-            (one.number, one.created[:10], one.images, one.nuclei, one.digest[:10], one.message)
-            for one in versions
-        ],
-    )
+    facts = {
+        "version": f"{shown.number}, of {shown.created[:10]}, digest {shown.digest[:10]}",
+        "licence": card.license or "not stated",
+        "citation": card.citation or "not stated",
+        "pictures": shown.images,
+        **{f"nuclei: {name or 'without class'}": count for name, count in shown.classes.items()},
+    }
+    show_table(("what", "value"), list(facts.items()))
 
 
 def _class_names(texts: Sequence[str]) -> dict[str, str]:

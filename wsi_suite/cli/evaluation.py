@@ -58,6 +58,15 @@ MatchUm = Annotated[
     float,
     typer.Option("--match-um", min=0.1, help="Largest distance of a match, um.", metavar="UM"),
 ]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        help="Measure on one part of a dataset's split only, as test.",
+        metavar="PART",
+        show_default=False,
+    ),
+]
 Stretched = Annotated[
     bool,
     typer.Option(
@@ -102,6 +111,7 @@ def evaluate(
     against: Against = None,
     mpp: TileMpp = None,
     runs: Runs = None,
+    part: Part = None,
     match_um: MatchUm = MATCH_UM,
     stretched: Stretched = False,
     normalise: Normalise = None,
@@ -131,6 +141,7 @@ def evaluate(
         data=data,
         mpp=mpp,
         runs=runs or (),
+        part=part,
         match_um=match_um,
         stretched=stretched,
         normalise=normalise,
@@ -153,6 +164,7 @@ def evaluate_on_tiles(
     mpp: float | None,
     runs: Sequence[str],
     device: str | None,
+    part: str | None = None,
     match_um: float = MATCH_UM,
     stretched: bool = False,
     normalise: str | None = None,
@@ -168,7 +180,7 @@ def evaluate_on_tiles(
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.detector.model_folder import trained_runs
     from wsi_suite.training.evaluation_report import report_trial, write_page
-    from wsi_suite.training.labelled import load_tiles, tiles_of_runs
+    from wsi_suite.training.labelled import load_tiles, tiles_of_part, tiles_of_runs
     from wsi_suite.training.normalisation import stain_normaliser
     from wsi_suite.training.tiles import as_in_instanseg
     from wsi_suite.training.trial import Trial, try_model
@@ -181,6 +193,8 @@ def evaluate_on_tiles(
     tiles = load_tiles(data, detectors[0].spec.labels, mpp=mpp)
     if runs:
         tiles = tiles_of_runs(tiles, runs)
+    if part is not None:
+        tiles = tiles_of_part(tiles, part)
 
     def attempt(detector: Detector) -> Trial:
         trained_on = trained_runs(detector.spec.provenance)

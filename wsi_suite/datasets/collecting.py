@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
 
+from wsi_suite.datasets.commits import commit
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.store import (
     Dataset,
-    commit,
     list_versions,
     open_dataset,
-    read_image_rows,
     read_images,
 )
 from wsi_suite.errors import DataError
@@ -48,16 +48,12 @@ def add_images(
         As in :func:`~wsi_suite.datasets.store.commit`, or a picture is there already.
     """
     before: Iterable[LabelledImage] = ()
-    splits: dict[str, str] = {}
     if list_versions(folder):
-        newest = open_dataset(folder)
-        before = read_images(newest)
-        splits = {row["name"]: row["split"] for row in read_image_rows(newest) if row["split"]}
+        before = read_images(open_dataset(folder))
     return commit(
         folder,
         _merged(before, images, replace=replace, folder=folder),
         message=message,
-        splits=splits,
         new_classes=new_classes,
     )
 
@@ -79,7 +75,7 @@ def _merged(
                     f"{folder}: '{image.name}' is there already; give --replace to take the new"
                     " labels, or rename it"
                 )
-            held = image
+            held = dataclasses.replace(image, split=image.split or held.split)
             continue
         if held is not None:
             yield held

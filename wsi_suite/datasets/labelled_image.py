@@ -89,6 +89,8 @@ class LabelledImage:
     annotated
         Part of the picture in which every nucleus is labelled, in pixels of the picture; ``None``
         for all of it.
+    split
+        Part of the split that the picture belongs to.
     labels_sha256
         SHA-256 of the file of its labels, if they have one of their own.
     """
@@ -104,6 +106,7 @@ class LabelledImage:
     stain: str | None = None
     corner_px0: tuple[float, float] | None = None
     annotated: Shape | None = None
+    split: str | None = None
     labels_sha256: str | None = None
 
     @property

@@ -15,40 +15,33 @@ trained on and compared without the others. The tables are described in
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card, write_card
-from wsi_suite.datasets.labelled_image import LabelledImage, check_labels
-from wsi_suite.datasets.pictures import picture_size
+from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card
+from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.tables import (
-    IMAGE_COLUMNS,
-    NUCLEUS_COLUMNS,
     image_from,
-    image_row,
     labels_from,
-    nucleus_rows,
     rows_by_image,
 )
-from wsi_suite.documents import Document, read_document, write_document
-from wsi_suite.errors import DataError, OutputConflictError, PixelSizeError, did_you_mean
-from wsi_suite.files import hash_file, name_key, portable_name, take_lock, whole_file
+from wsi_suite.documents import Document, Part, read_document
+from wsi_suite.errors import DataError, did_you_mean
+from wsi_suite.files import hash_file, take_lock
 
 IMAGES, VERSIONS = "images", "versions"
 IMAGE_TABLE, NUCLEUS_TABLE, VERSION_FILE = "images.parquet", "nuclei.parquet", "version.json"
+REVOKED_FILE = "revoked.json"
+"""Name of the tombstones of data that was taken out of all versions."""
 
-_LOCK = ".lock"
-_ROWS = 65_536  # nuclei that are written at once
-_LOCK_WAIT_S = 10.0
+_LOCK, _LOCK_WAIT_S = ".lock", 10.0
+_BACKUP = "restore it from a backup"
 
 
 class Version(Document):
@@ -85,6 +78,41 @@ class Version(Document):
     def name(self) -> str:
         """Name of the folder of the version."""
         return version_name(self.number)
+
+
+class Revocation(Part):
+    """A tombstone: data that was taken out of all versions.
+
+    Attributes
+    ----------
+    date
+        UTC, ISO 8601.
+    reason
+        In the words of whoever did it.
+    pictures
+        SHA-256 of the pictures; they are not taken in again.
+    digests
+        Digest of each version that lost pictures, before and after.
+    finished
+        Whether all of it was done.
+    """
+
+    date: str
+    reason: str
+    pictures: tuple[str, ...]
+    digests: tuple[tuple[str, str], ...] = ()
+    finished: bool = False
+
+
+class Revoked(Document):
+    """Content of ``revoked.json``: the tombstones, the first one first."""
+
+    revocations: tuple[Revocation, ...] = ()
+
+    @property
+    def pictures(self) -> set[str]:
+        """SHA-256 of all pictures that were taken out."""
+        return {sha256 for one in self.revocations for sha256 in one.pictures}
 
 
 @dataclass(frozen=True)
@@ -126,6 +154,29 @@ def is_dataset(folder: Path) -> bool:
     return (folder / CARD_FILE).is_file()
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a dataset.
+
+    Raises
+    ------
+    BusyError
+        Another process writes to it.
+    """
+    busy = f"{folder}: another process writes to this dataset; wait for it"
+    lock = take_lock(folder / _LOCK, wait_s=_LOCK_WAIT_S, busy=busy)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_revoked(folder: Path) -> Revoked:
+    """Return the tombstones of a dataset."""
+    path = folder / REVOKED_FILE
+    return read_document(Revoked, path, fault="damaged", remedy=_BACKUP) or Revoked()
+
+
 def list_versions(folder: Path) -> list[Version]:
     """Return the versions of a dataset, the first one first.
 
@@ -138,10 +189,7 @@ def list_versions(folder: Path) -> list[Version]:
     """
     read_card(folder)
     found = sorted((folder / VERSIONS).glob(f"[0-9]*/{VERSION_FILE}"))
-    versions = [
-        read_document(Version, path, fault="damaged", remedy="restore it from a backup")
-        for path in found
-    ]
+    versions = [read_document(Version, path, fault="damaged", remedy=_BACKUP) for path in found]
     return sorted((one for one in versions if one), key=lambda one: one.number)
 
 
@@ -161,6 +209,9 @@ def open_dataset(folder: Path, *, version: int | str | None = None) -> Dataset:
         It is no dataset, or has no such version.
     """
     versions = list_versions(folder)
+    revocations = read_revoked(folder).revocations
+    if not all(one.finished for one in revocations):
+        raise DataError(f"{folder}: a revocation was interrupted; give its command again")
     if not versions:
         raise DataError(f"{folder}: has no version yet; add pictures with 'dataset import'")
     if version is None:
@@ -173,6 +224,13 @@ def open_dataset(folder: Path, *, version: int | str | None = None) -> Dataset:
         if one.number == number or (len(asked) >= 7 and one.digest.startswith(asked))
     ]
     if len(found) != 1:
+        for one in revocations:
+            for old, new in one.digests:
+                if len(asked) >= 7 and old.startswith(asked):
+                    raise DataError(
+                        f"{folder}: version {asked} lost revoked pictures on"
+                        f" {one.date[:10]}; what is left of it is version {new[:10]}"
+                    )
         known = ", ".join(str(one.number) for one in versions)
         raise DataError(f"{folder}: no version '{version}'; it has {known}")
     return Dataset(folder, read_card(folder), found[0])
@@ -180,7 +238,7 @@ def open_dataset(folder: Path, *, version: int | str | None = None) -> Dataset:
 
 def read_image_rows(dataset: Dataset) -> list[dict[str, Any]]:
     """Return the rows of the table of pictures; see :mod:`wsi_suite.datasets.tables`."""
-    return list(_read_table(dataset.image_table).to_pylist())
+    return list(read_table(dataset.image_table).to_pylist())
 
 
 def read_images(dataset: Dataset, *, names: Iterable[str] | None = None) -> Iterator[LabelledImage]:
@@ -214,207 +272,8 @@ def read_images(dataset: Dataset, *, names: Iterable[str] | None = None) -> Iter
             )
 
 
-def create_dataset(folder: Path, card: DatasetCard) -> None:
-    """Make an empty dataset.
-
-    Raises
-    ------
-    OutputConflictError
-        The folder holds something.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputConflictError(f"{folder}: is there and not empty; give another folder")
-    (folder / IMAGES).mkdir(parents=True)
-    (folder / VERSIONS).mkdir()
-    write_card(folder, card)
-
-
-def commit(
-    folder: Path,
-    images: Iterable[LabelledImage],
-    *,
-    message: str,
-    splits: Mapping[str, str] | None = None,
-    new_classes: bool = False,
-) -> Dataset:
-    """Add a version that holds just these pictures and labels, and return it.
-
-    Pictures that are not in the dataset are copied into it. If pictures and labels are those of
-    the newest version, that one is returned. If anything fails, there is no new version.
-
-    Parameters
-    ----------
-    folder
-        Of the dataset.
-    images
-        In the order of their names; read once, one after the other.
-    message
-        What changed.
-    splits
-        Part of the split by name of the picture.
-    new_classes
-        Whether classes that the card does not name are added to it; else they are refused.
-
-    Raises
-    ------
-    DataError
-        A name cannot be one of a file, comes twice or means another picture; labels lie beyond
-        their picture; a class is none of the card's.
-    PixelSizeError
-        A pixel size is missing or absurd.
-    BusyError
-        Another process writes to the dataset.
-    """
-    busy = f"{folder}: another process writes to this dataset; wait for it"
-    with take_lock(folder / _LOCK, wait_s=_LOCK_WAIT_S, busy=busy):
-        versions = list_versions(folder)
-        last = versions[-1] if versions else None
-        number = last.number + 1 if last else 1
-        known = {} if last is None else _known_pictures(folder)
-        target = folder / VERSIONS / version_name(number)
-        with suppress(_UnchangedError), whole_file(target) as made:
-            made.mkdir()
-            card = read_card(folder)
-            writer = _Writer(
-                folder, made, known=known, classes=None if new_classes else card.classes
-            )
-            for image in images:
-                writer.add(image, split=(splits or {}).get(image.name))
-            version = writer.close(number=number, parent=last.digest if last else None)
-            if last and last.digest == version.digest:
-                raise _UnchangedError
-            write_document(made / VERSION_FILE, version.model_copy(update={"message": message}))
-            added = tuple(name for name in version.classes if name and name not in card.classes)
-            if added:
-                write_card(folder, card.model_copy(update={"classes": (*card.classes, *added)}))
-    return open_dataset(folder)
-
-
-class _UnchangedError(Exception):
-    """A version would be equal to the one before."""
-
-
-class _Writer:
-    """Writes the tables of a version, picture by picture."""
-
-    def __init__(
-        self,
-        folder: Path,
-        made: Path,
-        *,
-        known: Mapping[str, str],
-        classes: tuple[str, ...] | None,
-    ) -> None:
-        self._folder, self._made, self._known = folder, made, known
-        self._allowed = classes
-        self._rows: list[dict[str, Any]] = []
-        self._held: list[pa.RecordBatch] = []
-        self._nuclei: pq.ParquetWriter = pq.ParquetWriter(
-            made / NUCLEUS_TABLE, NUCLEUS_COLUMNS, compression="zstd"
-        )
-        self._classes: dict[str, int] = {}
-
-    def add(self, image: LabelledImage, *, split: str | None) -> None:
-        _check_image(image, self._allowed, folder=self._folder)
-        sha256 = _keep_picture(self._folder, image, known=self._known.get(image.name))
-        self._rows.append(image_row(image, sha256=sha256, split=split))
-        self._held.append(nucleus_rows(image))
-        for name in image.labels.class_names:
-            self._classes[name or ""] = self._classes.get(name or "", 0) + 1
-        if sum(map(len, self._held)) >= _ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._nuclei.write_table(pa.Table.from_batches(self._held, NUCLEUS_COLUMNS))
-        self._held = []
-
-    def close(self, *, number: int, parent: str | None) -> Version:
-        self._flush()
-        self._nuclei.close()
-        _check_names([row["name"] for row in self._rows], folder=self._folder)
-        table = pa.Table.from_pylist(self._rows, IMAGE_COLUMNS)
-        pq.write_table(table, self._made / IMAGE_TABLE, compression="zstd")
-        return Version(
-            number=number,
-            digest=_digest(self._made),
-            parent=parent,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            message="",
-            images=len(self._rows),
-            nuclei=sum(row["nuclei"] for row in self._rows),
-            classes=dict(sorted(self._classes.items())),
-        )
-
-
-def _check_image(image: LabelledImage, classes: tuple[str, ...] | None, *, folder: Path) -> None:
-    if image.mpp is None:
-        raise PixelSizeError(f"{image.file or image.name}: no pixel size; give --mpp")
-    for mpp in image.mpp:
-        if not 0.05 <= mpp <= 10:
-            raise PixelSizeError(f"{image.name}: pixel size {mpp} um is not within 0.05 - 10")
-    parts = PurePosixPath(image.name).parts
-    portable = all(portable_name(part) == part for part in parts) and "\\" not in image.name
-    if not parts or "/".join(parts) != image.name or ".." in parts or not portable:
-        raise DataError(
-            f"{folder}: '{image.name}' cannot be the name of a picture; expected a path below"
-            " images/ of names that every system takes"
-        )
-    for name in image.labels.class_names:
-        if classes is not None and name is not None and name not in classes:
-            raise DataError(
-                f"{folder}: class '{name}' in '{image.name}' is none of the dataset's"
-                f" ({', '.join(classes)}); map it, or add it to {CARD_FILE}"
-            )
-    check_labels(image, where=folder)
-
-
-def _check_names(names: list[str], *, folder: Path) -> None:
-    for one, other in pairwise(names):
-        if one >= other:
-            raise DataError(f"{folder}: '{other}' comes twice or out of order; give each once")
-    keys: dict[str, str] = {}
-    for name in names:
-        first = keys.setdefault(name_key(name), name)
-        if first != name:
-            raise DataError(f"{folder}: '{first}' and '{name}' are one file on some systems")
-
-
-def _keep_picture(folder: Path, image: LabelledImage, *, known: str | None) -> str:
-    """Copy the pixels of a picture into the dataset unless they are there; return the SHA-256."""
-    target = folder / IMAGES / image.name
-    if image.file is None or image.file == target:
-        if known is None:
-            raise DataError(f"{folder}: '{image.name}' has labels only; give its picture, too")
-        return known
-    sha256 = hash_file(image.file)
-    if target.exists():
-        if (known or hash_file(target)) != sha256:
-            raise DataError(
-                f"{image.file}: the dataset has another picture called '{image.name}'; rename one"
-            )
-        return sha256
-    if picture_size(image.file) != image.size_px:
-        raise DataError(
-            f"{image.file}: {' x '.join(map(str, picture_size(image.file)))} px, but its labels"
-            f" are of {' x '.join(map(str, image.size_px))} px"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as written:
-        shutil.copyfile(image.file, written)
-    return sha256
-
-
-def _known_pictures(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all pictures that any version names."""
-    known: dict[str, str] = {}
-    for version in list_versions(folder):
-        path = folder / VERSIONS / version.name / IMAGE_TABLE
-        table = _read_table(path, columns=["name", "sha256"])
-        known.update(zip(table["name"].to_pylist(), table["sha256"].to_pylist(), strict=True))
-    return known
-
-
-def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return a table of a version, or raise DataError if it is damaged."""
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
@@ -422,7 +281,8 @@ def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise DataError(f"{path}: damaged ({reason}); restore it from a backup") from None
 
 
-def _digest(version: Path) -> str:
+def digest_of(version: Path) -> str:
+    """Return the digest of the tables in the folder of a version."""
     both = [hash_file(version / table) for table in (IMAGE_TABLE, NUCLEUS_TABLE)]
     return hashlib.sha256("".join(both).encode()).hexdigest()
 

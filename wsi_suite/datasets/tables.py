@@ -5,6 +5,7 @@
 =============================  ===================================================================
 ``name``                       text, path below ``images/`` with ``/`` between its parts
 ``sha256``                     text, of the file
+``dhash``                      uint64 or null, by which pictures that look alike are found
 ``width_px``, ``height_px``    int32
 ``mpp_x``, ``mpp_y``           float64, um per pixel
 ``patient`` ... ``stain``      text or null; also ``slide`` and ``laboratory``
@@ -49,6 +50,7 @@ IMAGE_COLUMNS = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
+        ("dhash", pa.uint64()),
         pa.field("width_px", pa.int32(), nullable=False),
         pa.field("height_px", pa.int32(), nullable=False),
         pa.field("mpp_x", pa.float64(), nullable=False),
@@ -78,13 +80,14 @@ NUCLEUS_COLUMNS = pa.schema(
 )
 
 
-def image_row(image: LabelledImage, *, sha256: str, split: str | None) -> dict[str, Any]:
+def image_row(image: LabelledImage, *, sha256: str, dhash: int | None) -> dict[str, Any]:
     """Return the row of a picture whose pixel size is known."""
     assert image.mpp is not None
     corner = image.corner_px0 or (None, None)
     return {
         "name": image.name,
         "sha256": sha256,
+        "dhash": dhash,
         "width_px": image.size_px[0],
         "height_px": image.size_px[1],
         "mpp_x": image.mpp[0],
@@ -93,7 +96,7 @@ def image_row(image: LabelledImage, *, sha256: str, split: str | None) -> dict[s
         "slide": image.slide,
         "laboratory": image.laboratory,
         "stain": image.stain,
-        "split": split,
+        "split": image.split,
         "corner_x_px0": corner[0],
         "corner_y_px0": corner[1],
         "annotated": None if image.annotated is None else shapely.to_wkb(image.annotated),
@@ -137,6 +140,7 @@ def image_from(
         stain=row["stain"],
         corner_px0=None if None in corner else corner,
         annotated=None if row["annotated"] is None else shapely.from_wkb(row["annotated"]),
+        split=row["split"],
         labels_sha256=labels_sha256,
     )
 

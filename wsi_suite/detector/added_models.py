@@ -11,6 +11,7 @@ from wsi_suite.detector.checksums import write_sums
 from wsi_suite.detector.model_folder import (
     CARD_FILE,
     SPEC_FILE,
+    TRAINING_RECORD,
     WEIGHTS_FILE,
     ModelFolder,
     added_models,
@@ -35,9 +36,10 @@ _ABANDONED_S = 3600.0
 def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     """Copy a model into the user's folder of models, whole or not at all.
 
-    Copied are ``model.yaml``, the weights and the card, byte by byte, so that results of the
-    original count as the copy's; checkpoints of its training stay behind. The copy states its
-    checksums. A model that is there already with the same content is returned as it is.
+    Copied are ``model.yaml``, the weights, the card and the record of the training, byte by byte,
+    so that results of the original count as the copy's; checkpoints of its training stay behind.
+    The copy states its checksums. A model that is there already with the same content is returned
+    as it is.
 
     Parameters
     ----------
@@ -78,8 +80,9 @@ def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     _remove_abandoned(folder)
     with whole_file(folder / name, remedy=_REMEDY) as partial:
         partial.mkdir()
-        for file in (SPEC_FILE, WEIGHTS_FILE, CARD_FILE):
-            if file != CARD_FILE or (model.path / file).is_file():
+        for file in (SPEC_FILE, WEIGHTS_FILE, CARD_FILE, TRAINING_RECORD):
+            if file in (SPEC_FILE, WEIGHTS_FILE) or (model.path / file).is_file():
+                (partial / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(model.path / file, partial / file)
         write_sums(partial, (SPEC_FILE, WEIGHTS_FILE))
         if find_model(partial).hash != model.hash:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from wsi_suite.detector.network import NucleusNet
 
 SPEC_FILE, WEIGHTS_FILE, CARD_FILE = "model.yaml", "weights.safetensors", "MODEL_CARD.md"
+TRAINING_RECORD = "training/training.json"
+"""File in a model's folder that says what data it learned from."""
 _FORMAT = 2
 
 LARGE_RADIUS_UM = 8.0

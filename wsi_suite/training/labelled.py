@@ -66,6 +66,8 @@ class LabelledTile:
         ``(N,)`` float64 pixels of the image, NaN if it is not known.
     labels_sha256
         SHA-256 of its labels.
+    part
+        Part of the split of its dataset, if that has one.
     """
 
     id: str
@@ -76,6 +78,7 @@ class LabelledTile:
     label: npt.NDArray[np.uint8]
     radius: npt.NDArray[np.float64]
     labels_sha256: str = ""
+    part: str | None = None
 
     def read(self, mpp: float) -> TilePixels:
         """Return the tile at about `mpp`: within 5 % as it is, else resampled."""
@@ -139,6 +142,7 @@ def _tile(image: LabelledImage, spec: LabelSpec, *, folder: Path) -> LabelledTil
         label=_label(image, spec, folder=folder),
         radius=image.labels.radii_px,
         labels_sha256=image.labels_sha256 or "",
+        part=image.split,
     )
 
 
@@ -163,6 +167,15 @@ def tiles_of_runs(tiles: list[LabelledTile], runs: Collection[str]) -> list[Labe
             hint = did_you_mean(run, known) or f"; known: {', '.join(sorted(known))}"
             raise DataError(f"no tile belongs to the run '{run}'{hint}")
     return [tile for tile in tiles if tile.run in runs]
+
+
+def tiles_of_part(tiles: list[LabelledTile], part: str) -> list[LabelledTile]:
+    """Return the tiles of a part of their dataset's split; an unknown part is refused."""
+    known = sorted({tile.part for tile in tiles if tile.part is not None})
+    if part not in known:
+        hint = did_you_mean(part, known) or f"; known: {', '.join(known) or 'none'}"
+        raise DataError(f"no tile belongs to the part '{part}'{hint}")
+    return [tile for tile in tiles if tile.part == part]
 
 
 def _refuse_leaks(tiles: Sequence[LabelledTile]) -> None:

@@ -65,13 +65,18 @@ class Split:
 
 
 def split_tiles(tiles: list[LabelledTile], settings: SplitSettings) -> Split:
-    """Part tiles by their runs.
+    """Part tiles by their runs; without runs in the settings by the split of their dataset.
+
+    The parts of a dataset are then ``train``, ``val`` and ``test``; tiles of no part are not used.
 
     Raises
     ------
     DataError
-        A run is not there, is in two parts, or nothing is left to train on.
+        A run is not there, is in two parts, a part has another name, or nothing is left to train
+        on.
     """
+    if not settings.test_runs and not settings.validation_runs and any(t.part for t in tiles):
+        return _split_by_part(tiles)
     twice = set(settings.test_runs) & set(settings.validation_runs)
     if twice:
         raise DataError(f"split: run {sorted(twice)[0]} is both test and validation; keep one")
@@ -82,6 +87,21 @@ def split_tiles(tiles: list[LabelledTile], settings: SplitSettings) -> Split:
     if not train:
         raise DataError("split: no run is left to train on; name fewer test or validation runs")
     return Split(train, validation, test)
+
+
+def _split_by_part(tiles: list[LabelledTile]) -> Split:
+    parts: dict[str, list[LabelledTile]] = {"train": [], "val": [], "test": []}
+    for tile in tiles:
+        if tile.part is not None and tile.part not in parts:
+            raise DataError(
+                f"split: the dataset has a part '{tile.part}', expected train, val and test; split"
+                " it again, or name runs in split.test_runs and split.validation_runs"
+            )
+        if tile.part is not None:
+            parts[tile.part].append(tile)
+    if not parts["train"]:
+        raise DataError("split: no picture of the dataset is in the part train")
+    return Split(parts["train"], parts["val"], parts["test"])
 
 
 def train_model(

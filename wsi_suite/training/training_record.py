@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -117,6 +117,30 @@ def record_tiles(tiles: Sequence[LabelledTile]) -> dict[str, TileRecord]:
         )
         for tile in tiles
     }
+
+
+def models_trained_on(folders: Iterable[Path], pictures: Collection[str]) -> list[Path]:
+    """Return the folders of models, at or below `folders`, that learned from some pictures.
+
+    Parameters
+    ----------
+    folders
+        Where to look for the records of trainings.
+    pictures
+        SHA-256 of the pictures.
+
+    Raises
+    ------
+    OutputError
+        A record is damaged.
+    """
+    found: set[Path] = set()
+    for path in sorted({path for folder in folders for path in folder.rglob(RECORD_FILE)}):
+        record = read_document(TrainingRecord, path, fault="damaged", remedy="look there yourself")
+        tiles = [] if record is None else [*record.tiles.values(), *record.h_and_e.values()]
+        if any(tile.image in pictures for tile in tiles):
+            found.add(path.parent.parent)
+    return sorted(found)
 
 
 def keep_record(work: Path, record: TrainingRecord) -> TrainingRecord:

@@ -2,6 +2,7 @@ import pytest
 
 from wsi_suite.datasets.card import DatasetCard
 from wsi_suite.datasets.collecting import add_images
+from wsi_suite.datasets.commits import create_dataset
 from wsi_suite.datasets.formats import (
     FORMATS,
     ReadOptions,
@@ -10,7 +11,7 @@ from wsi_suite.datasets.formats import (
     reader_of,
     writer_of,
 )
-from wsi_suite.datasets.store import create_dataset, list_versions, open_dataset, read_images
+from wsi_suite.datasets.store import list_versions, open_dataset, read_images
 from wsi_suite.errors import ConfigError, DataError
 
 

@@ -1,0 +1,272 @@
+"""``dataset``: ``split``, ``log``, ``diff``, ``verify`` and ``revoke``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsi_suite.cli.datasets import Folder, Message, VersionName
+from wsi_suite.cli.options import Debug, Json
+from wsi_suite.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsi_suite.datasets.store import Dataset
+
+Parts = Annotated[
+    str,
+    typer.Option(
+        "--parts",
+        help="Parts and their shares; train, val and test are those that 'train' knows.",
+        metavar="NAME=SHARE,...",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        help="As many parts of equal size, called 1, 2, ..., in place of --parts.",
+        metavar="K",
+        min=2,
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Decides between groups of equal size.")]
+Before = Annotated[
+    str,
+    typer.Argument(help="A version: number, or beginning of its digest.", metavar="VERSION"),
+]
+After = Annotated[
+    str | None,
+    typer.Argument(
+        help="The version to compare it with.", metavar="[VERSION]", show_default="the newest"
+    ),
+]
+Patient = Annotated[
+    str | None,
+    typer.Option("--patient", help="Id of the patient.", metavar="ID", show_default=False),
+]
+SlideName = Annotated[
+    str | None, typer.Option("--slide", help="Name of the slide.", metavar="ID", show_default=False)
+]
+PictureName = Annotated[
+    str | None,
+    typer.Option("--picture", help="Name of one picture.", metavar="NAME", show_default=False),
+]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", help="Why, for the tombstone; name no patient.", metavar="TEXT"),
+]
+ModelFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        help="Folder in which to look for models that learned from the data; may be repeated.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+
+
+def split(
+    *,
+    dataset: Folder,
+    parts: Parts = "train=80,val=10,test=10",
+    folds: Folds = None,
+    seed: Seed = 0,
+    message: Message = "",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Part a dataset, as a new version: patients, slides and pictures that look alike stay whole.
+
+    Parts are balanced by pictures, nuclei of each class, stain and laboratory, as far as whole
+    patients and slides allow.
+    """
+    from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.datasets.splitting import balance, split_dataset
+    from wsi_suite.datasets.store import open_dataset
+
+    shares = {str(one): 1.0 for one in range(1, folds + 1)} if folds else _shares(parts)
+    made = split_dataset(open_dataset(dataset), shares=shares, seed=seed, message=message)
+    if as_json:
+        print_json(balance(made))
+        return
+    say(f"{dataset}: version {made.version.number}, split into {', '.join(shares)}.")
+    _show_balance(made)
+
+
+def log(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None:
+    """List the versions of a dataset, and what was revoked."""
+    from wsi_suite.cli.terminal import note, print_json, show_table
+    from wsi_suite.datasets.store import list_versions, read_revoked
+
+    versions, revoked = list_versions(dataset), read_revoked(dataset)
+    if as_json:
+        print_json(
+            {
+                "versions": [version.as_json() for version in versions],
+                "revocations": [one.as_json() for one in revoked.revocations],
+            }
+        )
+        return
+    show_table(
+        ("version", "made", "pictures", "nuclei", "digest", "what changed"),
+        [
+            (one.number, one.created[:10], one.images, one.nuclei, one.digest[:10], one.message)
+            for one in versions
+        ],
+    )
+    for gone in revoked.revocations:
+        why = f" ({gone.reason})" if gone.reason else ""
+        state = "" if gone.finished else "; interrupted: give the command again"
+        note(f"{gone.date[:10]}: {len(gone.pictures)} pictures were revoked{why}{state}")
+
+
+def diff(
+    *,
+    dataset: Folder,
+    before: Before,
+    after: After = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what differs between two versions: pictures, their facts, and nuclei by kind of change.
+
+    A nucleus moved if it has a counterpart within 3.5 um.
+    """
+    from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.datasets.history import diff_versions
+    from wsi_suite.datasets.store import open_dataset
+
+    old, new = open_dataset(dataset, version=before), open_dataset(dataset, version=after)
+    changes = diff_versions(old, new)
+    if as_json:
+        print_json([dataclasses.asdict(change) for change in changes])
+        return
+    if not changes:
+        say(f"versions {old.version.number} and {new.version.number} are equal.")
+        return
+    kinds = ("added", "removed", "moved", "renamed", "otherwise changed")
+    show_table(
+        ("picture", "what", "facts", *(f"nuclei {kind}" for kind in kinds)),
+        [
+            (
+                one.name,
+                one.kind,
+                ", ".join(one.facts) or None,
+                *(one.nuclei.get(kind) for kind in kinds),
+            )
+            for one in changes
+        ],
+    )
+
+
+def verify(
+    *, dataset: Folder, version: VersionName = None, as_json: Json = False, debug: Debug = False
+) -> None:
+    """Read all of a dataset again and tell what is damaged, missing, or leaks between parts.
+
+    The exit code is 1 if anything is wrong.
+    """
+    from wsi_suite.cli.terminal import print_json, say, show_error
+    from wsi_suite.datasets.history import verify_dataset
+    from wsi_suite.datasets.splitting import find_leaks
+    from wsi_suite.datasets.store import open_dataset, read_image_rows
+
+    opened = open_dataset(dataset, version=version)
+    faults = verify_dataset(opened)
+    leaks = find_leaks(read_image_rows(opened))
+    if as_json:
+        print_json({"faults": faults, "leaks": [dataclasses.asdict(leak) for leak in leaks]})
+    else:
+        for fault in (*faults, *(f"leak: {leak}" for leak in leaks)):
+            show_error(fault)
+        if not faults and not leaks:
+            say(f"{dataset}: all {opened.version.number} versions and their pictures are whole.")
+    if faults or leaks:
+        raise typer.Exit(1)
+
+
+def revoke(
+    *,
+    dataset: Folder,
+    patient: Patient = None,
+    slide: SlideName = None,
+    picture: PictureName = None,
+    reason: Reason = "",
+    models: ModelFolders = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the data of a patient, a slide or a picture from all versions of a dataset.
+
+    A tombstone stays, and the pictures are not taken in again. Versions that lost pictures and
+    models that learned from them are listed; exports and backups are out of reach.
+    """
+    from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.datasets.revoking import revoke as revoke_data
+    from wsi_suite.resources import added_models_folder
+    from wsi_suite.training.training_record import models_trained_on
+
+    given = {"patient": patient, "slide": slide, "picture": picture}
+    named = {by: value for by, value in given.items() if value is not None}
+    if len(named) != 1:
+        raise ConfigError("give one of --patient, --slide and --picture")
+    for folder in models or ():
+        if not folder.is_dir():
+            raise ConfigError(f"--models {folder}: no such folder")
+    ((by, value),) = named.items()
+    done = revoke_data(dataset, by=by, value=value, reason=reason)
+    learned = models_trained_on([*(models or ()), added_models_folder()], done.pictures)
+    if as_json:
+        print_json({**done.as_json(), "models": [str(path) for path in learned]})
+        return
+    say(
+        f"{dataset}: {len(done.pictures)} pictures removed from {len(done.digests)} versions."
+        " Exports and backups are out of reach."
+    )
+    for old, new in done.digests:
+        say(f"  {old[:10]} is now {new[:10]}")
+    for path in learned:
+        note(f"{path}: this model learned from the data; train it again without")
+
+
+def _shares(text: str) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, share = (one.strip() for one in part.partition("="))
+        try:
+            value = float(share)
+        except ValueError:
+            value = 0.0
+        if not equals or not name or name in shares or not 0 < value < 1e9:
+            raise ConfigError(f"--parts {text}: expected names and shares, as train=80,test=20")
+        shares[name] = value
+    return shares
+
+
+def _show_balance(dataset: Dataset) -> None:
+    from wsi_suite.cli.terminal import show_table
+    from wsi_suite.datasets.splitting import balance
+
+    rows = balance(dataset)
+    kinds = [*rows[-1]["nuclei"]]
+    strata = [*rows[-1]["strata"]]
+    show_table(
+        (
+            *("part", "pictures", "patients", "slides"),
+            *(kind or "without class" for kind in kinds),
+            *strata,
+        ),
+        [
+            (
+                *(row[key] for key in ("part", "pictures", "patients", "slides")),
+                *(row["nuclei"].get(kind, 0) for kind in kinds),
+                *(row["strata"].get(name, 0) for name in strata),
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,308 @@
+"""New versions of a dataset: written whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card, write_card
+from wsi_suite.datasets.labelled_image import LabelledImage, check_labels
+from wsi_suite.datasets.likeness import difference_hash
+from wsi_suite.datasets.pictures import read_rgb
+from wsi_suite.datasets.store import (
+    IMAGE_TABLE,
+    IMAGES,
+    NUCLEUS_TABLE,
+    VERSION_FILE,
+    VERSIONS,
+    Dataset,
+    Version,
+    digest_of,
+    list_versions,
+    locked,
+    open_dataset,
+    read_revoked,
+    read_table,
+    version_name,
+)
+from wsi_suite.datasets.tables import IMAGE_COLUMNS, NUCLEUS_COLUMNS, image_row, nucleus_rows
+from wsi_suite.documents import write_document
+from wsi_suite.errors import DataError, OutputConflictError, PixelSizeError
+from wsi_suite.files import hash_file, name_key, portable_name, whole_file
+
+_ROWS = 65_536  # nuclei that are written at once
+
+
+def create_dataset(folder: Path, card: DatasetCard) -> None:
+    """Make an empty dataset.
+
+    Raises
+    ------
+    OutputConflictError
+        The folder holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputConflictError(f"{folder}: is there and not empty; give another folder")
+    (folder / IMAGES).mkdir(parents=True)
+    (folder / VERSIONS).mkdir()
+    write_card(folder, card)
+
+
+def commit(
+    folder: Path,
+    images: Iterable[LabelledImage],
+    *,
+    message: str,
+    new_classes: bool = False,
+) -> Dataset:
+    """Add a version that holds just these pictures and labels, and return it.
+
+    Pictures that are not in the dataset are copied into it. If pictures and labels are those of
+    the newest version, that one is returned. If anything fails, there is no new version.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    images
+        In the order of their names; read once, one after the other.
+    message
+        What changed.
+    new_classes
+        Whether classes that the card does not name are added to it; else they are refused.
+
+    Raises
+    ------
+    DataError
+        A name cannot be one of a file, comes twice or means another picture; labels lie beyond
+        their picture; a class is none of the card's.
+    PixelSizeError
+        A pixel size is missing or absurd.
+    BusyError
+        Another process writes to the dataset.
+    """
+
+    def write(made: Path, last: Version | None) -> _Counts:
+        card = read_card(folder)
+        known = {} if last is None else _known_pictures(folder)
+        writer = _Writer(folder, made, known=known, classes=None if new_classes else card.classes)
+        for image in images:
+            writer.add(image)
+        return writer.close()
+
+    return _add_version(folder, write, message=message)
+
+
+def commit_splits(dataset: Dataset, splits: Mapping[str, str], *, message: str) -> Dataset:
+    """Add a version with the pictures and labels of `dataset`, and other parts.
+
+    Parameters
+    ----------
+    dataset
+        The version.
+    splits
+        Part by name of the picture; pictures that are not named belong to none.
+    message
+        What changed.
+    """
+
+    def write(made: Path, last: Version | None) -> _Counts:
+        del last
+        table = read_table(dataset.image_table)
+        parts = pa.array([splits.get(name) for name in table["name"].to_pylist()], pa.string())
+        place = table.column_names.index("split")
+        _write_images(table.set_column(place, "split", parts), made)
+        shutil.copyfile(dataset.nucleus_table, made / NUCLEUS_TABLE)
+        return _Counts(dataset.version.images, dataset.version.nuclei, dataset.version.classes)
+
+    return _add_version(dataset.folder, write, message=message)
+
+
+def _add_version(
+    folder: Path, write: Callable[[Path, Version | None], _Counts], *, message: str
+) -> Dataset:
+    """Add a version whose tables `write` puts into a folder; return it, or the one it equals."""
+    with locked(folder):
+        versions = list_versions(folder)
+        last = versions[-1] if versions else None
+        number = last.number + 1 if last else 1
+        with (
+            suppress(_UnchangedError),
+            whole_file(folder / VERSIONS / version_name(number)) as made,
+        ):
+            made.mkdir()
+            counts = write(made, last)
+            digest = digest_of(made)
+            if last and last.digest == digest:
+                raise _UnchangedError
+            version = Version(
+                number=number,
+                digest=digest,
+                parent=last.digest if last else None,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                message=message,
+                images=counts.images,
+                nuclei=counts.nuclei,
+                classes=counts.classes,
+            )
+            write_document(made / VERSION_FILE, version)
+            card = read_card(folder)
+            added = tuple(name for name in version.classes if name and name not in card.classes)
+            if added:
+                write_card(folder, card.model_copy(update={"classes": (*card.classes, *added)}))
+    return open_dataset(folder)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What the tables of a version hold."""
+
+    images: int
+    nuclei: int
+    classes: dict[str, int]
+
+
+class _UnchangedError(Exception):
+    """A version would be equal to the one before."""
+
+
+class _Writer:
+    """Writes the tables of a version, picture by picture."""
+
+    def __init__(
+        self,
+        folder: Path,
+        made: Path,
+        *,
+        known: Mapping[str, _Picture],
+        classes: tuple[str, ...] | None,
+    ) -> None:
+        self._folder, self._made, self._known = folder, made, known
+        self._allowed = classes
+        self._revoked = read_revoked(folder).pictures
+        self._rows: list[dict[str, Any]] = []
+        self._held: list[pa.RecordBatch] = []
+        self._nuclei: pq.ParquetWriter = pq.ParquetWriter(
+            made / NUCLEUS_TABLE, NUCLEUS_COLUMNS, compression="zstd"
+        )
+        self._classes: dict[str, int] = {}
+
+    def add(self, image: LabelledImage) -> None:
+        _check_image(image, self._allowed, folder=self._folder)
+        known = self._known.get(image.name)
+        picture = _keep_picture(self._folder, image, known=known, revoked=self._revoked)
+        row = image_row(image, sha256=picture.sha256, dhash=picture.dhash)
+        self._rows.append(row)
+        self._held.append(nucleus_rows(image))
+        for name in image.labels.class_names:
+            self._classes[name or ""] = self._classes.get(name or "", 0) + 1
+        if sum(map(len, self._held)) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._nuclei.write_table(pa.Table.from_batches(self._held, NUCLEUS_COLUMNS))
+        self._held = []
+
+    def close(self) -> _Counts:
+        self._flush()
+        self._nuclei.close()
+        _check_names([row["name"] for row in self._rows], folder=self._folder)
+        _write_images(pa.Table.from_pylist(self._rows, IMAGE_COLUMNS), self._made)
+        nuclei = sum(row["nuclei"] for row in self._rows)
+        return _Counts(len(self._rows), nuclei, dict(sorted(self._classes.items())))
+
+
+def _write_images(table: pa.Table, made: Path) -> None:
+    pq.write_table(table, made / IMAGE_TABLE, compression="zstd")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is known of the pixels of a picture that is in the dataset."""
+
+    sha256: str
+    dhash: int | None
+
+
+def _check_image(image: LabelledImage, classes: tuple[str, ...] | None, *, folder: Path) -> None:
+    if image.mpp is None:
+        raise PixelSizeError(f"{image.file or image.name}: no pixel size; give --mpp")
+    for mpp in image.mpp:
+        if not 0.05 <= mpp <= 10:
+            raise PixelSizeError(f"{image.name}: pixel size {mpp} um is not within 0.05 - 10")
+    parts = PurePosixPath(image.name).parts
+    portable = all(portable_name(part) == part for part in parts) and "\\" not in image.name
+    if not parts or "/".join(parts) != image.name or ".." in parts or not portable:
+        raise DataError(
+            f"{folder}: '{image.name}' cannot be the name of a picture; expected a path below"
+            " images/ of names that every system takes"
+        )
+    for name in image.labels.class_names:
+        if classes is not None and name is not None and name not in classes:
+            raise DataError(
+                f"{folder}: class '{name}' in '{image.name}' is none of the dataset's"
+                f" ({', '.join(classes)}); map it, or add it to {CARD_FILE}"
+            )
+    check_labels(image, where=folder)
+
+
+def _check_names(names: list[str], *, folder: Path) -> None:
+    for one, other in pairwise(names):
+        if one >= other:
+            raise DataError(f"{folder}: '{other}' comes twice or out of order; give each once")
+    keys: dict[str, str] = {}
+    for name in names:
+        first = keys.setdefault(name_key(name), name)
+        if first != name:
+            raise DataError(f"{folder}: '{first}' and '{name}' are one file on some systems")
+
+
+def _keep_picture(
+    folder: Path, image: LabelledImage, *, known: _Picture | None, revoked: Collection[str]
+) -> _Picture:
+    """Copy the pixels of a picture into the dataset unless they are there."""
+    target = folder / IMAGES / image.name
+    if image.file is None or image.file == target:
+        if known is None:
+            raise DataError(f"{folder}: '{image.name}' has labels only; give its picture, too")
+        return known
+    sha256 = hash_file(image.file)
+    if sha256 in revoked:
+        raise DataError(
+            f"{image.file}: this picture was revoked and is not taken in again; leave it out"
+        )
+    if target.exists():
+        if (known.sha256 if known else hash_file(target)) != sha256:
+            raise DataError(
+                f"{image.file}: the dataset has another picture called '{image.name}'; rename one"
+            )
+        return known or _Picture(sha256, difference_hash(read_rgb(target)))
+    rgb = read_rgb(image.file)
+    if rgb.shape[1::-1] != image.size_px:
+        raise DataError(
+            f"{image.file}: {' x '.join(map(str, rgb.shape[1::-1]))} px, but its labels"
+            f" are of {' x '.join(map(str, image.size_px))} px"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as written:
+        shutil.copyfile(image.file, written)
+    return _Picture(sha256, difference_hash(rgb))
+
+
+def _known_pictures(folder: Path) -> dict[str, _Picture]:
+    """Return the pictures that any version names."""
+    known: dict[str, _Picture] = {}
+    for version in list_versions(folder):
+        path = folder / VERSIONS / version.name / IMAGE_TABLE
+        for row in read_table(path, columns=["name", "sha256", "dhash"]).to_pylist():
+            known[row["name"]] = _Picture(row["sha256"], row["dhash"])
+    return known
