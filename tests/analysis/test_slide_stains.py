@@ -14,13 +14,15 @@ from wsi_suite.analysis.slide_stains import (
     estimate_slide,
     kind_of_slide,
     pool_stains,
+    unlike_pooled,
 )
 from wsi_suite.analysis.stain_sample import FIELD_PX, sample_fields
+from wsi_suite.config import WHITE_RGB
 from wsi_suite.errors import InputError, SlideError
 from wsi_suite.geometry import Scale
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.tissue import TissueMask
-from wsi_suite.staining.deconvolution import H_DAB
+from wsi_suite.staining.deconvolution import H_DAB, Vector
 from wsi_suite.staining.estimation import METHODS, StainEstimate, angle_degrees
 
 
@@ -50,7 +52,7 @@ def test_slides_without_stain_are_left_out(tmp_path: Path, colour: tuple[int, in
         found = estimate_slide(file, mpp=0.5, background=True, method=method)
         assert found.estimate is None
         assert found.reason
-    with pytest.raises(InputError, match=r"any of 1 slides \(field\.png: shows"):
+    with pytest.raises(InputError, match=r"cannot be estimated: field\.png \w+ "):
         pool_stains([found])
 
 
@@ -73,6 +75,21 @@ def test_the_median_of_slides_is_a_unit_vector_and_one_odd_slide_moves_it_little
     assert np.linalg.norm(pooled.hematoxylin) == pytest.approx(1, abs=1e-4)
     assert angle_degrees(pooled.hematoxylin, (0.64, 0.768, 0.0)) < 0.1
     assert (pooled.dab, pooled.background) == ((0.0, 0.6, 0.8), (250, 240, 230))
+
+
+def test_an_odd_slide_and_tinted_glass_are_told() -> None:
+    def of(name: str, dab: Vector, glass: Vector) -> SlideStains:
+        estimate = StainEstimate((0.65, 0.70, 0.29), dab, WHITE_RGB, pixels=5000, share=0.2)
+        return SlideStains(Path(name), "H-DAB", glass, estimate, None)
+
+    alike = [of(f"B{number}", (0.27, 0.57, 0.78), (245, 245, 245)) for number in range(4)]
+    assert unlike_pooled(alike, pool_stains(alike)) == []
+    slides = [*alike, of("odd", (0.1, 0.9, 0.4), (245, 245, 245))]
+    (told,) = unlike_pooled(slides, pool_stains(slides))
+    assert told.startswith("odd: 0 degrees (hematoxylin) and 3")
+    slides = [*alike, of("grey", (0.27, 0.57, 0.78), (214, 214, 214))]
+    (told,) = unlike_pooled(slides, pool_stains(slides))
+    assert "(1 of 5 slides: grey): give --background" in told
 
 
 def test_fields_lie_in_wanted_chunks_with_tissue(bench: Bench) -> None:

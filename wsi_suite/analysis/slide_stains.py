@@ -18,17 +18,20 @@ from wsi_suite.analysis.stain_sample import (
 from wsi_suite.analysis.survey import look_at_slide
 from wsi_suite.config import WHITE_RGB, StainSettings, TissueSettings
 from wsi_suite.errors import InputError
+from wsi_suite.scoring.remarks import GLASS_LIMIT_OD
+from wsi_suite.scoring.stain_check import DAB_LIMIT_DEGREES, HEMATOXYLIN_LIMIT_DEGREES
 from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape
 from wsi_suite.slides.slide import Slide, open_slide
 from wsi_suite.slides.tissue import is_fluorescence
-from wsi_suite.staining.deconvolution import Vector
-from wsi_suite.staining.estimation import Method, StainEstimate
-from wsi_suite.staining.glass import glass_colour
+from wsi_suite.staining.deconvolution import StainVectors, Vector
+from wsi_suite.staining.estimation import Method, StainEstimate, angle_degrees
+from wsi_suite.staining.glass import glass_colour, glass_dab_od
 from wsi_suite.staining.kinds import Kind, stain_kind
 
 SlideKind = Kind | Literal["fluorescence"]
 
 _MPP = 0.5
+_SHOWN = 3
 _FIELDS = 48  # at most 0.8 million pixels
 
 
@@ -110,7 +113,7 @@ def estimate_slide(
     if reason is None:
         colour = usable_background(seen.glass_rgb) if background else WHITE_RGB
         estimate = estimate_or_none(seen.pixels, background=colour, method=method)
-        reason = None if estimate else "too few pixels hold both stains"
+        reason = None if estimate else "has too few pixels with both stains"
     return SlideStains(path, kind, seen.glass_rgb, estimate, reason)
 
 
@@ -127,16 +130,44 @@ def pool_stains(slides: Sequence[SlideStains]) -> StainSettings:
     """
     estimates = [slide.estimate for slide in slides if slide.estimate is not None]
     if not estimates:
-        reasons = "; ".join(f"{each.slide.name}: {each.reason}" for each in slides[:3])
+        reasons = "; ".join(f"{each.slide.name} {each.reason}" for each in slides[:_SHOWN])
+        more = f"; and {len(slides) - _SHOWN} more" if len(slides) > _SHOWN else ""
         raise InputError(
-            f"stain vectors cannot be estimated from any of {len(slides)} slides ({reasons}); "
-            "expected slides with hematoxylin and DAB"
+            f"stain vectors cannot be estimated: {reasons}{more}; expected slides with hematoxylin "
+            "and DAB"
         )
     return StainSettings(
         hematoxylin=_median([estimate.hematoxylin for estimate in estimates], unit=True),
         dab=_median([estimate.dab for estimate in estimates], unit=True),
         background=_median([estimate.background for estimate in estimates]),
     )
+
+
+def unlike_pooled(slides: Sequence[SlideStains], pooled: StainSettings) -> list[str]:
+    """Return remarks on slides whose vectors or glass are far from the settings for all of them."""
+    remarks, tinted = [], []
+    stains = StainVectors.of(pooled)
+    for slide in slides:
+        if slide.estimate is None:
+            continue
+        hematoxylin = angle_degrees(slide.estimate.hematoxylin, pooled.hematoxylin)
+        dab = angle_degrees(slide.estimate.dab, pooled.dab)
+        if hematoxylin > HEMATOXYLIN_LIMIT_DEGREES or dab > DAB_LIMIT_DEGREES:
+            remarks.append(
+                f"{slide.slide.name}: {hematoxylin:.0f} degrees (hematoxylin) and {dab:.0f} (DAB) "
+                "off the vectors of all: another staining protocol or scanner?"
+            )
+        if slide.glass_rgb and glass_dab_od(slide.glass_rgb, stains) > GLASS_LIMIT_OD:
+            tinted.append(slide.slide.name)
+    if tinted:
+        some = ", ".join(tinted[:_SHOWN]) + (", ..." if len(tinted) > _SHOWN else "")
+        white = pooled.background == WHITE_RGB
+        remedy = "give --background" if white else "estimate slides of each scanner by themselves"
+        remarks.append(
+            f"empty glass reads a DAB optical density above {GLASS_LIMIT_OD:g}, and so would "
+            f"nuclei ({len(tinted)} of {len(slides)} slides: {some}): {remedy}"
+        )
+    return remarks
 
 
 _WORDS = {

@@ -137,7 +137,7 @@ def _show_calibration(found: Calibration) -> None:
 
     held_out = found.held_out
     rows: list[tuple[str, ...]] = [
-        ("fitted", *(f"{value:.3f}" for value in found.thresholds_od)),
+        ("fitted", *(f"{value:g}" for value in found.thresholds_od)),
         ("95 % interval", *map(_span, found.ranges_od)),
     ]
     if held_out is not None:

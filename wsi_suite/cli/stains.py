@@ -119,7 +119,7 @@ def estimate(
         print_json({"stain": pooled.model_dump(), "slides": [_as_json(each) for each in found]})
     else:
         _show(found, pooled, settings)
-    _remark(found)
+    _remark(found, pooled)
     if out is not None:
         _write_estimate(out, found, pooled, method=method)
     leave(failed, of=len(paths))
@@ -159,7 +159,8 @@ def _show(found: Sequence[SlideStains], pooled: StainSettings, settings: Setting
     )
 
 
-def _remark(found: Sequence[SlideStains]) -> None:
+def _remark(found: Sequence[SlideStains], pooled: StainSettings) -> None:
+    from wsi_suite.analysis.slide_stains import unlike_pooled
     from wsi_suite.cli.terminal import note
 
     for each in found:
@@ -172,6 +173,8 @@ def _remark(found: Sequence[SlideStains]) -> None:
             "the colour of glass differs between slides: estimate slides of each scanner by "
             "themselves"
         )
+    for remark in unlike_pooled(found, pooled):
+        note(remark)
     used = len(estimates)
     if used < _FEW_SLIDES:
         note(
