@@ -30,7 +30,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from wsi_suite.analysis import blocks
+from wsi_suite.analysis import blocks, worker_cache
 from wsi_suite.config import load_settings
 from wsi_suite.detector import detector as at_work
 from wsi_suite.detector.detector import Compute, Detector
@@ -125,15 +125,13 @@ def _measure(slide: Path, folder: Path, threads: int, *, keep: bool, confidence:
 def _print(small: Spent, large: Spent, *, what: str) -> None:
     mm2 = large.mm2 - small.mm2
     further = {part: (large.cpu[part] - cpu) / mm2 for part, cpu in small.cpu.items()}
+    every = small.cpu["all"] - small.mm2 * further["all"]
     console.print(
         f"{what} threads: {(large.nuclei - small.nuclei) / mm2:,.0f} nuclei per mm2; each further "
         f"mm2 {(large.wall - small.wall) / mm2:.3f} s; {further.pop('all'):.3f} CPU s, of which"
     )
     console.print("    " + ", ".join(f"{part} {value:.3f}" for part, value in further.items()))
-    console.print(
-        f"    beside {small.cpu['all'] - small.mm2 * (large.cpu['all'] - small.cpu['all']) / mm2:.2f} CPU s "
-        "that every slide costs"
-    )
+    console.print(f"    beside {every:.2f} CPU s that every slide costs")
 
 
 def _run(slide: Path, out: Path, threads: int, *, keep: bool, confidence: float) -> Outcome:
@@ -174,6 +172,7 @@ def _replayed(batch: int, *, file: Path | None) -> Iterator[None]:
     with (
         patch.object(Detector, "look", replay),
         patch.object(at_work, "choose_compute", lambda *_, **__: compute),
+        patch.object(worker_cache, "takes_turns", lambda _compute: True),
     ):
         yield
     if file is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bench import Bench
 
+from wsi_suite.analysis import blocks, worker_cache
 from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
 from wsi_suite.analysis.worker_cache import close_all, open_raster, open_store, usable_threads
 from wsi_suite.detector.detector import Detector
@@ -44,6 +45,36 @@ def test_threads_change_nothing(planned: SlideRun) -> None:
     block = planned.grid.blocks[0]
     one, four = (process_block(replace(planned.job, threads=threads), block) for threads in (1, 4))
     assert columns(one) == columns(four)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_nuclei_beside_a_gpu_are_those_of_a_cpu(
+    planned: SlideRun, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    block = planned.grid.blocks[0]
+    assert planned.job.detect is not None
+    compute = replace(planned.job.detect.compute, batch=batch)
+    job = replace(planned.job, threads=3, detect=replace(planned.job.detect, compute=compute))
+    alone = process_block(job, block)
+    told: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_cache, "takes_turns", lambda _compute: True)
+        beside = process_block(job, block, report=told.append)
+    assert sum(told) == pixels_to_do(block)
+    assert columns(beside) == columns(alone)
+
+
+@pytest.mark.parametrize("beside_a_gpu", [True, False])
+def test_failed_measurement_surfaces(
+    planned: SlideRun, monkeypatch: pytest.MonkeyPatch, beside_a_gpu: bool
+) -> None:
+    def measure(*_: object, **__: object) -> None:
+        raise MemoryError("too little")
+
+    monkeypatch.setattr(worker_cache, "takes_turns", lambda _compute: beside_a_gpu)
+    monkeypatch.setattr(blocks, "measure_nuclei", measure)
+    with pytest.raises(MemoryError, match="too little"):
+        process_block(planned.job, planned.grid.blocks[0])
 
 
 def test_progress_adds_up(planned: SlideRun) -> None:

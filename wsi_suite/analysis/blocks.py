@@ -150,9 +150,10 @@ def process_block(
         Those whose centre lies in the block or up to ``SEAM_PX`` beyond, level-0 pixels;
         ``None`` if none were wanted.
     """
-    pools = pools_of(job.threads)
+    pools = pools_of(job.threads, None if job.detect is None else job.detect.compute)
     buffer = _BlockBuffer(job, block, pool=pools.read, salvages=lose is not None)
-    found: list[Future[list[Nuclei]]] = []
+    found: list[Future[list[Future[Nuclei]]]] = []
+    measured: list[Future[Nuclei]] = []
     tasks: list[Future[Any]] = [*buffer.reads]
     try:
         if job.detect is not None:
@@ -162,9 +163,15 @@ def process_block(
                 compute=job.detect.compute,
                 gpu=gpu,
             )
+
+            def measure(tile: Tile, peaks: Peaks) -> Future[Nuclei]:
+                return pools.measure.submit(
+                    _measure, job, buffer, tile, peaks, classes=detector.classes, report=report
+                )
+
             found += (
-                pools.compute.submit(
-                    _detect, job, buffer, tiles, detector, report=report, proceed=proceed
+                pools.detect.submit(
+                    _detect, job, buffer, tiles, detector, measure=measure, proceed=proceed
                 )
                 for tiles in _batches(block.tiles, size=job.detect.compute.batch)
             )
@@ -172,12 +179,12 @@ def process_block(
         if job.writes_tiles:
             tasks.append(pools.compute.submit(_store, job, buffer, block))
         _finish(tasks)
+        measured += (tile for future in found for tile in future.result())
+        _finish(measured)
     finally:
         # Whatever went wrong: nobody touches this block any more once we have returned.
-        tasks += found
-        for task in tasks:
-            task.cancel()
-        wait(tasks)
+        _end([*tasks, *found])
+        _end([tile for future in found if _succeeded(future) for tile in future.result()])
     if lose is not None and buffer.lost:
         _refuse_gone(job)
         for box in buffer.lost:
@@ -185,7 +192,7 @@ def process_block(
     if job.detect is None:
         report(pixels_to_do(block))
         return None
-    return concatenate([table for future in found for table in future.result()])
+    return concatenate([future.result() for future in measured])
 
 
 def _refuse_gone(job: SlideJob) -> None:
@@ -212,6 +219,17 @@ def _finish(tasks: Sequence[Future[Any]]) -> None:
     finished, _ = wait(tasks, return_when=FIRST_EXCEPTION)
     for task in finished:
         task.result()
+
+
+def _end(tasks: Sequence[Future[Any]]) -> None:
+    """Cancel tasks that have not begun, and wait for the others."""
+    for task in tasks:
+        task.cancel()
+    wait(tasks)
+
+
+def _succeeded(task: Future[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
 
 
 class _BlockBuffer:
@@ -277,21 +295,18 @@ def _detect(
     tiles: Sequence[Tile],
     detector: Detector,
     *,
-    report: Report,
+    measure: Callable[[Tile, Peaks], Future[Nuclei]],
     proceed: Callable[[], None],
-) -> list[Nuclei]:
-    """Find and measure the nuclei of a batch of tiles."""
+) -> list[Future[Nuclei]]:
+    """Find the nuclei of a batch of tiles, and have them measured."""
     assert job.detect is not None
     proceed()
     windows = [tile.window for tile in tiles]
     pixels = _stacked(windows, buffer, job.grid, batch=job.detect.compute.batch)
     with device_turn(job.detect.compute):
         found = detector.detect(pixels, min_confidence=job.detect.min_confidence)
-    tables = []
-    for tile, window, peaks in zip(tiles, windows, found, strict=False):
-        tables.append(_measure(job, buffer, tile.core, window, peaks, classes=detector.classes))
-        report(tile.core.area)
-    return tables
+    del pixels  # nuclei are measured in the buffer
+    return [measure(tile, peaks) for tile, peaks in zip(tiles, found, strict=False)]
 
 
 def _stacked(windows: Sequence[Box], buffer: _BlockBuffer, grid: TileGrid, *, batch: int) -> Pixels:
@@ -312,14 +327,15 @@ def _stacked(windows: Sequence[Box], buffer: _BlockBuffer, grid: TileGrid, *, ba
 def _measure(
     job: SlideJob,
     buffer: _BlockBuffer,
-    core: Box,
-    window: Box,
+    tile: Tile,
     peaks: Peaks,
     *,
     classes: tuple[str, ...],
+    report: Report,
 ) -> Nuclei:
-    """Measure the nuclei of a window and keep those that `core` owns."""
+    """Measure the nuclei of a window and keep those that its tile owns."""
     assert job.detect is not None
+    core, window = tile.core, tile.window
     margin = math.ceil(halo_um(job.detect.measure) / min(job.mpp)) + SEAM_PX
     frame = core.expand(margin).intersect(window)
     # Of a batch, a point may lie in the white beyond its window: it is left out here.
@@ -339,6 +355,7 @@ def _measure(
     values = {name: column[owned] for name, column in measured.values.items()}
     if peaks.class_probability is not None:
         values[CLASS_PROBABILITY] = peaks.class_probability[rows].max(axis=1).round(4)
+    report(core.area)
     return Nuclei(
         x=centres[:, 0],
         y=centres[:, 1],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,17 +58,45 @@ class Threads(ThreadPoolExecutor):
         self.shutdown(wait=False)
 
 
+class AtOnce(Executor):
+    """An executor without threads: who submits work does it."""
+
+    def submit(
+        self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs
+    ) -> Future[T]:
+        """Call a function; its exceptions are raised here."""
+        done: Future[T] = Future()
+        done.set_result(function(*arguments, **named))
+        return done
+
+
 @dataclass(frozen=True)
 class Pools:
-    """Threads that read, and threads that compute: the latter wait for the former."""
+    """Threads of a worker.
+
+    Attributes
+    ----------
+    read
+        They read pixels.
+    detect
+        They wait for pixels and find nuclei in them. Of a CPU there is one for each core; a GPU
+        has two, so that one gets pixels ready while the other waits for the GPU.
+    measure
+        Has the nuclei measured that were found: on a CPU by the thread that found them, which has
+        their pixels in its cache; beside a GPU by one thread for each core.
+    compute
+        One thread for each core: `detect` or `measure`.
+    """
 
     read: Threads
+    detect: Threads
+    measure: Executor
     compute: Threads
 
 
 _opening = RLock()
 _forward = Lock()
-_pools: dict[int, Pools] = {}
+_pools: dict[tuple[int, bool], Pools] = {}
 
 
 @lru_cache(maxsize=4)
@@ -119,25 +147,36 @@ def open_detector(model: Path, *, model_hash: str, compute: Compute, gpu: int) -
         return _open_detector(model, model_hash, compute, gpu)
 
 
-def pools_of(threads: int) -> Pools:
-    """Return this worker's threads."""
+def pools_of(threads: int, compute: Compute | None = None) -> Pools:
+    """Return this worker's threads; `compute` is where nuclei are found, if any are."""
+    key = threads, compute is not None and takes_turns(compute)
     with _opening:
-        if threads not in _pools:
-            _pools[threads] = Pools(
-                read=Threads(max(2, threads), "wsi-read"),
-                compute=Threads(threads, "wsi-compute", begin=_compute_on_one_core),
-            )
-        return _pools[threads]
+        if key not in _pools:
+            _pools[key] = _start_pools(*key)
+        return _pools[key]
+
+
+def _start_pools(threads: int, turns: bool) -> Pools:
+    read = Threads(max(2, threads), "wsi-read")
+    cores = Threads(threads, "wsi-compute", begin=_compute_on_one_core)
+    if not turns:
+        return Pools(read, detect=cores, measure=AtOnce(), compute=cores)
+    return Pools(read, detect=Threads(2, "wsi-detect"), measure=cores, compute=cores)
+
+
+def takes_turns(compute: Compute) -> bool:
+    """Return whether threads share a device, a GPU; of a CPU each has a core."""
+    return compute.device != "cpu"
 
 
 @contextmanager
 def device_turn(compute: Compute) -> Iterator[None]:
-    """Hold the device for a forward pass: of a CPU each thread has a core, a GPU takes turns."""
-    if compute.device == "cpu":
-        yield
-    else:
+    """Hold the device for a forward pass: a GPU's memory has room for one."""
+    if takes_turns(compute):
         with _forward:
             yield
+    else:
+        yield
 
 
 def close_slides() -> None:
@@ -160,8 +199,8 @@ def close_all(*, abandon: bool = False) -> None:
         _open_detector.cache_clear()
         if abandon:
             for pools in _pools.values():
-                pools.read.drop()
-                pools.compute.drop()
+                for threads in (pools.read, pools.detect, pools.compute):
+                    threads.drop()
             _pools.clear()
 
 

@@ -199,25 +199,31 @@ def decode_peaks(maps: dict[str, Tensor], *, min_confidence: float, cell_px: flo
         A map holds values that are not numbers; they would look like a place without nuclei.
     """
     for name, values in maps.items():
-        if not torch.isfinite(values).all():
+        # A sum is finite only if all values are, and takes a tenth of the time.
+        if not torch.isfinite(values.sum()) and not torch.isfinite(values).all():
             raise ModelError(
                 f"the network's {name} is not a number somewhere: its values are beyond the range "
                 "of this precision (65504 in fp16), or its weights are damaged; set "
                 "detect.precision to fp32, or take another model"
             )
-    found, confidence, label = find_maxima(maps["heat"], min_confidence, kind=maps.get("kind"))
-    window, row, col = (index.cpu().numpy() for index in torch.nonzero(found, as_tuple=True))
-    offset = maps["offset"].float().movedim(1, -1)[found].cpu().numpy().astype(np.float64)
+    found, confidence, label = find_maxima(maps["heat"], min_confidence, kind=None)
+    at = torch.nonzero(found, as_tuple=True)  # only what lies there leaves the device
+    window, row, col = (index.cpu().numpy() for index in at)
+    offset = _values_at(maps["offset"], at).cpu().numpy().astype(np.float64)
     peaks = Peaks(
         points=(np.column_stack([col, row]) + 0.5 + offset) * cell_px,
-        confidence=confidence[found].cpu().numpy(),
-        label=label[found].cpu().numpy().astype(np.uint8),
+        confidence=confidence[at].cpu().numpy(),
+        label=label[at].cpu().numpy().astype(np.uint8),
     )
     if "kind" in maps:
-        logits = maps["kind"].float().movedim(1, -1)[found]
-        peaks = replace(peaks, class_probability=torch.softmax(logits, dim=1).cpu().numpy())
+        logits = _values_at(maps["kind"], at)
+        peaks = replace(
+            peaks,
+            label=logits.argmax(dim=1).cpu().numpy().astype(np.uint8),
+            class_probability=torch.softmax(logits, dim=1).cpu().numpy(),
+        )
     if "size" in maps:
-        radius = (maps["size"][:, 0].float()[found] * cell_px).cpu().numpy()
+        radius = (_values_at(maps["size"], at)[:, 0] * cell_px).cpu().numpy()
         peaks = replace(peaks, radius=radius)
     ends = np.searchsorted(window, np.arange(len(found) + 1))
     return [peaks.take(np.arange(a, b)) for a, b in pairwise(ends)]
@@ -243,8 +249,17 @@ def find_maxima(
     confidence, label = torch.sigmoid(heat.float()).max(dim=1)
     if kind is not None:
         label = kind.argmax(dim=1)
-    highest = F.max_pool2d(confidence[:, None], 3, stride=1, padding=1)[:, 0]
+    # Row by row, then column by column: a tenth of the time of max_pool2d on a CPU.
+    framed = F.pad(confidence, (1, 1, 1, 1), value=-1.0)
+    rows = torch.maximum(torch.maximum(framed[:, :-2], framed[:, 1:-1]), framed[:, 2:])
+    highest = torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
     return (confidence == highest) & (confidence >= min_confidence), confidence, label
+
+
+def _values_at(maps: Tensor, at: tuple[Tensor, ...]) -> Tensor:
+    """Return the ``(cells, channels)`` float32 values of ``(N, channels, h, w)`` maps in cells."""
+    window, row, col = at
+    return maps[window, :, row, col].float()
 
 
 def _new_backbone(spec: NetworkSpec) -> FeatureListNet:
