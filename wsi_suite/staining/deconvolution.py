@@ -128,18 +128,32 @@ def separate_stains(rgb: npt.NDArray[np.uint8], stains: StainVectors = H_DAB) ->
     FloatArray
         The shape of `rgb`; the last axis holds hematoxylin, DAB, residual.
     """
+    amounts = _amounts(_as_image(rgb), stains, count=3)
+    return np.asarray(cv2.merge(amounts), np.float32).reshape(rgb.shape)
+
+
+def hematoxylin_and_dab(
+    rgb: npt.NDArray[np.uint8], stains: StainVectors
+) -> tuple[FloatArray, FloatArray]:
+    """Return the first two amounts of :func:`separate_stains`, ``(H, W)`` each."""
+    hematoxylin, dab = _amounts(rgb, stains, count=2)
+    return hematoxylin, dab
+
+
+def _amounts(rgb: npt.NDArray[np.uint8], stains: StainVectors, *, count: int) -> list[FloatArray]:
+    """Return the amounts of the first `count` of hematoxylin, DAB and residual."""
     # Each amount is a sum of one term a channel, and a channel has 256 values: look the terms up.
     # (A matrix product would round differently from one position in the array to another.)
     density, inverse = density_table(stains.background), np.linalg.inv(stains.matrix)
-    channels = cv2.split(_as_image(rgb))
+    channels = cv2.split(rgb)
     amounts = []
-    for weights in inverse.T:
+    for weights in inverse.T[:count]:
         red, green, blue = (density * weights).T.astype(np.float32)
         amount = np.asarray(cv2.LUT(channels[0], red), np.float32)
         amount += np.asarray(cv2.LUT(channels[1], green), np.float32)
         amount += np.asarray(cv2.LUT(channels[2], blue), np.float32)
         amounts.append(amount)
-    return np.asarray(cv2.merge(amounts), np.float32).reshape(rgb.shape)
+    return amounts
 
 
 def combine_stains(amounts: npt.ArrayLike, stains: StainVectors = H_DAB) -> npt.NDArray[np.uint8]:

@@ -58,19 +58,24 @@ def label_nuclei(
 
     density = _smooth(total_od, mpp=mpp)
     core_um = min(CORE_RADIUS_UM, max_radius_um)
-    cores = _draw_cores(points_px, shape=total_od.shape, mpp=mpp, radius_um=core_um)
+    cores, centre = _draw_cores(points_px, density, mpp=mpp, radius_um=core_um)
     distance_um, nearest = _nearest_core(cores, mpp=mpp)
-    centre = _mean_by_label(density, cores, count=len(points_px) + 1)
     background = np.zeros(len(points_px) + 1)
     background[1:] = _local_background(density, points_px, mpp=mpp, radius_um=max_radius_um)
 
+    # Only what is near enough to a core is looked at: less than half of the pixels as a rule.
+    near = np.flatnonzero(distance_um <= max_radius_um - core_um)
+    owner, distance = nearest.ravel()[near], distance_um.ravel()[near]
     contrast = np.maximum(centre - background, 1).astype(np.float32)
-    relative = (density - background.astype(np.float32)[nearest]) / contrast[nearest]
+    relative = density.ravel()[near] - background.astype(np.float32)[owner]
+    relative /= contrast[owner]
     low, high = _CONTRAST_RANGE
-    within = distance_um <= max_radius_um - core_um
-    mask = _without_threads((relative >= low) & (relative <= high) & within) | (cores > 0)
-    landscape = _DISTANCE_WEIGHT * distance_um - relative
-    labels = watershed(landscape, cores, mask=mask)  # type: ignore[no-untyped-call]
+    mask, landscape = np.zeros(density.shape, np.uint8), np.zeros(density.shape, np.float32)
+    mask.ravel()[near] = (relative >= low) & (relative <= high)
+    landscape.ravel()[near] = _DISTANCE_WEIGHT * distance - relative
+    labels = watershed(  # type: ignore[no-untyped-call]
+        landscape, cores, mask=_without_threads(mask) | (cores > 0)
+    )
     return np.asarray(labels, np.int32)
 
 
@@ -116,18 +121,31 @@ def _smooth(total_od: npt.NDArray[np.float32], *, mpp: tuple[float, float]) -> n
 
 
 def _draw_cores(
-    points_px: Points, *, shape: tuple[int, ...], mpp: tuple[float, float], radius_um: float
-) -> Labels:
-    """Draw the discs; a pixel within several goes to the nearest point."""
+    points_px: Points,
+    density: npt.NDArray[np.int_],
+    *,
+    mpp: tuple[float, float],
+    radius_um: float,
+) -> tuple[Labels, npt.NDArray[np.float64]]:
+    """Draw the discs, a pixel within several to the nearest point, and return each's mean density.
+
+    Returns
+    -------
+    cores, centre
+        The discs, and by label the mean density in them, 0 where nothing is left of one.
+    """
     owner, cols, rows, squared_um2 = disc_pixels(
-        points_px, shape=shape, mpp=mpp, radius_um=radius_um
+        points_px, shape=density.shape, mpp=mpp, radius_um=radius_um
     )
     # Written from far to near, so that the nearest stays; a tie goes by the points' places, never
     # by their order, which a caller may change.
     order = np.lexsort((points_px[owner, 0], points_px[owner, 1], -squared_um2))
-    cores = np.zeros(shape, np.int32)
+    cores = np.zeros(density.shape, np.int32)
     cores[rows[order], cols[order]] = owner[order] + 1
-    return cores
+    drawn = cores[rows, cols] == owner + 1
+    label = owner[drawn] + 1
+    total = np.bincount(label, density[rows[drawn], cols[drawn]], minlength=len(points_px) + 1)
+    return cores, total / np.bincount(label, minlength=len(total)).clip(1)
 
 
 def _nearest_core(
@@ -140,16 +158,6 @@ def _nearest_core(
     core_of_source = np.zeros(int(source.max()) + 1, np.int32)
     core_of_source[source[cores > 0]] = cores[cores > 0]
     return distance * np.float32(math.sqrt(mpp[0] * mpp[1])), core_of_source[source]
-
-
-def _mean_by_label(
-    values: npt.NDArray[np.int_], labels: Labels, *, count: int
-) -> npt.NDArray[np.float64]:
-    rows, cols = np.nonzero(labels)
-    owner = labels[rows, cols]
-    total = np.bincount(owner, values[rows, cols], minlength=count)
-    mean: npt.NDArray[np.float64] = total / np.bincount(owner, minlength=count).clip(1)
-    return mean
 
 
 def _local_background(
@@ -167,8 +175,7 @@ def _local_background(
     return np.partition(samples, rank, axis=1)[:, rank]
 
 
-def _without_threads(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _without_threads(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Remove parts thinner than three pixels: fibres, membranes, rims of neighbours."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, cross)
-    return np.asarray(opened, np.bool_)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, cross), np.bool_)

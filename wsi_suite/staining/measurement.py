@@ -24,7 +24,7 @@ from wsi_suite.measurements import (
     NUCLEUS_HEMATOXYLIN,
     OUTLINE_RAYS,
 )
-from wsi_suite.staining.deconvolution import FloatArray, StainVectors, separate_stains
+from wsi_suite.staining.deconvolution import FloatArray, StainVectors, hematoxylin_and_dab
 from wsi_suite.staining.masks import Labels, disc_pixels, label_nuclei, locate
 
 NUCLEUS_MEASUREMENTS = (
@@ -87,19 +87,20 @@ def measure_nuclei(
         return Measured({name: np.zeros(0, np.float32) for name in names}, outline)
     assert points_px.min() >= 0, "points lie inside the array"
     assert (points_px <= [rgb.shape[1], rgb.shape[0]]).all(), "points lie inside the array"
-    separated = separate_stains(rgb, stains)
+    hematoxylin, dab = hematoxylin_and_dab(rgb, stains)
     if settings.method == "disc":
-        values = _measure_discs(separated, points_px, mpp=mpp, radius_um=settings.disc_radius_um)
+        values = _measure_discs(
+            hematoxylin, dab, points_px, mpp=mpp, radius_um=settings.disc_radius_um
+        )
         return Measured(dict(zip(names, values, strict=True)), outline=None)
     labels = label_nuclei(
-        separated[..., 0] + separated[..., 1],
-        points_px,
-        mpp=mpp,
-        max_radius_um=settings.max_radius_um,
+        hematoxylin + dab, points_px, mpp=mpp, max_radius_um=settings.max_radius_um
     )
     cells, _ = locate(points_px, shape=rgb.shape)
     owner = labels[cells[:, 1], cells[:, 0]]  # of two points in one pixel, both have one mask
-    values = _measure_masks(separated, labels, pixel_um2=mpp[0] * mpp[1], count=len(points_px))
+    values = _measure_masks(
+        hematoxylin, dab, labels, pixel_um2=mpp[0] * mpp[1], count=len(points_px)
+    )
     return Measured(
         {name: column[owner] for name, column in zip(names, values, strict=True)},
         outline=_cast_rays(
@@ -118,42 +119,44 @@ def halo_um(settings: MeasureSettings) -> float:
 
 
 def _measure_masks(
-    separated: FloatArray, labels: Labels, *, pixel_um2: float, count: int
+    hematoxylin: FloatArray, dab: FloatArray, labels: Labels, *, pixel_um2: float, count: int
 ) -> tuple[FloatArray, ...]:
     """Return the columns of :data:`NUCLEUS_MEASUREMENTS`, each with a row for label 0 in front."""
-    rows, cols = np.nonzero(labels)
-    order = np.argsort(labels[rows, cols], kind="stable")
-    rows, cols = rows[order], cols[order]
-    owner, amounts = labels[rows, cols], separated[rows, cols].astype(np.float64)
+    at = np.flatnonzero(labels != 0)
+    owner = labels.ravel()[at]
+    brown = dab.ravel()[at].astype(np.float64)
     pixels = np.bincount(owner, minlength=count + 1)
     share = 1 / pixels.clip(1)
-    hematoxylin, dab = (
-        np.bincount(owner, amounts[:, k], minlength=count + 1) * share for k in (0, 1)
+    mean, blue = (
+        np.bincount(owner, amounts, minlength=count + 1) * share
+        for amounts in (brown, hematoxylin.ravel()[at])
     )
-    squares = np.bincount(owner, (amounts[:, 1] - dab[owner]) ** 2, minlength=count + 1)
+    squares = np.bincount(owner, (brown - mean[owner]) ** 2, minlength=count + 1)
     # Of a sample, as QuPath has it; one pixel has no spread.
     variance = np.where(pixels > 1, squares / (pixels - 1).clip(1), np.nan)
-    present, starts = np.unique(owner, return_index=True)
-    highest = np.full(count + 1, np.nan)
-    highest[present] = np.maximum.reduceat(amounts[:, 1], starts)
-    columns = (dab, np.sqrt(variance), highest, hematoxylin, pixels * pixel_um2)
+    highest = np.where(pixels > 0, -np.inf, np.nan)
+    np.maximum.at(highest, owner, brown)
+    columns = (mean, np.sqrt(variance), highest, blue, pixels * pixel_um2)
     return tuple(column.astype(np.float32) for column in columns)
 
 
 def _measure_discs(
-    separated: FloatArray, points_px: Points, *, mpp: tuple[float, float], radius_um: float
+    hematoxylin: FloatArray,
+    dab: FloatArray,
+    points_px: Points,
+    *,
+    mpp: tuple[float, float],
+    radius_um: float,
 ) -> tuple[FloatArray, ...]:
     """Return the columns of :data:`DISC_MEASUREMENTS`.
 
     Pixels count whose centres lie within the radius, and the one that holds the point.
     """
-    owner, cols, rows, _ = disc_pixels(
-        points_px, shape=separated.shape, mpp=mpp, radius_um=radius_um
-    )
-    amounts = separated[rows, cols]
+    owner, cols, rows, _ = disc_pixels(points_px, shape=dab.shape, mpp=mpp, radius_um=radius_um)
     pixels = np.bincount(owner)
     return tuple(
-        (np.bincount(owner, amounts[:, stain]) / pixels).astype(np.float32) for stain in (1, 0)
+        (np.bincount(owner, stain[rows, cols]) / pixels).astype(np.float32)
+        for stain in (dab, hematoxylin)
     )
 
 
@@ -164,14 +167,17 @@ def _cast_rays(
     step_px = 0.5
     radii = (np.arange(math.ceil(reach_px / step_px)) + 0.5) * step_px
     angles = 2 * np.pi * np.arange(OUTLINE_RAYS) / OUTLINE_RAYS
-    height, width = labels.shape
     cells, offset = locate(points_px, shape=labels.shape)
+    # With a frame that is nobody's, no ray leaves the array.
+    frame = math.ceil(reach_px) + 1
+    framed = np.pad(labels, frame, constant_values=-1)
+    width = framed.shape[1]
+    here = ((cells[:, 1] + frame) * width + cells[:, 0] + frame)[:, None]
     lengths = np.zeros((len(points_px), OUTLINE_RAYS), np.float32)
     for ray, direction in enumerate(np.round(np.exp(1j * angles), 9)):
-        cols = cells[:, :1] + np.floor(offset[:, :1] + direction.real * radii).astype(int)
-        rows = cells[:, 1:] + np.floor(offset[:, 1:] + direction.imag * radii).astype(int)
-        inside = (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
-        hit = labels[rows.clip(0, height - 1), cols.clip(0, width - 1)] == owner[:, None]
-        lengths[:, ray] = (hit & inside).sum(axis=1) * step_px
+        steps = np.floor(offset[:, 1:] + direction.imag * radii) * width
+        steps += np.floor(offset[:, :1] + direction.real * radii)
+        hit = framed.ravel()[here + steps.astype(np.int64)] == owner[:, None]
+        lengths[:, ray] = np.count_nonzero(hit, axis=1) * step_px
     smooth = (np.roll(lengths, 1, axis=1) + 2 * lengths + np.roll(lengths, -1, axis=1)) / 4
     return np.maximum(smooth, step_px)
