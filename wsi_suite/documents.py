@@ -129,10 +129,15 @@ def refuse_later_format(number: object, *, known: int, source: Path, remedy: str
         )
 
 
-def write_document(path: Path, document: Document, *, indent: int = 2) -> None:
-    """Write a document for people and programs, whole or not at all; NaN is refused."""
+def write_document(
+    path: Path, document: Document, *, indent: int = 2, staging: Path | None = None
+) -> None:
+    """Write a document for people and programs, whole or not at all; NaN is refused.
+
+    `staging` is as for :func:`~wsi_suite.files.whole_file`.
+    """
     text = json.dumps(document.as_json(), indent=indent, ensure_ascii=False, allow_nan=False)
-    with whole_file(path) as written:
+    with whole_file(path, staging=staging) as written:
         written.write_text(text + "\n", "utf-8")
 
 

@@ -99,6 +99,22 @@ def whole_file(
         raise output_error(path, error, remedy=remedy) from error
 
 
+def move_files(source: Path, target: Path) -> None:
+    """Rename all files of a folder into another one on the same disk, over those of their names.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be renamed; those before it have been.
+    """
+    for file in sorted(source.iterdir()):
+        try:
+            _rename(file, target / file.name, PAUSES_S)
+        except OSError as error:
+            raise output_error(target / file.name, error) from error
+    _sync_folder(target)
+
+
 def temporary_path(path: Path, *, staging: Path | None = None) -> Path:
     """Return a new name for a temporary file of `path`; :func:`remove_leftovers` knows it.
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from command_line import Cli
 
+from wsi_suite.runs.batch_record import note_slides
+
 
 def test_a_finished_batch_is_a_table_and_a_line(wsi: Cli, results: Path) -> None:
     answer = wsi("status", results.parent)
@@ -14,8 +16,20 @@ def test_a_finished_batch_is_a_table_and_a_line(wsi: Cli, results: Path) -> None
     head, row = answer.out.splitlines()
     assert head.split() == ["slide", "state", "done", "Mpx/s", "left", "error"]
     assert row.split() == ["B12_ER.svs", "done", "100", "%", "-", "-"]
-    assert answer.err.strip() == "1 begun: 1 done"
+    assert answer.err.strip() == "1 asked for: 1 done"
     assert "B12_ER.svs" in wsi("status", results.parent, "--watch").out  # ends at once
+
+
+def test_of_many_slides_that_wait_the_first_are_shown(wsi: Cli, tmp_path: Path) -> None:
+    note_slides(tmp_path, [tmp_path / f"{number:03d}.svs" for number in range(200)])
+    for watch in ((), ("--watch",)):
+        answer = wsi("status", tmp_path, *watch)
+        assert [line.split()[:2] for line in answer.out.splitlines()[1:6]] == [
+            [f"00{number}.svs", "waiting"] for number in range(5)
+        ]
+        told = "200 asked for: 200 waiting; no process is at work; the same command goes on"
+        assert told in " ".join((answer.out + answer.err).split())
+    assert len(json.loads(wsi("status", tmp_path, "--json").out)) == 200
 
 
 def test_json_has_what_the_table_has(wsi: Cli, results: Path) -> None:

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from wsi_suite.analysis.summary import read_summary
 from wsi_suite.detector.detector import Compute
-from wsi_suite.errors import InputError, OutputConflictError, OutputError, RegionError
+from wsi_suite.errors import BusyError, InputError, OutputConflictError, OutputError, RegionError
 from wsi_suite.files import is_leftover
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
@@ -374,7 +374,7 @@ def test_overwrite_that_was_killed_is_no_result(
     folder = tmp_path / "out"
     shutil.copytree(whole, folder)
     with monkeypatch.context() as patch:
-        patch.setattr(slide_run, "write_facts", lambda *_: 1 / 0)
+        patch.setattr(slide_run, "write_facts", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare_run(bench.request(folder, "detect.min_confidence=0.15", overwrite=True))
     (folder / "tiles.ome.zarr").mkdir()  # as if the kill came before it was removed
@@ -430,18 +430,32 @@ def test_two_processes_never_share_a_folder(bench: Bench, tmp_path: Path) -> Non
     release_run(prepare_run(bench.request(tmp_path / "out")))
 
 
-def test_folder_that_changes_hands_meanwhile_is_refused(
+def test_a_slide_is_taken_before_it_is_surveyed(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "out"
+    survey = run_plan.survey_slide
 
     def slow_survey(*args: object, **kwargs: object) -> object:
         monkeypatch.undo()
-        bench.do(folder, "detect.min_confidence=0.15", "tiles.keep=false")
+        with pytest.raises(BusyError, match="at work in it"):
+            prepare_run(bench.request(tmp_path / "out"))
         return survey(*args, **kwargs)
 
-    survey = run_plan.survey_slide
     monkeypatch.setattr(run_plan, "survey_slide", slow_survey)
+    release_run(prepare_run(bench.request(tmp_path / "out")))
+
+
+def test_folder_that_changes_hands_meanwhile_is_refused(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = tmp_path / "out", slide_run.lock_folder
+
+    def late_lock(*args: object, **kwargs: object) -> object:
+        monkeypatch.undo()
+        bench.do(folder, "detect.min_confidence=0.15", "tiles.keep=false")
+        return lock(*args, **kwargs)
+
+    monkeypatch.setattr(slide_run, "lock_folder", late_lock)
     with pytest.raises(OutputConflictError, match="in the meantime"):
         prepare_run(bench.request(folder))
 

@@ -12,6 +12,7 @@ import pytest
 from bench import Bench, do_blocks, files_of
 
 from wsi_suite.errors import InputError, SlideError
+from wsi_suite.runs.batch_record import BATCH_FILE, note_slides, read_batch
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.run_record import read_run, write_run
 from wsi_suite.runs.slide_run import fail_run, finish_run, pending_blocks, prepare_run, release_run
@@ -96,3 +97,53 @@ def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
         read_status(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         read_status(tmp_path / "none")
+
+
+def test_slides_that_commands_named_and_none_has_begun_are_waiting(
+    bench: Bench, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    named = [bench.slide, tmp_path / "x" / "b.svs", tmp_path / "y" / "b.svs"]
+    note_slides(out, named)
+    note_slides(out, [tmp_path / "c.svs", named[1]])
+    assert read_batch(out).slides == tuple(map(str, [*named, tmp_path / "c.svs"]))
+    states = [(one.slide, one.state) for one in read_status(out)]
+    assert states == [
+        (bench.slide.name, "waiting"), ("b.svs", "waiting"), ("b.svs", "waiting"),
+        ("c.svs", "waiting"),
+    ]  # fmt: skip
+    release_run(prepare_run(bench.request(out / "a", "tiles.keep=false")))
+    write_table(out, [Outcome(named[1], None, State.FAILED, error=SlideError("gone"))])
+    assert [one.state for one in read_status(out) if one.slide == bench.slide.name] == ["running"]
+    assert [one.state for one in read_status(out) if one.slide == "b.svs"] == ["failed", "waiting"]
+
+
+def test_a_slide_under_the_path_of_another_machine_is_not_waiting(
+    bench: Bench, tmp_path: Path
+) -> None:
+    note_slides(tmp_path, [Path("/mnt/other") / bench.slide.name])
+    release_run(prepare_run(bench.request(tmp_path / "a", "tiles.keep=false")))
+    assert [one.folder for one in read_status(tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}'])
+def test_a_damaged_record_of_the_batch_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / BATCH_FILE).write_text(content)
+    (one,) = read_status(tmp_path)
+    assert (one.slide, one.state) == (BATCH_FILE, "failed")
+    note_slides(tmp_path, [Path("a.svs")])
+    left_alone = "99" in content
+    assert (read_status(tmp_path)[0].state == "waiting") is not left_alone
+
+
+def test_signs_of_life_of_another_machine_count(bench: Bench, tmp_path: Path) -> None:
+    run = prepare_run(bench.request(tmp_path / "a", "tiles.keep=false"))
+    record = read_run(run.folder)
+    assert record is not None
+    write_run(run.folder, record.model_copy(update={"host": "another"}))
+    written = (run.folder / "run.json").stat().st_mtime
+    os.utime(run.folder / "run.json", (written - 5 * SILENT_S,) * 2)
+    assert [one.state for one in read_status(tmp_path, now=written + 9)] == ["running"]
+    release_run(run)
+    assert [one.state for one in read_status(tmp_path, now=written + 9)] == ["stopped"]

@@ -11,7 +11,7 @@ from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute, load_detector
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.detector.model_folder import find_model
-from wsi_suite.errors import ConfigError, DataError, OutputConflictError
+from wsi_suite.errors import BusyError, ConfigError, DataError, OutputConflictError
 from wsi_suite.training import fitting
 from wsi_suite.training import train as module
 from wsi_suite.training.crops import CropDataset
@@ -19,6 +19,7 @@ from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import load_tiles
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.train import split_tiles, train_model
+from wsi_suite.training.training_folder import at_work, claim
 
 RUNS = {"a": "1", "b": "1", "c": "2", "d": "3", "e": "4"}
 VALUES = {
@@ -197,8 +198,25 @@ class TestTraining:
     def test_what_a_training_left_that_was_killed_at_once_is_no_hindrance(self, tmp_path):
         (tmp_path / "m" / "training").mkdir(parents=True)
         (tmp_path / "m" / "training" / ".settings.yaml.0123abcd.partial").touch()
-        module._claim(tmp_path / "m", SETTINGS)
+        (tmp_path / "m" / "training" / "lease" / "0123abcd").mkdir(parents=True)
+        claim(tmp_path / "m", SETTINGS)
         assert (tmp_path / "m" / "training" / "settings.yaml").is_file()
+
+    def test_two_at_once_are_refused(self, data, tmp_path, monkeypatch):
+        """Processes of one training, which lightning starts with its command line, are one."""
+        out = tmp_path / "m"
+        with at_work(out, SETTINGS) as check:
+            check()
+            with pytest.raises(BusyError, match=r"m: another training is at work in it \(process"):
+                train_model(SETTINGS, data=data, out=out)
+            with monkeypatch.context() as patch:
+                patch.setenv("LOCAL_RANK", "1")
+                with at_work(out, SETTINGS) as check_child:
+                    check_child()
+            shutil.rmtree(out / "training" / "lease")
+            with pytest.raises(BusyError, match="has taken it over, or it was removed"):
+                check()
+        assert not list((out / "training").iterdir())
 
     @pytest.mark.parametrize("damage", ["empty", "cut off", "of something else"])
     def test_a_damaged_checkpoint_is_refused(self, trained, data, tmp_path, damage):

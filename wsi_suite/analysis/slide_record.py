@@ -62,9 +62,9 @@ class SlideRecord(Document):
     tissue_outline_wkt: str
 
 
-def write_facts(folder: Path, facts: SlideFacts) -> None:
-    """Write ``slide.json``."""
-    write_document(folder / SLIDE_FILE, _record(facts), indent=1)
+def write_facts(folder: Path, facts: SlideFacts, *, staging: Path | None = None) -> None:
+    """Write ``slide.json``; `staging` is as for :func:`~wsi_suite.files.whole_file`."""
+    write_document(folder / SLIDE_FILE, _record(facts), indent=1, staging=staging)
 
 
 def read_facts(folder: Path) -> SlideFacts | None:

@@ -49,6 +49,7 @@ def demo(
     About two minutes on two cores. Look at [bold]overview.png[/bold] in the results.
     """
     from wsi_suite.cli.progress import slide_progress, working
+    from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_OVERWRITING
 
     settings = settings_from(
         None,
@@ -61,7 +62,8 @@ def demo(
         from wsi_suite.demo import make_example, run_example
 
         slide = make_example(out, side_px=side, overwrite=overwrite)
-    with slide_progress() as shown:
+    interrupted = INTERRUPTED_OVERWRITING if overwrite else INTERRUPTED
+    with slide_progress(interrupted=interrupted) as shown:
         result = run_example(
             slide, settings=settings, overwrite=overwrite, progress=shown.step, tell=shown.tell
         )

@@ -169,6 +169,14 @@ ConfigOut = Annotated[
 OverwriteConfig = Annotated[
     bool, typer.Option("--overwrite", help="Replace the file that --out names.")
 ]
+Share = Annotated[
+    bool,
+    typer.Option(
+        "--share",
+        help="Share the slides with other processes that were started with the same command.",
+        rich_help_panel=_RUNNING,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[
     bool,

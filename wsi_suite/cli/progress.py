@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_CODE, say, show_error, stderr
+from wsi_suite.cli.terminal import (
+    INTERRUPTED,
+    INTERRUPTED_CODE,
+    INTERRUPTED_TRAINING,
+    say,
+    show_error,
+    stderr,
+)
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -25,19 +32,25 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def slide_progress() -> Iterator[_Lines | _Bars]:
-    """Show the progress and outcome of slides on stderr; exit at once on Ctrl-C."""
+def slide_progress(*, interrupted: str = INTERRUPTED) -> Iterator[_Lines | _Bars]:
+    """Show the progress and outcome of slides on stderr; exit at once on Ctrl-C.
+
+    Parameters
+    ----------
+    interrupted
+        What to say then.
+    """
     if not stderr.is_terminal:
-        with _leaving_at_once():
+        with _leaving_at_once(interrupted):
             yield _Lines()
         return
     bars = _Bars()
-    with _leaving_at_once(first=bars.stop), bars.shown():
+    with _leaving_at_once(interrupted, first=bars.stop), bars.shown():
         yield bars
 
 
 @contextmanager
-def _leaving_at_once(first: Callable[[], None] = lambda: None) -> Iterator[None]:
+def _leaving_at_once(said: str, *, first: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Let Ctrl-C end the program now.
 
     Waiting for the blocks under way would take minutes, and nothing is lost without: whatever is
@@ -46,7 +59,7 @@ def _leaving_at_once(first: Callable[[], None] = lambda: None) -> Iterator[None]
 
     def leave() -> None:
         first()
-        show_error(INTERRUPTED)
+        show_error(said)
         sys.stdout.flush()
         os._exit(INTERRUPTED_CODE)
 
@@ -108,7 +121,7 @@ def epoch_progress() -> Iterator[Progress]:
         say(f"{step.name}: epoch {step.done:g}/{step.total:g}  {_figures(step.figures)}")
 
     if not stderr.is_terminal:
-        with _leaving_at_once():
+        with _leaving_at_once(INTERRUPTED_TRAINING):
             yield plain
         return
     columns = (
@@ -119,7 +132,7 @@ def epoch_progress() -> Iterator[Progress]:
         TimeRemainingColumn(compact=True),
     )
     progress = RichProgress(*columns, console=stderr)
-    with _leaving_at_once(first=progress.stop), progress:
+    with _leaving_at_once(INTERRUPTED_TRAINING, first=progress.stop), progress:
         task = progress.add_task("starting", total=None)
 
         def bar(step: Step) -> None:
@@ -154,8 +167,11 @@ class _Shown:
                 self._begin(step)
             self._advance(step)
 
-    def tell(self, news: Outcome | WsiSuiteError) -> None:
-        """Print the outcome of a slide, or an error of the batch."""
+    def tell(self, news: Outcome | WsiSuiteError | str) -> None:
+        """Print the outcome of a slide, or an error of the batch or a remark on it."""
+        if isinstance(news, str):
+            say(news)
+            return
         if isinstance(news, Exception):
             self.complaints.append(news)
             show_error(news)

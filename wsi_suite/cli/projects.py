@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -184,13 +185,16 @@ def pull(
 def run_on_project(project: Path, *, force: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - run_project's
     """Run on the images of a project, print the outcomes and exit with the right code."""
     from wsi_suite.cli.outcomes import show_scores
-    from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_OVERWRITING, note, print_json, say
     from wsi_suite.runs.project_run import Display, run_project
     from wsi_suite.runs.transfers import Transfer
 
     running = _check_qupath(force=force)
+    slides = partial(
+        _slides, interrupted=INTERRUPTED_OVERWRITING if asked["overwrite"] else INTERRUPTED
+    )
     done = run_project(
-        project, qupath=running, tell=note, display=Display(_progress, _slides), **asked
+        project, qupath=running, tell=note, display=Display(_progress, slides), **asked
     )
     failed = [
         Transfer(outcome.slide.name, outcome.folder, error=outcome.error)
@@ -217,10 +221,10 @@ def run_on_project(project: Path, *, force: bool, as_json: bool, **asked: Any) -
 
 
 @contextmanager
-def _slides() -> Iterator[tuple[Progress, Tell]]:
+def _slides(*, interrupted: str) -> Iterator[tuple[Progress, Tell]]:
     from wsi_suite.cli.progress import slide_progress
 
-    with slide_progress() as shown:
+    with slide_progress(interrupted=interrupted) as shown:
         yield shown.step, shown.tell
 
 

@@ -21,6 +21,7 @@ from wsi_suite.cli.options import (
     RoiFile,
     Scheduler,
     SetValue,
+    Share,
     Workers,
     check_out,
     settings_from,
@@ -123,6 +124,7 @@ def run(
     scheduler: Scheduler = None,
     keep_tiles: KeepTiles = None,
     overwrite: Overwrite = False,
+    share: Share = False,
     report: Report = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -135,6 +137,10 @@ def run(
 
     A manifest is a table with a column 'slide' (paths from its folder) and, as wanted, 'mpp', 'roi'
     and 'marker', which go over the options, and 'case', which goes into summary.csv.
+
+    With --share, several processes, also on other machines that see DIR, do the slides together.
+    Each takes slides that no other is at work on. If one ends or gives no sign of life for 2
+    minutes, the others go on with its slides. All of them end when all slides are over.
 
     With --project, the images of a QuPath project are run instead of SLIDE, and the nuclei are put
     into it at the end, as 'wsi-suite push' does.
@@ -160,6 +166,11 @@ def run(
         if report:
             raise ConfigError(
                 "--report: not with --project; run 'wsi-suite report' on its results afterwards"
+            )
+        if share:
+            raise ConfigError(
+                "--share: not with --project, which one process writes; share a 'run' on the "
+                "slides, then 'wsi-suite push' its results"
             )
         run_on_project(
             project,
@@ -189,6 +200,7 @@ def run(
         stage="run",
         rois=roi,
         overwrite=overwrite,
+        share=share,
         report=report,
         as_json=as_json,
     )
@@ -206,6 +218,7 @@ def tile(
     workers: Workers = None,
     scheduler: Scheduler = None,
     overwrite: Overwrite = False,
+    share: Share = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -231,6 +244,7 @@ def tile(
         stage="tile",
         rois=roi,
         overwrite=overwrite,
+        share=share,
         as_json=as_json,
     )
 
@@ -246,6 +260,7 @@ def detect(
     workers: Workers = None,
     scheduler: Scheduler = None,
     overwrite: Overwrite = False,
+    share: Share = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -274,6 +289,7 @@ def detect(
         stage="detect",
         rois=roi,
         overwrite=overwrite,
+        share=share,
         as_json=as_json,
     )
 
@@ -287,10 +303,14 @@ def _batch(
 ) -> None:
     """Run slides, print the outcomes and exit with the right code."""
     from wsi_suite.cli.progress import slide_progress
+    from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_OVERWRITING, INTERRUPTED_SHARING
 
     out: Path = arguments["out"]
     check_out(out)
-    with slide_progress() as shown:
+    interrupted = INTERRUPTED_SHARING if arguments["share"] else INTERRUPTED
+    if arguments["overwrite"]:
+        interrupted = INTERRUPTED_OVERWRITING
+    with slide_progress(interrupted=interrupted) as shown:
         from wsi_suite.runs.batch import run_batch  # takes seconds, so that something should move
 
         outcomes = run_batch(slides, progress=shown.step, tell=shown.tell, **arguments)

@@ -94,7 +94,10 @@ def score(
         )
     failed: list[WsiSuiteError] = []
 
-    def tell(news: Outcome | WsiSuiteError) -> None:
+    def tell(news: Outcome | WsiSuiteError | str) -> None:
+        if isinstance(news, str):
+            note(news)
+            return
         if isinstance(news, WsiSuiteError):
             failed.append(news)
         error = news if isinstance(news, WsiSuiteError) else news.error

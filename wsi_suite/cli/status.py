@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wsi_suite.runs.status import SlideStatus
 
 _EVERY_S = 5.0
-_SHOWN_FINISHED = 5  # on the screen of --watch
+_SHOWN = 5  # slides that wait, and on the screen of --watch finished ones
 
 ResultsFolder = Annotated[
     Path,
@@ -36,7 +36,8 @@ def status(
     """Show how far the slides of a batch are.
 
     It reads what runs leave in DIR and writes nothing, so it may be asked from another terminal or
-    another machine while they are at work. Slides that were not begun yet are not known to it.
+    another machine while they are at work. Slides that a command named and none has begun are
+    waiting; of many that wait the first are shown.
     """
     from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.errors import ConfigError
@@ -51,7 +52,7 @@ def status(
     if as_json:
         print_json([asdict(one) for one in slides])
         return
-    show_table(_COLUMNS, map(_row, slides))
+    show_table(_COLUMNS, map(_row, _without_most_waiting(slides)))
     say(_totals(slides))
 
 
@@ -70,18 +71,20 @@ def _row(one: SlideStatus) -> tuple[object, ...]:
 
 
 def _totals(slides: Sequence[SlideStatus]) -> str:
-    """Return the line on all slides, as '12 slides: 10 done, 2 running; 1.2 Mpx/s; 3 min left'."""
+    """Return the line on all slides, as '12 asked for: 10 done, 2 running; 1.2 Mpx/s'."""
     from wsi_suite.runs.status import seconds_left
 
     states = Counter(one.state for one in slides)
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    parts = [f"{len(slides)} begun: {counts}"]
+    parts = [f"{len(slides)} asked for: {counts}"]
     if rate := sum(one.pixels_per_s or 0 for one in slides):
         parts.append(f"{rate / 1e6:.2f} Mpx/s")
     if (left := seconds_left(slides)) is not None:
         parts.append(f"{_span(left)} left for those that are running")
     if states["stopped"]:
         parts.append("the same command goes on with what is stopped")
+    elif states["waiting"] and not states["running"]:
+        parts.append("no process is at work; the same command goes on")
     return "; ".join(parts)
 
 
@@ -110,17 +113,24 @@ def _watch(folder: Path) -> None:
             live.update(_screen(slides), refresh=True)
 
 
+def _without_most_waiting(slides: Sequence[SlideStatus]) -> list[SlideStatus]:
+    """Return the slides; of those that wait only the first."""
+    waiting = [one for one in slides if one.state == "waiting"]
+    left_out = {id(one) for one in waiting[_SHOWN:]}
+    return [one for one in slides if id(one) not in left_out]
+
+
 def _screen(slides: Sequence[SlideStatus]) -> Table:
     """Return a table that fits on a screen: of finished slides only the last."""
     from rich.table import Table
     from rich.text import Text
 
     finished = [one for one in slides if one.state in ("done", "tiled")]
-    left_out = {id(one) for one in finished[:-_SHOWN_FINISHED]}
+    left_out = {id(one) for one in finished[:-_SHOWN]}
     table = Table(box=None, pad_edge=False, caption=_totals(slides), caption_justify="left")
     for column in _COLUMNS:
         table.add_column(column, overflow="fold")
-    for one in slides:
+    for one in _without_most_waiting(slides):
         if id(one) not in left_out:
             table.add_row(*(Text("-" if cell is None else str(cell)) for cell in _row(one)))
     return table

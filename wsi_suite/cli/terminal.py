@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-INTERRUPTED = "interrupted; the same command without --overwrite goes on from here"
+INTERRUPTED = "interrupted; the same command goes on from here"
+INTERRUPTED_OVERWRITING = "interrupted; the same command without --overwrite goes on from here"
+INTERRUPTED_SHARING = "interrupted; the other processes, or the same command, go on from here"
+INTERRUPTED_TRAINING = "interrupted; the same command goes on after the last epoch that ended"
 INTERRUPTED_CODE = 130
 
 stderr = Console(stderr=True, highlight=False)

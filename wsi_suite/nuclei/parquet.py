@@ -65,6 +65,7 @@ def write_nuclei(
     *,
     intensity: npt.NDArray[np.uint8],
     metadata: Mapping[str, Any],
+    staging: Path | None = None,
 ) -> None:
     """Write a table of nuclei; the same nuclei and metadata give the same bytes.
 
@@ -78,6 +79,8 @@ def write_nuclei(
         ``(N,)`` uint8, the grade of each nucleus: 0 to 3, or 255 if it is not measurable.
     metadata
         What to remember with them, as JSON can hold it; ``classes`` and ``format`` are added.
+    staging
+        As for :func:`~wsi_suite.files.whole_file`.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def write_nuclei(
     own = _Description(classes=nuclei.classes).as_json()
     described = json.dumps({**metadata, **own}, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: described.encode()})
-    with whole_file(Path(path)) as partial:
+    with whole_file(Path(path), staging=staging) as partial:
         pq.write_table(
             table,
             partial,

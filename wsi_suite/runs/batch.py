@@ -10,14 +10,16 @@ from pathlib import Path
 
 from wsi_suite.analysis.request import complete_settings
 from wsi_suite.config import Settings
-from wsi_suite.errors import DiskError, OutputError, WsiSuiteError
+from wsi_suite.errors import ConfigError, DiskError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
 from wsi_suite.progress import Meter, Progress, no_progress
+from wsi_suite.runs.batch_record import note_slides
 from wsi_suite.runs.cluster import open_cluster
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
+from wsi_suite.runs.sharing import Sharing
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.sources import check_roi_source
 from wsi_suite.slides.store_layout import writing
@@ -62,6 +64,7 @@ def run_batch(
     stage: Stage = "run",
     rois: Path | None = None,
     overwrite: bool = False,
+    share: bool = False,
     progress: Progress = no_progress,
     tell: Tell = log_errors,
 ) -> list[Outcome]:
@@ -85,6 +88,10 @@ def run_batch(
         A GeoJSON file of regions of interest, or a folder of ``<stem>.geojson``.
     overwrite
         Throw away what an earlier run left.
+    share
+        Share the slides with other processes that were started in the same way on the same `out`,
+        here or on machines that see it. Slides that one of them is at work on are left to it, and
+        taken over if it ends or stops; each process returns when all slides are over.
     progress
         Receives working pixels done and in all, by slide.
     tell
@@ -102,6 +109,11 @@ def run_batch(
     """
     from wsi_suite.detector.model_folder import find_model
 
+    if share and overwrite:
+        raise ConfigError(
+            "--share: not with --overwrite, as each process would throw away what the others did; "
+            "remove the earlier results, or give another --out"
+        )
     model = find_model(settings.detect.model)
     settings = complete_settings(settings, model)
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
@@ -119,6 +131,8 @@ def run_batch(
             )
             cluster.load_model(model, compute)
         out = _make_folder(out)
+        if stage != "detect":  # whose slides were begun by 'tile'
+            note_slides(out, [entry.slide for entry in entries])
         asked = BatchRequest(
             stage=stage,
             settings=settings,
@@ -126,11 +140,18 @@ def run_batch(
             compute=compute,
             threads=cluster.threads,
             overwrite=overwrite,
+            share=share,
         )
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
             batch = Batch(cluster, finisher, locks, meter, tell)
+            if share:
+                with writing(out):
+                    batch.sharing = Sharing.begin(out, tell=tell)
             schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=rois))
-    outcomes = [replace(batch.outcomes[entry.slide], case=entry.case) for entry in entries]
+    ended = batch.outcomes
+    if batch.sharing is not None:
+        ended = {slide: batch.sharing.latest(end) for slide, end in ended.items()}
+    outcomes = [replace(ended[entry.slide], case=entry.case) for entry in entries]
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
         _write_table(out, outcomes, tell=tell)
     return outcomes

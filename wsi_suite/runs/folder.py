@@ -1,4 +1,4 @@
-"""Result folder of one slide: owner, fingerprint and lock.
+"""Result folder of one slide: owner, fingerprint and lease.
 
 ``run.json`` holds the fingerprint of a run: the slide's size, time and a hash of its first and last
 megabyte, the model's hash and every setting that changes results. The same slide with other
@@ -16,14 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock
-
 from wsi_suite.analysis.provenance import TILE_SECTIONS, Fingerprint
 from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.config import Settings
 from wsi_suite.errors import BusyError, OutputConflictError
-from wsi_suite.files import take_lock
+from wsi_suite.leases import Lease, take_lease
 from wsi_suite.runs.folder_names import RECORDS_NAME, is_free
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
 from wsi_suite.runs.state import State
@@ -37,7 +35,9 @@ QUALITY_NAME = "quality.geojson"
 REPORT_NAME = "report.html"
 HOT_SPOTS_NAME = "hotspots.geojson"
 
-_LOCK_NAMES = ("lock", "lock.held")
+LEASE_NAME = "lease"
+"""Folder of the lease of a slide's folder, among the records."""
+
 _TRIES = 10  # to lock a folder that others unlock at the same time
 
 
@@ -153,8 +153,15 @@ def _remedy(*, has_tiles: bool, of_tiles: bool) -> str:
     return "give the settings, --roi among them, of the 'wsi-suite tile' that made the tiles"
 
 
-def lock_folder(folder: Path) -> BaseFileLock:
+def lock_folder(folder: Path, *, from_stopped: bool = False) -> Lease:
     """Keep other processes from working in a folder until this one unlocks it or ends.
+
+    Parameters
+    ----------
+    folder
+        Results folder of a slide; it is made if it is missing.
+    from_stopped
+        As for :func:`~wsi_suite.leases.take_lease`.
 
     Raises
     ------
@@ -164,24 +171,30 @@ def lock_folder(folder: Path) -> BaseFileLock:
         The folder cannot be written.
     """
     records = folder / RECORDS_NAME
-    busy = f"{folder}: another process is at work in it; wait for it or give another --out"
+
+    def busy(who: str) -> str:
+        return (
+            f"{folder}: another process is at work in it ({who}); wait for it, help it with "
+            "--share, or give another --out"
+        )
+
     with writing(folder):
         for _ in range(_TRIES):
             # Another process that ends removes the empty folder, maybe at this moment.
             with suppress(FileNotFoundError, FileExistsError):
                 records.mkdir(parents=True, exist_ok=True)
-                return take_lock(records / _LOCK_NAMES[0], wait_s=0, busy=busy)
-    raise BusyError(busy)
+                return take_lease(records / LEASE_NAME, busy=busy, from_stopped=from_stopped)
+    raise BusyError(busy("several come and go"))
 
 
-def unlock_folder(folder: Path, lock: BaseFileLock) -> None:
+def unlock_folder(folder: Path, lease: Lease) -> None:
     """Let other processes work in a folder; their files are left alone."""
-    lock.release()  # which removes its file while it is still held
+    lease.release()
     with suppress(OSError):  # it is not empty: there are records, or another process is at work
         (folder / RECORDS_NAME).rmdir()
 
 
-def discard_results(folder: Path, *, keep_tiles: bool) -> None:
+def discard_results(folder: Path, *, keep_tiles: bool, staging: Path | None = None) -> None:
     """Remove the files of a run, and nothing else in its folder.
 
     ``run.json`` stays, marked, so that the rest of a killed run is not taken for results.
@@ -192,6 +205,8 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
         A folder with a ``run.json`` of ours.
     keep_tiles
         Keep the tiles and what is known of the slide.
+    staging
+        As for :func:`~wsi_suite.files.whole_file`.
 
     Raises
     ------
@@ -202,11 +217,11 @@ def discard_results(folder: Path, *, keep_tiles: bool) -> None:
 
     run = read_run(folder)
     assert run is not None
-    write_run(folder, run.model_copy(update={"state": State.DISCARDED}))
+    write_run(folder, run.model_copy(update={"state": State.DISCARDED}), staging=staging)
     names = (TABLE_NAME, SUMMARY_FILE, OVERVIEW_NAME, REPORT_NAME, HOT_SPOTS_NAME, QUALITY_NAME)
     files = [folder / name for name in names]
     files += geojson_parts(folder / NUCLEI_NAME)
-    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.name not in _LOCK_NAMES]
+    files += [path for path in (folder / RECORDS_NAME).iterdir() if path.is_file()]
     with writing(folder):
         if not keep_tiles:
             files.append(folder / SLIDE_FILE)

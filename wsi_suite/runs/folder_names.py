@@ -17,7 +17,7 @@ from wsi_suite.slides.identity import SlideIdentity, slide_stem
 RECORDS_NAME = "regions.partial"
 """Folder of the records of a run, in the slide's folder."""
 
-_OUR_NAMES = re.compile(r"summary.*\.csv.*|scores\.csv|report\.html")
+_OUR_NAMES = re.compile(r"summary.*\.(csv|parquet).*|batch\.json.*|scores\.csv|report\.html")
 """What the suite itself writes beside the folders of slides."""
 
 _NUMBER = re.compile(r"[\d._-]*|(?:[0-9a-f]{8}-?)(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -95,6 +95,7 @@ class ResultFolders:
                 _owner(plain) == identity.content
                 or (alone and not others and is_free(plain))
                 or _is_of_later_version(plain)  # and is refused by name, later on
+                or _owner(plain) == identity.content  # another process has begun it meanwhile
             )
             usable = name == _stem(slide) and _OUR_NAMES.fullmatch(key) is None
             takes_plain = usable and owns_plain and _owner(hashed) != identity.content
@@ -127,11 +128,13 @@ class ResultFolders:
 
 def is_free(folder: Path) -> bool:
     """Return whether a folder holds at most the leftovers of a start that was killed at once."""
-    if not folder.exists():
+    try:
+        there = list(folder.iterdir())
+    except FileNotFoundError:
         return True
-    return folder.is_dir() and all(
-        path.name in (RECORDS_NAME, SLIDE_FILE) or is_leftover(path) for path in folder.iterdir()
-    )
+    except NotADirectoryError:
+        return False
+    return all(path.name in (RECORDS_NAME, SLIDE_FILE) or is_leftover(path) for path in there)
 
 
 def _name(slide: Path) -> str:

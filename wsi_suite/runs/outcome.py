@@ -48,12 +48,14 @@ class Outcome:
         return quality is not None and quality.unreadable is not None
 
 
-Tell = Callable[[Outcome | WsiSuiteError], None]
-"""Callback of a batch. It receives the outcome of each slide as it ends, and errors of the batch as
-a whole, such as of its table."""
+Tell = Callable[[Outcome | WsiSuiteError | str], None]
+"""Callback of a batch. It receives the outcome of each slide as it ends, errors of the batch as a
+whole, such as of its table, and remarks."""
 
 
-def log_errors(news: Outcome | WsiSuiteError) -> None:
-    """Log an error of a batch as a whole; outcomes are returned at the end anyway."""
+def log_errors(news: Outcome | WsiSuiteError | str) -> None:
+    """Log remarks and errors of a batch as a whole; outcomes are returned at the end anyway."""
     if isinstance(news, WsiSuiteError):
         log.warning("%s", news)
+    elif isinstance(news, str):
+        log.info("%s", news)

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.results import Results, summary_of
 from wsi_suite.analysis.summary import Summary, write_summary
+from wsi_suite.errors import OutputError
+from wsi_suite.files import move_files
 from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.overview import Caption, draw_overview
-from wsi_suite.qupath.geojson import write_geojson
+from wsi_suite.qupath.geojson import geojson_parts, write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
 from wsi_suite.runs.hot_spot_file import write_hot_spots
@@ -27,6 +29,7 @@ from wsi_suite.scoring.regions import is_ignored
 from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
+from wsi_suite.slides.store_layout import writing
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -35,9 +38,16 @@ OVERVIEW_PX = 2000
 
 
 def write_results(
-    results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
+    results: Results,
+    folder: Path,
+    *,
+    slide: Path | None,
+    store: TileStore | None,
+    staging: Path,
 ) -> Summary:
     """Write all results of a slide and return the summary.
+
+    They get their names together, once all are written.
 
     Parameters
     ----------
@@ -49,7 +59,29 @@ def write_results(
         The slide to draw; without it the picture is drawn from `store`.
     store
         The tiles, if they are kept.
+    staging
+        A folder on the same disk that is made and filled first. Removing it, or the one that it is
+        in, takes the right to write from whoever still uses it.
     """
+    with writing(folder):
+        staging.mkdir(exist_ok=True)
+    try:
+        summary = _write_files(results, staging, slide=slide, store=store)
+    except OutputError as error:  # the user knows the place, not where files wait for their names
+        message = str(error).replace(str(staging), str(folder))
+        raise type(error)(message) from error.__cause__
+    earlier = geojson_parts(folder / NUCLEI_NAME)
+    names = {path.name for path in geojson_parts(staging / NUCLEI_NAME)}
+    move_files(staging, folder)
+    for part in earlier:
+        if part.name not in names:
+            part.unlink(missing_ok=True)
+    return summary
+
+
+def _write_files(
+    results: Results, folder: Path, *, slide: Path | None, store: TileStore | None
+) -> Summary:
     nuclei, provenance = results.nuclei, results.provenance.as_json()
     grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
     write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=provenance)

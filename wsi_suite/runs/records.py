@@ -50,9 +50,18 @@ class _Unreadable(Document):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a run; each is there whole or not at all."""
+    """The records of a run; each is there whole or not at all.
+
+    Attributes
+    ----------
+    folder
+        Where they are.
+    staging
+        Where they are written before they get their names: the folder of the run's lease.
+    """
 
     folder: Path
+    staging: Path | None = None
 
     def has_nuclei(self, block: Block) -> bool:
         """Return whether the block's nuclei are known."""
@@ -81,11 +90,12 @@ class Records:
     def keep_nuclei(self, block: Block, nuclei: Nuclei) -> None:
         """Remember the nuclei of a block; grades come last, with the thresholds."""
         none = np.zeros(len(nuclei), np.uint8)
-        write_nuclei(nuclei, self._path(block, _NUCLEI), intensity=none, metadata={})
+        path = self._path(block, _NUCLEI)
+        write_nuclei(nuclei, path, intensity=none, metadata={}, staging=self.staging)
 
     def mark_tiles(self, block: Block) -> None:
         """Remember that the tiles of a block are stored."""
-        with whole_file(self._path(block, _TILES)) as partial:
+        with whole_file(self._path(block, _TILES), staging=self.staging) as partial:
             partial.touch()
 
     def keep_lost(self, block: Block, lost: Sequence[Box]) -> None:
@@ -93,7 +103,7 @@ class Records:
         path = self._path(block, _UNREADABLE)
         if lost:
             boxes = tuple((box.x, box.y, box.width, box.height) for box in lost)
-            write_document(path, _Unreadable(boxes=boxes))
+            write_document(path, _Unreadable(boxes=boxes), staging=self.staging)
         else:
             path.unlink(missing_ok=True)
 

@@ -43,12 +43,15 @@ class Request(Analysis):
         Where its regions of interest come from.
     overwrite
         Throw away what the folder holds.
+    share
+        Other processes do the same; take the slide over from one that gives no sign of life.
     """
 
     stage: Stage
     folder: Path
     roi_file: Path | None = None
     overwrite: bool = False
+    share: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class BatchRequest:
     compute: Compute | None
     threads: int = 1
     overwrite: bool = False
+    share: bool = False
 
     def for_slide(
         self,
@@ -86,6 +90,7 @@ class BatchRequest:
             folder=folder,
             roi_file=roi_file,
             overwrite=self.overwrite,
+            share=self.share,
         )
 
 

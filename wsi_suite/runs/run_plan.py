@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import BaseFileLock
-
 from wsi_suite.analysis.blocks import SlideJob
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.request import plan_analysis
@@ -15,6 +13,7 @@ from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import InputError
+from wsi_suite.leases import Lease
 from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import STORE_NAME, TABLE_NAME
 from wsi_suite.runs.folder_names import RECORDS_NAME
@@ -49,8 +48,8 @@ class SlideRun:
         Whether tiles are still to be stored.
     started
         Seconds since 1970.
-    lock
-        Lock of the folder; ``None`` if there is nothing to do.
+    lease
+        Lease of the folder; ``None`` if there is nothing to do.
     """
 
     request: Request
@@ -62,7 +61,7 @@ class SlideRun:
     stores: bool
     started: float
     retries: bool = False
-    lock: BaseFileLock | None = None
+    lease: Lease | None = None
 
     @property
     def folder(self) -> Path:
@@ -72,7 +71,17 @@ class SlideRun:
     @property
     def records(self) -> Records:
         """Records of the blocks that are done."""
-        return Records(self.folder / RECORDS_NAME)
+        return Records(self.folder / RECORDS_NAME, staging=self.staging)
+
+    @property
+    def staging(self) -> Path | None:
+        """Where files are written before they get their names; gone once the lease is lost."""
+        return None if self.lease is None else self.lease.folder
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the folder over."""
+        return self.lease is not None and self.lease.lost
 
     @property
     def detects(self) -> bool:

@@ -86,6 +86,9 @@ def read_run(folder: Path) -> RunRecord | None:
     )
 
 
-def write_run(folder: Path, run: RunRecord) -> None:
-    """Write the record of a run, whole or not at all."""
-    write_document(folder / RUN_FILE, run)
+def write_run(folder: Path, run: RunRecord, *, staging: Path | None = None) -> None:
+    """Write the record of a run, whole or not at all.
+
+    `staging` is as for :func:`~wsi_suite.files.whole_file`.
+    """
+    write_document(folder / RUN_FILE, run, staging=staging)

@@ -12,19 +12,27 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from wsi_suite.analysis.blocks import pixels_to_do
-from wsi_suite.errors import DiskError, OutputConflictError, OutputError, WorkerError, WsiSuiteError
+from wsi_suite.errors import (
+    BusyError,
+    DiskError,
+    OutputConflictError,
+    OutputError,
+    WorkerError,
+    WsiSuiteError,
+)
 from wsi_suite.files import is_disk_full, output_error
 from wsi_suite.progress import Meter
 from wsi_suite.runs.cluster import Cluster, probe_workers
+from wsi_suite.runs.folder import unlock_folder
 from wsi_suite.runs.outcome import Outcome, Tell
 from wsi_suite.runs.request import Refused, Request
 from wsi_suite.runs.run_plan import SlideRun
+from wsi_suite.runs.sharing import Sharing, taken_over
 from wsi_suite.runs.slide_run import (
     fail_run,
     finish_run,
@@ -67,6 +75,8 @@ class Batch:
         How slides ended, by their file.
     disk_full
         Whether the disk cannot be written, so that no other slide is begun.
+    sharing
+        Set if other processes do slides of the same batch.
     """
 
     cluster: Cluster
@@ -76,6 +86,7 @@ class Batch:
     tell: Tell
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
     disk_full: bool = False
+    sharing: Sharing | None = None
 
     def end(self, outcome: Outcome, *, told: bool = False) -> None:
         """Note how a slide ended, and tell it unless it was told already."""
@@ -180,7 +191,9 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
     window = _Window(batch)
     waiting: deque[_Item] = deque()
     lost: deque[_Item] = deque()  # with a worker that died
-    with ThreadPoolExecutor(1, "wsi-prepare") as surveyor:
+    with ThreadPoolExecutor(1, "wsi-prepare") as surveyor, ExitStack() as at_end:
+        if batch.sharing is not None:
+            at_end.callback(batch.sharing.end)
 
         def plan_next() -> Future[_ActiveSlide | None]:
             future = surveyor.submit(next, planned, None)
@@ -204,33 +217,51 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
 
 def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterator[_ActiveSlide]:
     """Plan slide after slide; the outcome of one that fails here is noted at once."""
+    asked = 0
     for request in requests:
+        asked += 1
         if isinstance(request, Refused):
             batch.end(Outcome(request.slide, request.folder, State.FAILED, error=request.error))
-            continue
-        if batch.disk_full:  # which has been told
-            error = _given_up(request, "not begun")
-            batch.end(Outcome(request.slide, request.folder, State.FAILED, error=error), told=True)
-            continue
-        run = None
-        try:
-            run = prepare_run(request)
-            batch.locks.callback(partial(release_run, run))
-            if batch.cluster.remote and not run.done:
-                probe_workers(
-                    batch.cluster.client,
-                    slide=run.job.slide,
-                    identity=request.identity,
-                    folder=request.folder.resolve(),
-                    model=request.model,
-                )
-            pending = pending_blocks(run)
-        except Exception as error:
-            _end_failed(batch, request, error, run=run)
-            if run is not None:
-                release_run(run)
-            continue
-        yield _ActiveSlide(run, pending, left=len(pending))
+        else:
+            yield from _plan_slide(batch, request)
+    if batch.sharing is not None and len(batch.outcomes) < asked:
+        for again in batch.sharing.rounds():
+            for request in again:
+                yield from _plan_slide(batch, request)
+            if len(batch.outcomes) == asked:
+                break
+
+
+def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
+    """Plan a slide, and yield it if that works."""
+    if batch.disk_full:  # which has been told
+        error = _given_up(request, "not begun")
+        batch.end(Outcome(request.slide, request.folder, State.FAILED, error=error), told=True)
+        return
+    ended = None if batch.sharing is None else batch.sharing.ended(request)
+    if ended is not None:
+        batch.end(ended)
+        return
+    run = None
+    try:
+        run = prepare_run(request)
+        if run.lease is not None:
+            batch.locks.callback(unlock_folder, run.folder, run.lease)
+        if batch.cluster.remote and not run.done:
+            probe_workers(
+                batch.cluster.client,
+                slide=run.job.slide,
+                identity=request.identity,
+                folder=request.folder.resolve(),
+                model=request.model,
+            )
+        pending = pending_blocks(run)
+    except Exception as error:
+        _end_failed(batch, request, error, run=run)
+        if run is not None:
+            release_run(run)
+        return
+    yield _ActiveSlide(run, pending, left=len(pending))
 
 
 def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
@@ -300,8 +331,13 @@ def _release(slide: _ActiveSlide) -> None:
 
 
 def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
+    if run is not None and run.lost and request.folder.exists():
+        error = taken_over(request)
+    if batch.sharing is not None and isinstance(error, BusyError):
+        batch.sharing.put_off(request)
+        return
     told = _told(error, request)
-    if run is not None and run.lock is not None and not request.folder.exists():
+    if run is not None and run.lease is not None and not request.folder.exists():
         told = OutputError(
             f"{request.slide.name}: {request.folder} was removed or renamed meanwhile; run again"
         )

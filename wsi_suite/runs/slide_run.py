@@ -13,6 +13,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from wsi_suite.analysis.blocks import SlideJob
@@ -51,30 +52,50 @@ log = logging.getLogger(__name__)
 
 
 def prepare_run(request: Request) -> SlideRun:
-    """Survey the slide, plan its blocks and claim the folder.
+    """Claim the folder, survey the slide and plan its blocks.
 
     Raises
     ------
+    BusyError
+        Another process is at work on the slide.
     WsiSuiteError
         The slide, the blocks or the folder cannot be used; nothing was changed then.
     """
-    found = read_run(request.folder)
+    folder = request.folder
+    found = read_run(folder)
     if found is None:
-        check_foreign(request.folder)
+        check_foreign(folder)
     discards = found is not None and (request.overwrite or found.state is State.DISCARDED)
     earlier = _tiles_only(found, request) if discards else found
     if earlier is not None:
         request = keep_compute(request, earlier.fingerprint.settings)
         fingerprint = fingerprint_of(request)
         has_tiles = request.stage == "detect"
-        check_versions(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
-        check_settings(request.folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
-    facts = facts_for(request, earlier)
-    run = plan_run(request, facts, earlier)
-    if run.done:
-        return run
-    _check_disk(run)
-    return _claim(run, found, discards=discards)
+        check_versions(folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
+        check_settings(folder, earlier, fingerprint=fingerprint, has_tiles=has_tiles)
+        if earlier.state in (State.DONE, State.TILED):
+            run = plan_run(request, facts_for(request, earlier), earlier)
+            if run.done:
+                return run
+    is_new = not folder.exists()
+    lease = lock_folder(folder, from_stopped=request.share)
+    try:
+        # Before the survey: other processes see at once that this slide is taken.
+        if read_run(folder) != found:
+            raise BusyError(
+                f"{folder}: another process has worked in it in the meantime; run again"
+            )
+        run = plan_run(request, facts_for(request, earlier), earlier)
+        run = replace(run, lease=lease)
+        _check_disk(run)
+        _claim(run, discards=discards)
+    except BaseException:
+        unlock_folder(folder, lease)
+        if is_new:
+            with suppress(OSError):  # something was written
+                folder.rmdir()
+        raise
+    return run
 
 
 def pending_blocks(run: SlideRun) -> list[tuple[SlideJob, Block]]:
@@ -135,25 +156,24 @@ def finish_run(run: SlideRun) -> Summary | None:
     summary: Summary | None = None
     if run.detects:
         slide = run.request.slide if run.job.slide is not None else None
-        summary = write_results(
-            Results(
-                facts=facts,
-                nuclei=_all_nuclei(run, facts),
-                rois=run.request.rois,
-                settings=run.request.settings,
-                provenance=provenance_of(run.request, facts),
-            ),
-            run.folder,
-            slide=slide,
-            store=store,
+        results = Results(
+            facts=facts,
+            nuclei=_all_nuclei(run, facts),
+            rois=run.request.rois,
+            settings=run.request.settings,
+            provenance=provenance_of(run.request, facts),
         )
+        assert run.staging is not None
+        staging = run.staging / "results"
+        summary = write_results(results, run.folder, slide=slide, store=store, staging=staging)
     elif run.request.stage != "tile":
         summary = read_summary(run.folder)
     if not run.done:
-        record = _describe(run, State.DONE if run.detects else State.TILED)
+        state = State.DONE if run.detects else State.TILED
         unreadable = sum(map(bool, lost))
-        write_run(run.folder, record.model_copy(update={"unreadable_blocks": unreadable}))
-        # While the lock is held: afterwards the folder may be another process's.
+        record = _describe(run, state).model_copy(update={"unreadable_blocks": unreadable})
+        write_run(run.folder, record, staging=run.staging)
+        # While the lease is held: afterwards the folder may be another process's.
         if not unreadable:
             run.records.remove()
         shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
@@ -162,17 +182,18 @@ def finish_run(run: SlideRun) -> Summary | None:
 
 
 def fail_run(run: SlideRun, reason: str) -> None:
-    """Note the failure in ``run.json``; finished blocks and the lock are kept."""
+    """Note the failure in ``run.json``; finished blocks and the lease are kept."""
+    failed = _describe(run, State.FAILED).model_copy(update={"error": reason})
     try:
-        write_run(run.folder, _describe(run, State.FAILED).model_copy(update={"error": reason}))
+        write_run(run.folder, failed, staging=run.staging)
     except OutputError as error:
         log.debug("%s: the failure cannot be noted (%s)", run.folder, error)
 
 
 def release_run(run: SlideRun) -> None:
     """Unlock the folder once none of the run's blocks is under way."""
-    if run.lock is not None:
-        unlock_folder(run.folder, run.lock)
+    if run.lease is not None:
+        unlock_folder(run.folder, run.lease)
 
 
 def _refuse_changed(run: SlideRun) -> None:
@@ -198,27 +219,18 @@ def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
     return found.model_copy(update=tiled)
 
 
-def _claim(run: SlideRun, found: RunRecord | None, *, discards: bool) -> SlideRun:
-    """Take the folder; from here on things are written."""
+def _claim(run: SlideRun, *, discards: bool) -> None:
+    """Begin or continue the run in its folder; from here on things are written."""
     folder = run.folder
-    run = replace(run, lock=lock_folder(folder))
-    try:
-        if read_run(folder) != found:
-            raise BusyError(
-                f"{folder}: another process has worked in it in the meantime; run again"
-            )
-        remove_leftovers(folder)
-        remove_leftovers(run.records.folder)
-        if discards:
-            discard_results(folder, keep_tiles=run.request.stage == "detect")
-        write_facts(folder, run.facts)
-        write_run(folder, _describe(run, State.RUNNING))
-        if run.stores:
-            _begin_store(run)
-    except BaseException:
-        release_run(run)
-        raise
-    return run
+    remove_leftovers(folder)
+    remove_leftovers(run.records.folder)
+    if discards:
+        keep_tiles = run.request.stage == "detect"
+        discard_results(folder, keep_tiles=keep_tiles, staging=run.staging)
+    write_facts(folder, run.facts, staging=run.staging)
+    write_run(folder, _describe(run, State.RUNNING), staging=run.staging)
+    if run.stores:
+        _begin_store(run)
 
 
 def _begin_store(run: SlideRun) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,22 @@ from wsi_suite.analysis.blocks import pixels_to_do
 from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import InputError, OutputError
+from wsi_suite.leases import look_at
+from wsi_suite.runs.batch_record import BATCH_FILE, file_name, read_batch
+from wsi_suite.runs.folder import LEASE_NAME
 from wsi_suite.runs.folder_names import RECORDS_NAME
 from wsi_suite.runs.records import Records
 from wsi_suite.runs.run_record import RunRecord, read_run
 from wsi_suite.runs.state import State
 from wsi_suite.runs.summary_csv import TABLE_FILE, read_summary_csv
 
-SILENT_S = 1800.0
-"""A run on another machine that has recorded nothing for so long counts as stopped, seconds."""
+SILENT_S = 600.0
+"""A run on another machine without a sign of life for so long counts as stopped, seconds. Its clock
+may differ from the one here."""
 
-Progress = Literal["running", "stopped", "done", "tiled", "failed"]
-"""State of a slide: ``stopped`` if its run was killed, so that the same command goes on."""
+Progress = Literal["running", "waiting", "stopped", "done", "tiled", "failed"]
+"""State of a slide: ``waiting`` if a command named it and none has begun it, ``stopped`` if its run
+was killed, so that the same command goes on."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class SlideStatus:
     Attributes
     ----------
     slide, folder
-        Name of its file and of its folder; no folder if it failed before it had one.
+        Name of its file and of its folder; no folder if it has none yet.
     state
         Its state.
     share
@@ -60,7 +66,7 @@ class SlideStatus:
 
 
 def read_status(out: Path, *, now: float | None = None) -> list[SlideStatus]:
-    """Return how far each slide is that was begun or has failed, sorted by name.
+    """Return how far each slide is that was asked for, sorted by name.
 
     Parameters
     ----------
@@ -78,10 +84,13 @@ def read_status(out: Path, *, now: float | None = None) -> list[SlideStatus]:
         raise InputError(f"{out}: no such folder; give the --out of 'wsi-suite run'")
     now = time.time() if now is None else now
     if (out / RUN_FILE).exists():
-        return [_status_of(out, now=now)]
+        return [_status_of(out, _read(out), now=now)]
     folders = sorted(path for path in out.iterdir() if (path / RUN_FILE).exists())
-    found = [_status_of(folder, now=now) for folder in folders]
+    begun = {folder.name: _read(folder) for folder in folders}
+    found = [_status_of(out / name, run, now=now) for name, run in begun.items()]
     found += _without_folder(out, found)
+    paths = [run.slide_path for run in begun.values() if isinstance(run, RunRecord)]
+    found += _waiting(out, paths=paths, names=[one.slide for one in found])
     if not found:
         raise InputError(f"{out}: no run has begun a slide here; give the --out of 'wsi-suite run'")
     return sorted(found, key=lambda one: (one.slide, one.folder or ""))
@@ -105,11 +114,48 @@ def _without_folder(out: Path, begun: Sequence[SlideStatus]) -> list[SlideStatus
     ]
 
 
-def _status_of(folder: Path, *, now: float) -> SlideStatus:
+def _waiting(out: Path, *, paths: Sequence[str], names: Sequence[str]) -> list[SlideStatus]:
+    """Return the slides that a command named and none has begun.
+
+    Parameters
+    ----------
+    out
+        The folder of results.
+    paths
+        Paths of the slides that were begun.
+    names
+        File names of the slides that were begun or have failed. Another machine may see a slide
+        under another path, so that what is left is matched by name, one slide for each.
+    """
     try:
-        run = read_run(folder)
+        asked = read_batch(out).slides
     except OutputError as error:
-        return SlideStatus(folder.name, folder.name, "failed", error=str(error))
+        return [SlideStatus(BATCH_FILE, None, "failed", error=str(error))]
+    begun = set(paths)
+    begun_asked = Counter(file_name(path) for path in asked if path in begun)
+    elsewhere = Counter(names) - begun_asked
+    waiting = []
+    for path in asked:
+        name = file_name(path)
+        if path in begun:
+            continue
+        if elsewhere[name]:
+            elsewhere[name] -= 1
+        else:
+            waiting.append(SlideStatus(name, None, "waiting"))
+    return waiting
+
+
+def _read(folder: Path) -> RunRecord | OutputError | None:
+    try:
+        return read_run(folder)
+    except OutputError as error:
+        return error
+
+
+def _status_of(folder: Path, run: RunRecord | OutputError | None, *, now: float) -> SlideStatus:
+    if isinstance(run, OutputError):
+        return SlideStatus(folder.name, folder.name, "failed", error=str(run))
     if run is None:  # removed a moment ago
         return SlideStatus(folder.name, folder.name, "stopped")
     slide = run.fingerprint.slide.name
@@ -130,14 +176,15 @@ def _unfinished(folder: Path, run: RunRecord, *, now: float) -> SlideStatus:
     slide = run.fingerprint.slide.name
     facts = read_facts(folder)
     if facts is None:
-        state = _state_of(run, last=_time_of(folder / RUN_FILE), now=now)
+        last = max(_time_of(folder / RUN_FILE), _last_sign(folder))
+        state = _state_of(run, last=last, now=now)
         return SlideStatus(slide, folder.name, state, error=run.error)
     detects = "detect" in run.fingerprint.settings
     blocks = [block for block in facts.grid(align_px=1).blocks if block.tiles]
     times = Records(folder / RECORDS_NAME).times(blocks, nuclei=detects)
     begun = _time_of(folder / RUN_FILE)  # which is written as a run begins
     last = max([begun, *times.values()])
-    state = _state_of(run, last=last, now=now)
+    state = _state_of(run, last=max(last, _last_sign(folder)), now=now)
     total, done = sum(map(pixels_to_do, blocks)), sum(map(pixels_to_do, times))
     lately = sum(pixels_to_do(block) for block, when in times.items() if when >= begun)
     rate = lately / (last - begun) if state == "running" and lately and last > begun else None
@@ -163,6 +210,12 @@ def _state_of(run: RunRecord, *, last: float, now: float) -> Progress:
 
         return "running" if psutil.pid_exists(run.process) else "stopped"
     return "running" if now - last < SILENT_S else "stopped"
+
+
+def _last_sign(folder: Path) -> float:
+    """Return when the process that works in a folder gave a sign of life; 0 if none does."""
+    seen = look_at(folder / RECORDS_NAME / LEASE_NAME)
+    return 0.0 if seen is None else seen.beat
 
 
 def _time_of(file: Path) -> float:

@@ -239,8 +239,11 @@ def check_devices(settings: TrainSettings, compute: Compute) -> None:
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the one that tells and writes, if there are several."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    """Return whether this process is the one that tells and writes, if there are several.
+
+    Lightning sets the first variable in the processes that it starts, SLURM the second.
+    """
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _make_trainer(

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 import wsi_suite
-from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, resolve_device
 from wsi_suite.detector.model_folder import (
     ModelFolder,
@@ -29,10 +27,8 @@ from wsi_suite.detector.model_folder import (
 )
 from wsi_suite.detector.network import NucleusNet
 from wsi_suite.detector.stretch import usual_levels
-from wsi_suite.errors import DataError, OutputConflictError, OutputError
-from wsi_suite.files import is_leftover, whole_file
-from wsi_suite.progress import Progress, no_progress
-from wsi_suite.settings_files import read_values
+from wsi_suite.errors import DataError
+from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
@@ -42,6 +38,7 @@ from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.start import average_with_start, find_start
 from wsi_suite.training.tiles import detect_tiles, fields_of_tiles
+from wsi_suite.training.training_folder import WORK_FOLDER, at_work, claim
 from wsi_suite.training.training_record import (
     TrainingRecord,
     find_environment,
@@ -50,9 +47,6 @@ from wsi_suite.training.training_record import (
 )
 
 log = logging.getLogger(__name__)
-
-WORK_FOLDER = "training"
-"""Where checkpoints, logs and settings of a training are, in the model's folder."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +138,7 @@ def train_model(
     ------
     DataError, ModelError, OutputConflictError
         The data, the backbone or the device cannot be used; `out` belongs to other settings or to
-        other data.
+        other data, or another training is at work in it.
     """
     split = split_tiles(load_tiles(data, settings.labels, mpp=mpp), settings.split)
     tiles = TrainingTiles(split.train, _load_h_and_e(h_and_e, settings, mpp=mpp))
@@ -159,41 +153,48 @@ def train_model(
         tiles=record_tiles([*split.train, *split.validation]),
         h_and_e=record_tiles(tiles.h_and_e),
     )
-    _claim(out, settings)
-    record = keep_record(out / WORK_FOLDER, record)
-    log.info(
-        "%d tiles to train on, %d to validate, %d to test",
-        len(split.train),
-        len(split.validation),
-        len(split.test),
-    )
-    if is_first_process():
-        for remark in start.remarks(settings.split):
-            tell(remark)
-    fitted = fit_network(
-        settings,
-        train=tiles,
-        validation=split.validation,
-        work=out / WORK_FOLDER,
-        compute=compute,
-        start=start.give,
-        progress=progress,
-    )
-    if start.weights is not None:
-        average_with_start(fitted.network, start.weights, share=settings.optimiser.keep_start)
-    if fitted.epochs < settings.optimiser.epochs:
-        tell(
-            f"ended after epoch {fitted.epochs} of {settings.optimiser.epochs}: no look at the "
-            f"validation runs was better than that of epoch {fitted.kept_epoch}"
+    with at_work(out, settings) as check:
+        claim(out, settings)
+        record = keep_record(out / WORK_FOLDER, record)
+        log.info(
+            "%d tiles to train on, %d to validate, %d to test",
+            len(split.train),
+            len(split.validation),
+            len(split.test),
         )
-    provenance = {
-        **start.provenance,
-        **_provenance(settings, split=split, h_and_e=tiles.h_and_e, compute=compute),
-        "commit": record.environments[0].commit,
-        "data_sha256": record.data_sha256,
-        "kept": {"epoch": fitted.kept_epoch, "of": fitted.epochs, "map": fitted.kept_map},
-    }
-    return _finish(fitted.network, settings, split=split, out=out, provenance=provenance)
+        if is_first_process():
+            for remark in start.remarks(settings.split):
+                tell(remark)
+
+        def checked(step: Step) -> None:
+            check()
+            progress(step)
+
+        fitted = fit_network(
+            settings,
+            train=tiles,
+            validation=split.validation,
+            work=out / WORK_FOLDER,
+            compute=compute,
+            start=start.give,
+            progress=checked,
+        )
+        if start.weights is not None:
+            share = settings.optimiser.keep_start
+            average_with_start(fitted.network, start.weights, share=share)
+        if fitted.epochs < settings.optimiser.epochs:
+            tell(
+                f"ended after epoch {fitted.epochs} of {settings.optimiser.epochs}: no look at the "
+                f"validation runs was better than that of epoch {fitted.kept_epoch}"
+            )
+        provenance = {
+            **start.provenance,
+            **_provenance(settings, split=split, h_and_e=tiles.h_and_e, compute=compute),
+            "commit": record.environments[0].commit,
+            "data_sha256": record.data_sha256,
+            "kept": {"epoch": fitted.kept_epoch, "of": fitted.epochs, "map": fitted.kept_map},
+        }
+        return _finish(fitted.network, settings, split=split, out=out, provenance=provenance)
 
 
 def check_validation(tiles: Sequence[LabelledTile], settings: TrainSettings) -> None:
@@ -230,34 +231,6 @@ def _training_precision(settings: TrainSettings, *, device: str) -> str:
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(False) else "fp32"
     return "bf16" if kind == "cpu" and bf16_is_fast() else "fp32"
-
-
-def _claim(out: Path, settings: TrainSettings) -> None:
-    """Make `out` this training's folder, or refuse a folder of another one."""
-    path = out / WORK_FOLDER / "settings.yaml"
-    if path.exists():
-        if parse_settings(TrainSettings, read_values(path), source=path) != settings:
-            raise OutputConflictError(
-                f"{out}: holds a training with other settings; give another --out or remove it"
-            )
-        return
-    if out.exists() and not (out.is_dir() and _is_new(out)):
-        raise OutputConflictError(f"{out}: is there and holds no training; give another --out")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror})") from None
-    with whole_file(path) as partial:
-        partial.write_text(
-            yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-            encoding="utf-8",
-        )
-
-
-def _is_new(out: Path) -> bool:
-    """Return whether a folder holds nothing but what a training that was killed at once left."""
-    there = [path for path in out.rglob("*") if not is_leftover(path)]
-    return there in ([], [out / WORK_FOLDER])
 
 
 def _finish(
