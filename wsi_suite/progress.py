@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
+AREA_MM2 = "mm2"
+"""Figure of the step of a slide: the area of what is looked at, mm2."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -62,10 +65,17 @@ class Meter:
         self._steps: dict[str, Step] = {}
         self._lock = Lock()
 
-    def begin(self, name: str, *, total: float, done: float = 0) -> None:
+    def begin(
+        self,
+        name: str,
+        *,
+        total: float,
+        done: float = 0,
+        figures: Mapping[str, float] | None = None,
+    ) -> None:
         """Begin a piece of work, some of which may be done already."""
         with self._lock:
-            step = self._steps[name] = Step(name, done, total, self._message)
+            step = self._steps[name] = Step(name, done, total, self._message, figures or {})
         self._progress(step)
 
     def advance(self, name: str, part: float) -> None:

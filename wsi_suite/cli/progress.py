@@ -21,30 +21,37 @@ from wsi_suite.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.progress import TaskID
 
+    from wsi_suite.cli.batch_totals import BatchTotals
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.progress import Progress, Step
     from wsi_suite.runs.outcome import Outcome
 
 _NAME_LENGTH = 26
 _SECONDS_BETWEEN_LINES = 30.0
+_ROWS = 12  # of slides at work, on the screen
 
 
 @contextmanager
-def slide_progress(*, interrupted: str = INTERRUPTED) -> Iterator[_Lines | _Bars]:
+def slide_progress(
+    *, interrupted: str = INTERRUPTED, totals: BatchTotals | None = None
+) -> Iterator[_Lines | _Bars]:
     """Show the progress and outcome of slides on stderr; exit at once on Ctrl-C.
 
     Parameters
     ----------
     interrupted
         What to say then.
+    totals
+        Counts slides and rates, which are shown, too.
     """
     if not stderr.is_terminal:
         with _leaving_at_once(interrupted):
-            yield _Lines()
+            yield _Lines(totals)
         return
-    bars = _Bars()
+    bars = _Bars(totals)
     with _leaving_at_once(interrupted, first=bars.stop), bars.shown():
         yield bars
 
@@ -155,14 +162,17 @@ class _Shown:
         Errors of the batch as a whole, for the exit code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, totals: BatchTotals | None = None) -> None:
         self.complaints: list[WsiSuiteError] = []
+        self._totals = totals
         self._first: dict[str, Step] = {}  # the first step of each slide
         self._lock = Lock()
 
     def step(self, step: Step) -> None:
         """Show the progress of a slide."""
         with self._lock:
+            if self._totals is not None:
+                self._totals.step(step)
             if self._first.setdefault(step.name, step) is step:
                 self._begin(step)
             self._advance(step)
@@ -177,7 +187,9 @@ class _Shown:
             show_error(news)
             return
         with self._lock:
-            first = self._first.get(str(news.slide))
+            if self._totals is not None:
+                self._totals.end(news)
+            first = self._first.pop(str(news.slide), None)
             self._end(str(news.slide))
         _tell_end(news, already=first is not None and 0 < first.done == first.total)
 
@@ -195,53 +207,72 @@ class _Shown:
 class _Lines(_Shown):
     """Plain lines, for log files."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, totals: BatchTotals | None = None) -> None:
+        super().__init__(totals)
         self._told = time.monotonic()
 
     def _advance(self, step: Step) -> None:
         if time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = time.monotonic()
-            say(f"{_file_name(step.name)}: {_percent(step)}")
+            totals = "" if self._totals is None else f"; {self._totals}"
+            say(f"{_file_name(step.name)}: {_percent(step)}{totals}")
 
 
 class _Bars(_Shown):
-    """A bar per slide that is under way."""
+    """Totals, and a bar for each slide that is under way; outcomes are lines above them.
 
-    def __init__(self) -> None:
-        super().__init__()
+    Of many slides the first are shown, so that all fits on a screen however many there are.
+    """
+
+    def __init__(self, totals: BatchTotals | None = None) -> None:
+        super().__init__(totals)
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
             console=stderr,
-            transient=True,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(
+            console=stderr,
+            refresh_per_second=4,
+            transient=True,
+            get_renderable=self._screen,
+        )
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the bars; before the first slide is planned, a moving one."""
-        with self._progress:
-            self._waiting = self._progress.add_task("getting ready", total=None, state="")
+        self._waiting = self._progress.add_task("getting ready", total=None, state="")
+        with self._live:
             yield
 
     def stop(self) -> None:
         """Remove the bars and restore the terminal."""
-        self._progress.stop()
+        self._live.stop()
+
+    def _screen(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        above = [] if self._totals is None else [Text(str(self._totals), "bold")]
+        hidden = len(self._tasks) - _ROWS
+        below = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
+        return Group(*above, self._progress, *below)
 
     def _begin(self, step: Step) -> None:
         super()._begin(step)
-        self._progress.update(self._waiting, visible=False)
         self._tasks[step.name] = self._progress.add_task(
             _shortened(_file_name(step.name)),
             total=max(1, step.total),
             completed=int(step.done),
             state=_percent(step),
         )
+        self._choose_rows()
 
     def _advance(self, step: Step) -> None:
         number = self._tasks.get(step.name)
@@ -259,7 +290,12 @@ class _Bars(_Shown):
     def _end(self, name: str) -> None:
         if name in self._tasks:
             self._progress.remove_task(self._tasks.pop(name))
+        self._choose_rows()
+
+    def _choose_rows(self) -> None:
         self._progress.update(self._waiting, visible=not self._tasks)
+        for row, task in enumerate(self._tasks.values()):
+            self._progress.update(task, visible=row < _ROWS)
 
 
 def _tell_end(outcome: Outcome, *, already: bool) -> None:

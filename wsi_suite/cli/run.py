@@ -302,6 +302,7 @@ def _batch(
     **arguments: Any,  # noqa: ANN401 - run_batch's
 ) -> None:
     """Run slides, print the outcomes and exit with the right code."""
+    from wsi_suite.cli.batch_totals import BatchTotals
     from wsi_suite.cli.progress import slide_progress
     from wsi_suite.cli.terminal import INTERRUPTED, INTERRUPTED_OVERWRITING, INTERRUPTED_SHARING
 
@@ -310,7 +311,8 @@ def _batch(
     interrupted = INTERRUPTED_SHARING if arguments["share"] else INTERRUPTED
     if arguments["overwrite"]:
         interrupted = INTERRUPTED_OVERWRITING
-    with slide_progress(interrupted=interrupted) as shown:
+    totals = BatchTotals(len(slides), shared=arguments["share"]) if len(slides) > 1 else None
+    with slide_progress(interrupted=interrupted, totals=totals) as shown:
         from wsi_suite.runs.batch import run_batch  # takes seconds, so that something should move
 
         outcomes = run_batch(slides, progress=shown.step, tell=shown.tell, **arguments)

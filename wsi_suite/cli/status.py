@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsi_suite.cli.batch_totals import span
 from wsi_suite.cli.options import Debug, Json
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _row(one: SlideStatus) -> tuple[object, ...]:
         one.state,
         None if one.share is None else f"{100 * one.share:.0f} %",
         None if one.pixels_per_s is None else f"{one.pixels_per_s / 1e6:.2f}",
-        None if one.seconds_left is None else _span(one.seconds_left),
+        None if one.seconds_left is None else span(one.seconds_left),
         one.error or "",
     )
 
@@ -80,20 +81,12 @@ def _totals(slides: Sequence[SlideStatus]) -> str:
     if rate := sum(one.pixels_per_s or 0 for one in slides):
         parts.append(f"{rate / 1e6:.2f} Mpx/s")
     if (left := seconds_left(slides)) is not None:
-        parts.append(f"{_span(left)} left for those that are running")
+        parts.append(f"{span(left)} left for those that are running")
     if states["stopped"]:
         parts.append("the same command goes on with what is stopped")
     elif states["waiting"] and not states["running"]:
         parts.append("no process is at work; the same command goes on")
     return "; ".join(parts)
-
-
-def _span(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min" if minutes else f"{seconds:.0f} s"
 
 
 def _watch(folder: Path) -> None:

@@ -7,6 +7,7 @@ grow with the batch. A slide that fails is reported and never stops the others; 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from wsi_suite.errors import (
     WsiSuiteError,
 )
 from wsi_suite.files import is_disk_full, output_error
-from wsi_suite.progress import Meter
+from wsi_suite.progress import AREA_MM2, Meter
 from wsi_suite.runs.cluster import Cluster, probe_workers
 from wsi_suite.runs.folder import unlock_folder
 from wsi_suite.runs.outcome import Outcome, Tell
@@ -269,7 +270,10 @@ def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
     all_pixels = sum(map(pixels_to_do, slide.run.grid.blocks))
     left = sum(pixels_to_do(block) for _, block in slide.pending)
     key = str(slide.run.request.slide)
-    batch.meter.begin(key, total=all_pixels, done=all_pixels - left)
+    mm2 = all_pixels * math.prod(slide.run.facts.working_mpp) / 1e6
+    batch.meter.begin(
+        key, total=all_pixels, done=all_pixels - left, figures={AREA_MM2: round(mm2, 4)}
+    )
     if not slide.pending:
         batch.finisher.submit(_finish, batch, slide)
     for job, block in slide.pending:

@@ -1,4 +1,4 @@
-"""The table of a folder of results, summary.csv: one line per slide."""
+"""The table of a folder of results, summary.csv and summary.parquet: one line per slide."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ SUMMARY_COLUMNS = (
     "error",
 )
 
+_TEXTS = frozenset(
+    (
+        "slide", "folder", "state", "case", "headline", "verdict", "receptor_status",
+        "missing_cores", "warnings", "error",
+    )
+)  # fmt: skip
+_COUNTS = frozenset(("nuclei", "allred", "irs"))
 _KEYS = {"slide", "folder", "state", "error"}
 
 
@@ -77,6 +84,43 @@ def write_summary_csv(path: Path, rows: Sequence[Row]) -> None:
         except OutputError:
             raise error from None
         raise OutputError(f"{error}; this time its lines are in {beside.name}") from error
+
+
+def write_summary_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Write the lines of ``summary.csv`` as Parquet: numbers are numbers, no value is null.
+
+    Types of columns do not depend on the rows, so that tables of several folders go together.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be replaced.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
+    arrays = {}
+    for name in SUMMARY_COLUMNS:
+        values = [_plain(row.get(name), name) for row in rows]
+        arrays[name] = pa.array(values, kinds[_kind(name)])
+    with whole_file(path) as partial:
+        pq.write_table(pa.table(arrays), partial, compression="zstd")
+
+
+def _kind(column: str) -> str:
+    if column in _TEXTS:
+        return "text"
+    return "whole" if column in _COUNTS else "number"
+
+
+def _plain(value: str | float | None, column: str) -> str | float | None:
+    """Return a value as the column's type; lines of earlier tables hold texts alone."""
+    if value is None or value == "":
+        return None
+    if column in _TEXTS:
+        return str(value)
+    return int(value) if column in _COUNTS else float(value)
 
 
 def read_summary_csv(path: Path) -> list[Row]:
@@ -168,7 +212,7 @@ def _rounded(value: float | None, digits: int = 1) -> float | None:
     return None if value is None else round(value, digits)
 
 
-TABLE_FILE = "summary.csv"
+TABLE_FILE, PARQUET_FILE = "summary.csv", "summary.parquet"
 """The table of a folder of results, a line a slide."""
 
 
@@ -176,7 +220,9 @@ _WAIT_S = 300.0  # for another process to write the table; thousands of folders 
 
 
 def write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write ``summary.csv``: these outcomes, and those of other processes and earlier batches.
+    """Write ``summary.csv`` and ``summary.parquet``, the same lines for programs.
+
+    They hold these outcomes, and those of other processes and earlier batches.
 
     Raises
     ------
@@ -188,7 +234,9 @@ def write_table(out: Path, outcomes: Sequence[Outcome]) -> None:
     lock_file = out / f"{TABLE_FILE}.lock"
     busy = f"{table}: another process has been writing it for {_WAIT_S:g} s; run again to write it"
     with writing(table), take_lock(lock_file, wait_s=_WAIT_S, busy=busy):
-        write_summary_csv(table, _rows(out, outcomes))
+        rows = _rows(out, outcomes)
+        write_summary_parquet(out / PARQUET_FILE, rows)
+        write_summary_csv(table, rows)
 
 
 def _rows(out: Path, outcomes: Sequence[Outcome]) -> list[Row]:
