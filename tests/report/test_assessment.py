@@ -185,5 +185,5 @@ def test_verdict_without_an_interval_is_marked() -> None:
     nuclei.x[:], nuclei.y[:] = nuclei.x / 20, nuclei.y / 20
     receptor, cut_off, *_ = assess(make_result(nuclei).summary)
     assert (receptor.verdict, receptor.review) == ("ER positive", True)
-    assert "Review by eye: no interval: " in receptor.text
+    assert "Review by eye: no interval; " in receptor.text
     assert (cut_off.verdict, cut_off.review) == ("no interval", True)

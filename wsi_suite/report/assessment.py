@@ -183,7 +183,7 @@ def _cut_off(near: NearestCutOff, figures: ScoreFigures, certainty: Certainty) -
     elif near.verdict == REVIEW:
         text += f"; there are fewer than the {certainty.minimum} nuclei wanted"
     elif near.verdict is None:
-        text += f"; {certainty.positive_percent.reason or 'there is no interval'}"
+        text += ", but nothing tells how far it may be off"
     verdict = figures.verdict or ""
     return Finding("Clinical cut-offs", verdict, _sentence(text), near.verdict != "clear")
 

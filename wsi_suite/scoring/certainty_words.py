@@ -11,7 +11,7 @@ from wsi_suite.scoring.certainty import (
     held_cutoffs,
 )
 from wsi_suite.scoring.names import of_regions
-from wsi_suite.scoring.slide_scores import RegionScores, ScoreFigures
+from wsi_suite.scoring.slide_scores import NO_INTERVAL, RegionScores, ScoreFigures
 from wsi_suite.scoring.uncertainty import Interval
 
 DOUBTFUL_SHARE, NOTABLE_CHANGE = 0.2, 10
@@ -81,7 +81,7 @@ def cautions(figures: ScoreFigures, *, cutoffs: Sequence[float]) -> list[str]:
             "doubtful class were of the other class"
         )
     if share.low is None:
-        phrases.append(f"no interval: {share.reason}")
+        phrases.append(NO_INTERVAL)
     if not certainty.enough:
         phrases.append(f"{figures.measured} of the {certainty.minimum} nuclei wanted")
     return phrases

@@ -6,7 +6,7 @@ from wsi_suite.scoring.certainty import CUTOFFS_PERCENT
 from wsi_suite.scoring.certainty_words import cautions, with_interval
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
-from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
+from wsi_suite.scoring.slide_scores import NO_INTERVAL, ScoreFigures, SlideScores
 
 
 def clinical_lines(scores: SlideScores) -> list[str]:
@@ -69,4 +69,8 @@ def _share(figures: ScoreFigures, class_name: str) -> str:
 
 def _review(marker: str, figures: ScoreFigures) -> str:
     against = guideline_cautions(marker, figures)
+    interval = figures.positive_percent_interval
+    if interval is not None and interval.reason is not None:
+        why = {NO_INTERVAL: f"{NO_INTERVAL}: {interval.reason}"}
+        against = [why.get(each, each) for each in against]
     return f"; review by eye: {'; '.join(against)}" if against else ""
