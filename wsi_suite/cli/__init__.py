@@ -21,6 +21,7 @@ from wsi_suite.cli import (
     control,
     cores,
     crossvalidate,
+    dataset_labels,
     dataset_versions,
     datasets,
     evaluation,
@@ -213,6 +214,14 @@ _add(
     group=_datasets,
 )
 _add(datasets.show, "Look around", "wsi-suite dataset show mine", group=_datasets)
+_add(
+    dataset_labels.agree,
+    "Annotators",
+    "wsi-suite dataset agree mine",
+    "wsi-suite dataset agree mine --reference expert --passing 0.6",
+    group=_datasets,
+)
+_add(dataset_labels.consensus, "Annotators", "wsi-suite dataset consensus mine", group=_datasets)
 _add(
     dataset_versions.split,
     "Versions",

@@ -148,27 +148,25 @@ def import_labels(
     """Add pictures and labels to a dataset, as a new version; make the dataset if there is none."""
     from wsi_suite.cli.terminal import say
     from wsi_suite.datasets.card import DatasetCard
-    from wsi_suite.datasets.collecting import add_images
-    from wsi_suite.datasets.commits import create_dataset
+    from wsi_suite.datasets.collecting import add_images, make_dataset
     from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
-    from wsi_suite.datasets.store import is_dataset, list_versions
+    from wsi_suite.datasets.store import is_dataset, open_dataset
 
     read = reader_of(source_format)
-    renamed = _class_names(classes or ())
-    is_new = not is_dataset(dataset)
-    before = [] if is_new else list_versions(dataset)
-    if is_new:
-        create_dataset(dataset, DatasetCard(name=dataset.resolve().name))
-    added = add_images(
-        dataset,
-        map_classes(read(source, ReadOptions(images=images, mpp=mpp)), renamed),
-        message=message or f"import of {source.name} ({source_format})",
-        replace=replace,
-        new_classes=new_classes or not before,
-    ).version
-    if before and before[-1].digest == added.digest:
-        say(f"{dataset}: nothing new; version {added.number} stays.")
-        return
+    images_read = read(source, ReadOptions(images=images, mpp=mpp))
+    found = map_classes(images_read, _class_names(classes or ()))
+    told = message or f"import of {source.name} ({source_format})"
+    if not is_dataset(dataset):
+        card = DatasetCard(name=dataset.resolve().name)
+        added = make_dataset(dataset, card, found, message=told).version
+    else:
+        before = open_dataset(dataset).version
+        added = add_images(
+            dataset, found, message=told, replace=replace, new_classes=new_classes
+        ).version
+        if before.number == added.number:
+            say(f"{dataset}: nothing new; version {added.number} stays.")
+            return
     say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")
 
 

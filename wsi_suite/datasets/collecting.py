@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import shutil
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
 
-from wsi_suite.datasets.commits import commit
+from wsi_suite.datasets.card import DatasetCard
+from wsi_suite.datasets.commits import commit, create_dataset
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.store import (
     Dataset,
@@ -56,6 +58,26 @@ def add_images(
         message=message,
         new_classes=new_classes,
     )
+
+
+def make_dataset(
+    folder: Path, card: DatasetCard, images: Iterable[LabelledImage], *, message: str
+) -> Dataset:
+    """Make a dataset with a first version of these pictures; if that fails there is none.
+
+    Raises
+    ------
+    OutputConflictError
+        The folder holds something.
+    DataError
+        As in :func:`~wsi_suite.datasets.commits.commit`.
+    """
+    create_dataset(folder, card)
+    try:
+        return commit(folder, images, message=message, new_classes=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _merged(

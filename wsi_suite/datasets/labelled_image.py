@@ -152,6 +152,20 @@ def nucleus_labels(
     )
 
 
+def join_labels(parts: Sequence[NucleusLabels]) -> NucleusLabels:
+    """Return the nuclei of several labels of one picture, one after the other."""
+    if not parts:
+        return nucleus_labels([], [])
+    return NucleusLabels(
+        points=np.concatenate([part.points for part in parts]),
+        class_names=tuple(name for part in parts for name in part.class_names),
+        radii_px=np.concatenate([part.radii_px for part in parts]),
+        outlines=np.concatenate([part.outlines for part in parts]),
+        annotators=tuple(name for part in parts for name in part.annotators),
+        grades=np.concatenate([part.grades for part in parts]),
+    )
+
+
 def labels_of_outlines(
     outlines: Sequence[Shape], class_names: Sequence[str | None], **columns: object
 ) -> NucleusLabels:

@@ -79,6 +79,9 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "tiles": Format("folder of tiles", "folder with images/, labels/ and tiles.csv"),
+    "endonuke": Format(
+        "EndoNuke, several annotators", "folder as published, or a master YAML", writes=False
+    ),
     "points": Format("points in a table", "CSV, workbook or Parquet, one row a nucleus"),
     "coco": Format("COCO", "JSON with images, annotations and categories"),
     "yolo": Format("YOLO", "folder with data.yaml, images/ and labels/"),

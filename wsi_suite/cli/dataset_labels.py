@@ -1,0 +1,177 @@
+"""``dataset``: ``agree`` and ``consensus``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsi_suite.cli.datasets import Folder, Message, VersionName
+from wsi_suite.cli.options import Debug, Json
+from wsi_suite.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from wsi_suite.datasets.agreement import PairAgreement
+
+WithinUm = Annotated[
+    float,
+    typer.Option(
+        "--match-um", help="Largest distance of two points of one nucleus.", metavar="UM", min=0.1
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="Compare every annotator with this one only.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
+PassingMark = Annotated[
+    float | None,
+    typer.Option(
+        "--passing",
+        help="Least kappa with --reference; the exit code is 1 if one annotator is below it.",
+        metavar="KAPPA",
+        show_default=False,
+    ),
+]
+LeastShare = Annotated[
+    float,
+    typer.Option(
+        "--least-share",
+        help="Keep nuclei that more than this share of a picture's annotators labelled.",
+        metavar="SHARE",
+        min=0.0,
+        max=0.99,
+    ),
+]
+
+
+def agree(
+    *,
+    dataset: Folder,
+    version: VersionName = None,
+    match_um: WithinUm = 3.5,
+    reference: Reference = None,
+    passing: PassingMark = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the annotators of a dataset: kappa with missed nuclei, and where they differ.
+
+    Pictures count that both annotators labelled. With --reference and --passing it is a test:
+    fields that an expert labelled are given to a new annotator among others.
+    """
+    from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.datasets.agreement import compare_annotators, fleiss_kappa
+    from wsi_suite.datasets.store import open_dataset, read_images
+
+    if passing is not None and reference is None:
+        raise ConfigError("--passing: name the annotator to compare with, as --reference")
+    opened = open_dataset(dataset, version=version)
+    pairs = compare_annotators(read_images(opened), within_um=match_um)
+    if not pairs:
+        raise DataError(f"{dataset}: no picture has labels of two annotators")
+    if reference is not None:
+        known = sorted({name for one in pairs for name in (one.first, one.second)})
+        pairs = [one for one in pairs if reference in (one.first, one.second)]
+        if not pairs:
+            raise DataError(f"{dataset}: no annotator '{reference}'; known: {', '.join(known)}")
+    fleiss = fleiss_kappa(read_images(opened), within_um=match_um) if reference is None else None
+    failed = [one for one in pairs if passing is not None and not one.kappa >= passing]
+    if as_json:
+        print_json(
+            {
+                "pairs": [_as_json(one) for one in pairs],
+                "fleiss_kappa": None if fleiss is None or math.isnan(fleiss) else fleiss,
+            }
+        )
+    else:
+        show_table(
+            ("first", "second", "pictures", "kappa", "kappa, both", "F1"),
+            [
+                (
+                    *(one.first, one.second, one.pictures),
+                    *map(_number, (one.kappa, one.kappa_matched, one.f1)),
+                )
+                for one in pairs
+            ],
+        )
+        for one in pairs if len(pairs) <= _MOST_TABLES else ():
+            _show_confusion(one)
+        if fleiss is not None:
+            say(f"Fleiss' kappa of all annotators, missed nuclei counted: {_number(fleiss)}")
+    for one in failed:
+        other = one.second if one.first == reference else one.first
+        say(f"{other}: kappa {_number(one.kappa)} is below {passing}", style="red")
+    if failed:
+        raise typer.Exit(1)
+
+
+def consensus(
+    *,
+    dataset: Folder,
+    match_um: WithinUm = 3.5,
+    least_share: LeastShare = 0.5,
+    message: Message = "",
+    debug: Debug = False,
+) -> None:
+    """Add a version with the nuclei that most annotators of each picture labelled.
+
+    A nucleus lies at the mean of their points and has the class of most votes. If two classes have
+    as many, it has none, to be decided by a person, or left out on export with --class =.
+    """
+    from wsi_suite.cli.terminal import say
+    from wsi_suite.datasets.agreement import vote
+    from wsi_suite.datasets.commits import commit
+    from wsi_suite.datasets.store import open_dataset, read_images
+
+    opened = open_dataset(dataset)
+    images = vote(read_images(opened), least_share=least_share, within_um=match_um)
+    told = message or f"consensus of more than {least_share:g} of the annotators"
+    made = commit(dataset, images, message=told).version
+    before = opened.version
+    if made.number == before.number:
+        say(f"{dataset}: no picture has labels of two annotators; version {made.number} stays.")
+        return
+    say(f"{dataset}: version {made.number}, {made.nuclei:,} nuclei of {before.nuclei:,} labels.")
+    if undecided := made.classes.get("", 0):
+        say(f"{undecided:,} of them are without class: as many votes for one as for another.")
+
+
+_MOST_TABLES = 3
+
+
+def _as_json(one: PairAgreement) -> dict[str, object]:
+    values = dataclasses.asdict(one)
+    values["confusion"] = [
+        {"first": first, "second": second, "nuclei": count}
+        for (first, second), count in one.confusion.items()
+    ]
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in values.items()
+    }
+
+
+def _show_confusion(one: PairAgreement) -> None:
+    from wsi_suite.cli.terminal import show_table
+    from wsi_suite.datasets.agreement import classes_of
+
+    names: Sequence[str] = classes_of([one])
+    show_table(
+        (f"{one.first} \\ {one.second}", *(name or "without class" for name in names)),
+        [
+            (row or "without class", *(one.confusion.get((row, column), 0) for column in names))
+            for row in names
+        ],
+    )
+
+
+def _number(value: float) -> str | None:
+    return None if math.isnan(value) else f"{value:.3f}"
