@@ -77,7 +77,6 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
         "zarr, shard": with_zarr(planes, folder / "a.zarr", empty_chunks=False),
         "zarr, shard, empty chunks too": with_zarr(planes, folder / "b.zarr", empty_chunks=True),
         "TileStore 0.5, 4 levels": with_store(pixels, folder, version="0.5"),
-        "TileStore 0.5, 4 levels, 2 threads": with_store(pixels, folder, version="0.5", threads=2),
         "TileStore 0.5, 4 levels, half blank": with_store(pixels, folder, version="0.5", share=0.5),
         "TileStore 0.4, 4 levels": with_store(pixels, folder, version="0.4"),
     }
@@ -104,14 +103,14 @@ def with_zarr(planes: Pixels, path: Path, *, empty_chunks: bool) -> Callable[[],
 
 
 def with_store(
-    pixels: Pixels, folder: Path, *, version: OmeZarrVersion, threads: int = 1, share: float = 1.0
+    pixels: Pixels, folder: Path, *, version: OmeZarrVersion, share: float = 1.0
 ) -> Callable[[], int]:
     """Return a function that writes one block with its pyramid."""
     side = BLOCK_PX // CHUNK_PX
     wanted = np.random.default_rng(0).random((side, side)) < share
     (block,) = plan_grid(BLOCK_PX, BLOCK_PX, wanted=wanted).blocks
     store = TileStore.create(
-        folder / f"{version}-{threads}-{share}.ome.zarr",
+        folder / f"{version}-{share}.ome.zarr",
         width=BLOCK_PX,
         height=BLOCK_PX,
         mpp=(0.5, 0.5),
@@ -120,7 +119,7 @@ def with_store(
     )
 
     def write() -> int:
-        store.write_block(block, pixels, threads=threads)
+        store.write_block(block, pixels)
         return files_size(store.folder)
 
     return write

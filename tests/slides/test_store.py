@@ -180,7 +180,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path, version):
     file.write_bytes(file.read_bytes()[:100])
     resumed = TileStore.create(tmp_path / "killed.ome.zarr", **IMAGE, version=version)
     for block in grid.blocks:
-        resumed.write_block(block, pixels[block.box.within(PLANE)], threads=3)
+        resumed.write_block(block, pixels[block.box.within(PLANE)])
     resumed_files, whole_files = files(resumed.finish()), files(whole.finish())
     assert resumed_files.keys() == whole_files.keys()
     assert resumed_files == whole_files

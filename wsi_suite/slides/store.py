@@ -12,7 +12,7 @@ The coarser levels follow in a last, small pass.
 from __future__ import annotations
 
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,9 @@ from wsi_suite.slides.store_layout import (
 )
 from wsi_suite.slides.store_pixels import (
     BoolArray,
+    Buffer,
     Pixels,
-    encode_chunk,
+    encode_chunks,
     halve,
     halve_chunks,
     not_blank,
@@ -163,7 +164,7 @@ class TileStore:
                 )
         return cls(path, folder, layout, levels, writer)
 
-    def write_block(self, block: Block, pixels: Pixels, *, threads: int = 1) -> None:
+    def write_block(self, block: Block, pixels: Pixels) -> None:
         """Write a block at every level where it is whole chunks.
 
         Chunks that the block does not want are left out, whatever `pixels` holds there. Written
@@ -173,8 +174,6 @@ class TileStore:
         ----------
         pixels
             ``(block.box.height, block.box.width, 3)`` RGB.
-        threads
-            Threads that compress.
 
         Raises
         ------
@@ -183,15 +182,15 @@ class TileStore:
         """
         assert pixels.shape == (block.box.height, block.box.width, 3), pixels.shape
         chunks = block.chunks
-        if not chunks.all():
-            pixels = pixels.copy()
-            frame = Box(0, 0, block.box.width, block.box.height)
-            whiten_unwanted(pixels, frame, wanted=chunks, chunk_px=self.layout.chunk_px)
-        with ThreadPoolExecutor(threads) as pool:
-            for level in range(self.layout.block_levels):
-                if level:
-                    pixels, chunks = halve(pixels), halve_chunks(chunks)
-                self._write_shard(level, (block.row, block.col), pixels, chunks, pool=pool)
+        for level in range(self.layout.block_levels):
+            if level:
+                pixels, chunks = halve(pixels), halve_chunks(chunks)
+            if level == 1:
+                # Half chunks: of a quarter of the pixels, and in an array that is ours.
+                half = self.layout.chunk_px // 2
+                frame = Box(0, 0, pixels.shape[1], pixels.shape[0])
+                whiten_unwanted(pixels, frame, wanted=block.chunks, chunk_px=half)
+            self._write_shard(level, (block.row, block.col), pixels, chunks)
 
     def read(self, box: Box, *, level: int = 0) -> Pixels:
         """Return the pixels of any box: ``(height, width, 3)`` RGB, 255 if nothing is stored.
@@ -245,41 +244,31 @@ class TileStore:
         width, height = self.layout.sizes[level]
         finer = Box(0, 0, *self.layout.sizes[level - 1])
         side = self.layout.shard_px(level)
-        with ThreadPoolExecutor(1) as pool:
-            for row in range(-(-height // side)):
-                for col in range(-(-width // side)):
-                    block = Box(2 * col * side, 2 * row * side, 2 * side, 2 * side)
-                    pixels = halve(self.read(block.intersect(finer), level=level - 1))
-                    chunks = not_blank(pixels, chunk_px=self.layout.chunk_px)
-                    self._write_shard(level, (row, col), pixels, chunks, pool=pool)
+        for row in range(-(-height // side)):
+            for col in range(-(-width // side)):
+                block = Box(2 * col * side, 2 * row * side, 2 * side, 2 * side)
+                pixels = halve(self.read(block.intersect(finer), level=level - 1))
+                chunks = not_blank(pixels, chunk_px=self.layout.chunk_px)
+                self._write_shard(level, (row, col), pixels, chunks)
 
     def _write_shard(
-        self,
-        level: int,
-        place: tuple[int, int],
-        pixels: Pixels,
-        chunks: BoolArray,
-        *,
-        pool: ThreadPoolExecutor,
+        self, level: int, place: tuple[int, int], pixels: Pixels, chunks: BoolArray
     ) -> None:
-        def encode(index: tuple[int, int]) -> bytes:
-            return encode_chunk(
-                pixels,
-                index,
-                chunk_px=self.layout.chunk_px,
-                zarr_format=self.layout.zarr_format,
-            )
-
         wanted = [(int(row), int(col)) for row, col in np.argwhere(chunks)]
-        encoded = dict(zip(wanted, pool.map(encode, wanted), strict=True))
+        encoded = encode_chunks(
+            pixels,
+            wanted,
+            chunk_px=self.layout.chunk_px,
+            zarr_format=self.layout.zarr_format,
+        )
         per_side = self.layout.shard_px(level) // self.layout.chunk_px
-        if self.layout.zarr_format == 3 and encoded:
-            self._put(level, place, shard_parts(encoded, per_side=per_side))
-        elif self.layout.zarr_format == 2:
-            for (row, col), data in encoded.items():
+        if self.layout.zarr_format == 2:
+            for (row, col), data in zip(wanted, encoded, strict=True):
                 self._put(level, (place[0] * per_side + row, place[1] * per_side + col), [data])
+        elif wanted:
+            self._put(level, place, shard_parts(wanted, encoded, per_side=per_side))
 
-    def _put(self, level: int, place: tuple[int, int], parts: list[bytes]) -> None:
+    def _put(self, level: int, place: tuple[int, int], parts: Iterable[Buffer]) -> None:
         key = self.levels[level].metadata.encode_chunk_key((0, *place))
         place_in_store = self.folder / str(level) / key
         staging = staging_folder(self.folder, self.writer)

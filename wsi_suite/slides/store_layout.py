@@ -43,6 +43,8 @@ class Layout:
     version: OmeZarrVersion
 
     def __post_init__(self) -> None:
+        if self.chunk_px % 2:
+            raise ConfigError(f"chunk_px = {self.chunk_px}: expected an even number")
         if self.block_px % self.chunk_px or (self.block_px // self.chunk_px).bit_count() != 1:
             raise ConfigError(
                 f"block_px = {self.block_px}: expected chunk_px = {self.chunk_px} times a power "
