@@ -91,6 +91,22 @@ def test_thresholds_of_a_later_file_have_its_origin(tmp_path: Path) -> None:
         assert len(told) == (mine in files)
 
 
+def test_calibrated_thresholds_hold_for_their_way_of_measuring(tmp_path: Path) -> None:
+    measured = f"{CALIBRATED}stain: {{background: [240, 240, 240]}}\nmeasure: {{method: disc}}\n"
+    lab, other, same = _files(
+        tmp_path, measured, "stain: {background: [250, 250, 250]}", "measure: {method: disc}"
+    )
+    said = r"0\.yaml: its thresholds are calibrated for stain\.background = \[240\.0, .* 250\.0\]"
+    for files in ((lab, other), (lab, same, other)):
+        with pytest.raises(ConfigError, match=said):
+            load_settings(*files)
+    with pytest.raises(ConfigError, match=r"calibrated for measure\.method = disc, and nucleus"):
+        load_settings(lab, overrides=["measure.method=nucleus"])
+    assert load_settings(other, lab, same).stain.background == (240, 240, 240)
+    mine = load_settings(lab, other, overrides=["score.thresholds_od=[0.1,0.2,0.3]"])
+    assert (mine.score.thresholds_origin, mine.stain.background[0]) == ("user", 250)
+
+
 def test_files_may_name_a_setting_by_its_earlier_name(tmp_path: Path) -> None:
     old, new = "detect: {min_score: 0.3}", "detect: {min_confidence: 0.4}"
     for texts, value in (((old, new), 0.4), ((new, old), 0.3), ((old, new, old), 0.3)):

@@ -283,7 +283,8 @@ def load_settings(
     Raises
     ------
     ConfigError
-        A file cannot be read, a key does not exist or a value is out of its limits.
+        A file cannot be read, a key does not exist or a value is out of its limits, or nuclei
+        would be measured otherwise than thresholds are calibrated for.
 
     Examples
     --------
@@ -293,7 +294,29 @@ def load_settings(
     alone = [parse_settings(Settings, read_values(file), source=file) for file in files]
     for line in _changes(files, alone):
         tell(line)
-    return parse_settings(Settings, read_values(*files, overrides=overrides))
+    settings = parse_settings(Settings, read_values(*files, overrides=overrides))
+    _refuse_measured_otherwise(settings, files, alone)
+    return settings
+
+
+def _refuse_measured_otherwise(
+    settings: Settings, files: Sequence[Path], alone: Sequence[Settings]
+) -> None:
+    """Refuse calibrated thresholds together with another way of measuring than their file has."""
+    final = _given(settings)
+    for file, one in zip(files, alone, strict=True):
+        if one.score.thresholds_origin != "calibrated" or any(
+            getattr(one.score, name) != getattr(settings.score, name)
+            for name in ("thresholds_od", "thresholds_source")
+        ):
+            continue
+        for key, value in _given(one).items():
+            if key.startswith(("stain.", "measure.")) and final[key] != value:
+                raise ConfigError(
+                    f"{file}: its thresholds are calibrated for {key} = {_shown(value)}, and "
+                    f"{_shown(final[key])} is set: calibrate again on runs with that, or give "
+                    "thresholds of your own (score.thresholds_od)"
+                )
 
 
 def _changes(files: Sequence[Path], alone: Sequence[Settings]) -> Iterator[str]:

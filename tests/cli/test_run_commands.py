@@ -80,6 +80,24 @@ def test_tile_and_detect_give_what_run_gives(
     assert same_bytes(tiles, results)
 
 
+def test_stored_tiles_are_measured_with_the_vectors_of_two_files(
+    wsi: Cli, slide: Path, model: Path, results: Path, tmp_path: Path
+) -> None:
+    lab, preset = tmp_path / "lab.yaml", tmp_path / "preset.yaml"
+    lab.write_text("stain: {dab: [0.3, 0.55, 0.78], background: [241, 241, 242]}")
+    preset.write_text("score: {marker: ER}\ndetect: {precision: fp32}")
+    settings = ("--model", model, "--config", lab, "--config", preset)
+    assert wsi("run", slide, "--out", tmp_path / "whole", *settings).code == 0
+    assert wsi("tile", slide, "--out", tmp_path / "parts", "--model", model).code == 0
+    assert wsi("detect", tmp_path / "parts" / "B12_ER", *settings).code == 0
+    whole = tmp_path / "whole" / "B12_ER"
+    assert same_bytes(whole, tmp_path / "parts" / "B12_ER")
+    assert not same_bytes(whole, results)  # measured with the defaults
+    assert wsi("score", whole, "--config", lab).code == 0
+    refused = wsi("score", results, "--config", lab)
+    assert "measured with stain.dab = " in refused.errors[0]
+
+
 def test_a_run_without_tiles_in_a_region_and_over_an_earlier_one(
     wsi: Cli, slide: Path, model: Path, tmp_path: Path
 ) -> None:

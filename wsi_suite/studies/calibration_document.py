@@ -160,10 +160,10 @@ def write_config(path: Path, calibration: Calibration, *, overwrite: bool = Fals
         raise OutputConflictError(f"{path}: exists; give --overwrite or another --out")
     nuclei, slides = sum(slide.nuclei for slide in calibration.slides), len(calibration.slides)
     held_out = calibration.held_out
+    counted = f"{slides} {'slide or region' if slides == 1 else 'slides or regions'}"
     lines = [
         f"# Intensity thresholds, fitted by 'wsi-suite calibrate' to {LABELS[calibration.kind]}:",
-        f"# {nuclei} nuclei of {slides} slides or regions. Root mean squared error "
-        f"{calibration.error:.3g}"
+        f"# {nuclei} nuclei of {counted}. Root mean squared error {calibration.error:.3g}"
         + ("." if held_out is None else f", {held_out.error:.3g} on slides left out."),
         *(f"# {warning}" for warning in calibration.warnings),
         "score:",
