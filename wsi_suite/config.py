@@ -88,14 +88,14 @@ class TissueSettings(Section):
     )
 
 
-Artefact = Literal["focus"]
+Artefact = Literal["focus", "folds"]
 
 
 class QualitySettings(Section):
     """Artefacts that are looked for in the tissue and told."""
 
     exclude: tuple[Artefact, ...] = Field(
-        (), description="kinds to leave out of the tissue: focus (out of focus)"
+        (), description="kinds to leave out of the tissue: focus (out of focus), folds"
     )
 
     @field_validator("exclude")

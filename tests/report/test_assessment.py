@@ -135,7 +135,7 @@ def test_stains_of_another_kind_are_marked() -> None:
 
 @pytest.mark.parametrize(
     ("share", "excluded", "told", "review"),
-    [(0.0, False, "scored, too", False), (0.3, True, "left out", True)],
+    [(0.05, False, "scored, too", False), (0.3, True, "left out", True)],
 )
 def test_tissue_out_of_focus_is_told(share: float, excluded: bool, told: str, review: bool) -> None:
     focus = ArtefactFigures(looked_for=True, judged_share=0.9, found_share=share, excluded=excluded)
@@ -187,3 +187,12 @@ def test_verdict_without_an_interval_is_marked() -> None:
     assert (receptor.verdict, receptor.review) == ("ER positive", True)
     assert "Review by eye: no interval; " in receptor.text
     assert (cut_off.verdict, cut_off.review) == ("no interval", True)
+
+
+@pytest.mark.parametrize(("share", "review"), [(0.0, False), (0.03, True)])
+def test_folds_are_told_where_they_were_looked_for(share: float, review: bool) -> None:
+    folds = ArtefactFigures(looked_for=True, judged_share=0.9, found_share=share)
+    quality = QualityFigures(artefacts={"folds": folds}, lost_mm2=0.0, lost_share=None)
+    last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
+    assert (last.title, last.verdict, last.review) == ("Folds", f"{100 * share:.1f} %", review)
+    assert ("scored, too" in last.text) == bool(share)

@@ -15,6 +15,7 @@ from wsi_suite.analysis.facts import outline_text
 from wsi_suite.config import Artefact
 from wsi_suite.nuclei.quality import QualityKind, SlideQuality
 from wsi_suite.slides.focus import find_blurred
+from wsi_suite.slides.folds import find_folds
 from wsi_suite.slides.slide import Slide
 from wsi_suite.slides.tissue import TissueMask, outline_of
 
@@ -39,9 +40,12 @@ class Artefacts:
 
 def find_artefacts(slide: Slide, tissue: TissueMask) -> Artefacts:
     """Look for all kinds of artefacts on a slide, in its tissue; errors as of reading it."""
-    focus, blurred = _focus(slide, tissue)
+    (focus, blurred), (folds, folded) = _focus(slide, tissue), _folds(slide, tissue)
     pen, missed = _pen(slide, tissue), _stain_outside(slide, tissue)
-    return Artefacts(SlideQuality(focus=focus, pen=pen, stain_outside=missed), {"focus": blurred})
+    return Artefacts(
+        SlideQuality(focus=focus, pen=pen, folds=folds, stain_outside=missed),
+        {"focus": blurred, "folds": folded},
+    )
 
 
 def outline_to_the_edge(mask: Mask, tissue: TissueMask, slide: Slide) -> MultiPolygon:
@@ -73,6 +77,20 @@ def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
         unjudged_wkt=outline_text(outline_to_the_edge(tissue.mask & ~focus.judged, tissue, slide)),
     )
     return found, focus.blurred
+
+
+def _folds(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
+    found = find_folds(slide, tissue)
+    if found is None:
+        reason = "the pixels of the slide or of the tissue's mask are too coarse"
+        return QualityKind(reason=reason), np.zeros_like(tissue.mask)
+    if not tissue.mask.any():
+        return QualityKind(reason="there is no tissue"), found.folded
+    kind = _seen_whole(found.folded, tissue, slide)
+    unjudged = outline_text(outline_to_the_edge(tissue.mask & ~found.judged, tissue, slide))
+    judged_share = np.count_nonzero(found.judged) / np.count_nonzero(tissue.mask)
+    changes = {"judged_share": judged_share, "unjudged_wkt": unjudged}
+    return kind.model_copy(update=changes), found.folded
 
 
 def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:

@@ -52,8 +52,8 @@ class SlideQuality(Part):
     ----------
     focus, pen
         What was found of each kind.
-    stain_outside
-        Stain outside the tissue; ``None`` in results of earlier versions.
+    folds, stain_outside
+        Folded tissue, and stain outside the tissue; ``None`` in results of earlier versions.
     excluded
         Kinds that were taken out of the tissue.
     unreadable
@@ -62,6 +62,7 @@ class SlideQuality(Part):
 
     focus: QualityKind
     pen: QualityKind
+    folds: QualityKind | None = None
     stain_outside: QualityKind | None = None
     excluded: tuple[Artefact, ...] = ()
     unreadable: QualityKind | None = None
@@ -72,6 +73,8 @@ class SlideQuality(Part):
         yield "pen", self.pen
         if self.unreadable is not None:
             yield "unreadable", self.unreadable
+        if self.folds is not None:
+            yield "folds", self.folds
         if self.stain_outside is not None:
             yield "stain_outside", self.stain_outside
 

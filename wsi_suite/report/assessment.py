@@ -13,7 +13,7 @@ from wsi_suite.scoring.clinical_words import guideline_cautions
 from wsi_suite.scoring.evenness import UNEVEN_LIMIT
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.names import short_name
-from wsi_suite.scoring.quality import QUALITY_TOLD, QualityFigures
+from wsi_suite.scoring.quality import QUALITY_TOLD, ArtefactFigures, QualityFigures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import ScoreFigures
 from wsi_suite.scoring.stain_check import (
@@ -62,7 +62,7 @@ def assess(summary: Summary) -> list[Finding]:
     if summary.dab_uneven_share is not None:
         findings.append(_evenness(summary.dab_uneven_share))
     if summary.quality is not None:
-        findings.append(_focus(summary.quality))
+        findings += _quality(summary.quality)
     if summary.missing_cores:
         findings.append(_missing_cores(summary))
     return findings
@@ -256,19 +256,23 @@ def _missing_cores(summary: Summary) -> Finding:
     return Finding("Missing cores", f"{missing} of {missing + len(summary.regions)}", text)
 
 
-def _focus(figures: QualityFigures) -> Finding:
-    focus = figures.artefacts["focus"]
-    others = "Folds and bubbles are not looked for."
-    if focus.found_share is None or focus.judged_share is None:
-        return Finding(
-            "Out of focus", "not known", f"{_sentence(focus.reason or 'no tissue')} {others}"
-        )
-    text = (
-        f"{percentage(100 * focus.judged_share)} of the tissue could be judged; what is out of "
-        f"focus was {'left out' if focus.excluded else 'scored, too'}. {others}"
-    )
-    verdict = percentage(100 * focus.found_share)
-    return Finding("Out of focus", verdict, text, focus.found_share >= QUALITY_TOLD)
+def _quality(figures: QualityFigures) -> Iterator[Finding]:
+    focus, folds = (figures.artefacts.get(name) for name in ("focus", "folds"))
+    if focus is not None:
+        yield _artefact("Out of focus", "what is out of focus", focus, name="focus")
+    if folds is not None and folds.looked_for:
+        yield _artefact("Folds", "folds that were found", folds, name="folds")
+
+
+def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) -> Finding:
+    if figures.found_share is None or figures.judged_share is None:
+        return Finding(title, "not known", _sentence(figures.reason or "no tissue"))
+    text = f"{percentage(100 * figures.judged_share)} of the tissue could be judged"
+    if figures.found_share:
+        verb = "was" if name == "focus" else "were"
+        text += f"; {words} {verb} {'left out' if figures.excluded else 'scored, too'}"
+    verdict = percentage(100 * figures.found_share)
+    return Finding(title, verdict, _sentence(text), figures.found_share >= QUALITY_TOLD[name])
 
 
 def _sentence(text: str) -> str:

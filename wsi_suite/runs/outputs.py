@@ -134,10 +134,10 @@ def _draw(
 
 
 def _hatched(facts: SlideFacts) -> list[MultiPolygon]:
-    """Return the areas to hatch: tissue out of focus, and what cannot be read."""
+    """Return the areas to hatch: tissue out of focus or folded, and what cannot be read."""
     if facts.quality is None:
         return []
-    kinds = (facts.quality.focus, facts.quality.unreadable)
+    kinds = (facts.quality.focus, facts.quality.folds, facts.quality.unreadable)
     return [kind.area() for kind in kinds if kind is not None]
 
 

@@ -13,6 +13,7 @@ from wsi_suite.runs.folder import QUALITY_NAME
 _NAMES = {
     "focus": "Out of focus",
     "pen": "Pen",
+    "folds": "Fold",
     "stain_outside": "Stain outside the tissue",
     "unreadable": "Unreadable",
 }

@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _NO_TISSUE = ("pen", "stain_outside")  # they were never part of it
-_IN_WORDS = {"focus": "out of focus"}
+_IN_WORDS = {"focus": "out of focus", "folds": "folded"}
+_HARM = {
+    "focus": "where nuclei are missed and classes are doubtful",
+    "folds": "where nuclei lie on nuclei and read too dense",
+}
 _NOT_LOOKED_FOR = {
-    "folds": "not told from dense tissue with certainty; draw them as regions of class Ignore*",
+    "folds": "a version before this one did not; draw them as regions of class Ignore*",
     "bubbles": "not looked for; draw them as regions of class Ignore*",
 }
-QUALITY_TOLD = 0.1
-"""Share of the tissue from which an artefact is warned of."""
+QUALITY_TOLD = {"focus": 0.1, "folds": 0.02}
+"""Share of the tissue from which an artefact is warned of, by kind."""
 _MOSTLY = 0.5
 _MISSED_SHARE, _MISSED_MM2 = 0.02, 0.01  # real slides: up to 0.005, and 0.002 mm2
 
@@ -58,8 +62,8 @@ class QualityFigures(Part):
     ----------
     artefacts
         By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``stain_outside``
-        (stain that lies outside the tissue, and is not scored), ``unreadable`` if the file is
-        damaged in tissue, and ``folds`` and ``bubbles``, which are not looked for.
+        (stain that lies outside the tissue, and is not scored), ``folds``,
+        ``unreadable`` if the file is damaged in tissue, and ``bubbles``, which are not looked for.
     lost_mm2, lost_share
         Area that was taken out of the tissue, as ``quality.exclude`` wants or because it cannot be
         read, and its share of the tissue before.
@@ -120,7 +124,7 @@ def quality_figures(
             of_mm2=of_mm2,
         )
     for name, reason in _NOT_LOOKED_FOR.items():
-        artefacts[name] = ArtefactFigures(looked_for=False, reason=reason)
+        artefacts.setdefault(name, ArtefactFigures(looked_for=False, reason=reason))
     share = lost_mm2 / before_mm2 if before_mm2 else None
     return QualityFigures(artefacts=artefacts, lost_mm2=lost_mm2, lost_share=share)
 
@@ -136,10 +140,10 @@ def quality_warnings(figures: QualityFigures | None) -> list[str]:
         percent = f"{100 * share:.1f} %"
         if kind.excluded and share:
             warnings.append(f"{percent} of the tissue is {words} and was left out.")
-        elif share >= QUALITY_TOLD:
+        elif share >= QUALITY_TOLD[name]:
             warnings.append(
-                f"{percent} of the tissue is {words}, where nuclei are missed and classes are "
-                f"doubtful: check it, or leave it out (--set quality.exclude=[{name}])."
+                f"{percent} of the tissue is {words}, {_HARM[name]}: check it, or leave it out "
+                f"(--set quality.exclude=[{name}])."
             )
         if share >= _MOSTLY:
             warnings.append(f"Most of the tissue is {words}: scan the slide again.")

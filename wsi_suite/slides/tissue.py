@@ -76,6 +76,9 @@ class TissueMask:
     missed
         Like `mask`, true on areas outside that are clearly stained: small pieces, or cells that
         lie apart. ``None``: not looked for.
+    picture, glass_rgb
+        ``(rows, columns, 3)`` uint8 that the mask was made from, its canvas in the colour of what
+        is beside it, and the R, G, B of glass in it. ``None``: not kept.
     """
 
     mask: Mask
@@ -84,6 +87,8 @@ class TissueMask:
     warnings: tuple[str, ...] = ()
     ink: Mask | None = None
     missed: Mask | None = None
+    picture: npt.NDArray[np.uint8] | None = None
+    glass_rgb: FloatArray | None = None
 
     @property
     def area_px0(self) -> float:
@@ -185,7 +190,9 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
     )
     ink = seen.ink if settings.exclude_pen and not settings.whole_slide else None
     missed = _pieces(seen.stained & ~mask, mpp=mpp) & ~(mask | left_out)
-    return TissueMask(mask, raster.scale, left_out, warnings, ink, missed)
+    return TissueMask(
+        mask, raster.scale, left_out, warnings, ink, missed, seen.picture, seen.glass_rgb
+    )
 
 
 def _pieces(stained: Mask, *, mpp: float) -> Mask:
@@ -207,6 +214,10 @@ class OverviewMasks:
         Strokes of a marker pen, and what may be some.
     stained
         True on single pixels that are clearly stained, in the tissue and outside.
+    picture
+        ``(H, W, 3)`` uint8, the overview with canvas in the colour of what is beside it.
+    glass_rgb
+        R, G, B of glass in it.
     """
 
     tissue: Mask
@@ -214,6 +225,8 @@ class OverviewMasks:
     ink: Mask
     pale_ink: Mask
     stained: Mask
+    picture: npt.NDArray[np.uint8]
+    glass_rgb: FloatArray
 
 
 def find_masks(
@@ -232,7 +245,8 @@ def find_masks(
     """
     canvas = find_canvas(rgb)
     rgb = without_canvas(rgb, canvas)
-    density = -np.log10(np.maximum(rgb, 1) / glass_colour(rgb, canvas)).astype(np.float32)
+    glass = glass_colour(rgb, canvas)
+    density = -np.log10(np.maximum(rgb, 1) / glass).astype(np.float32)
     density[canvas] = 0
     ink, pale_ink = np.zeros_like(canvas), np.zeros_like(canvas)
     if settings.exclude_pen:
@@ -249,7 +263,9 @@ def find_masks(
     min_area_um2 = min(settings.min_area_um2, 0.1 * tissue.size * mpp**2)
     tissue = large(tissue, min_px=min_area_um2 / mpp**2)
     grown = grow(tissue, radius_px=settings.margin_um / mpp)
-    return OverviewMasks(grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas, stained)
+    return OverviewMasks(
+        grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas, stained, rgb, glass
+    )
 
 
 def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:
