@@ -33,7 +33,7 @@ from threading import Event, Thread
 
 from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import BusyError, OutputError
-from wsi_suite.files import temporary_path
+from wsi_suite.files import PAUSES_S, temporary_path
 
 BEAT_S = 10.0
 """Seconds between two signs of life."""
@@ -243,8 +243,14 @@ def _is_gone(place: Path, seen: Sight, *, from_stopped: bool) -> bool:
 def _put_away(folder: Path) -> None:
     """Take from a holder, in one step, the folder that it writes in, and remove it."""
     over = folder.parent.with_name(f"{_OVER}{secrets.token_hex(6)}")
-    with suppress(OSError):  # another process did it, or on Windows its files are open
-        folder.rename(over)
+    for pause_s in (*PAUSES_S, 0.0):
+        try:
+            folder.rename(over)
+            break
+        except FileNotFoundError:  # another process did it
+            return
+        except OSError:  # on Windows a file in it is open, as one that is being read
+            time.sleep(pause_s)
     for _ in range(_TRIES):  # what was being written there meanwhile does not stop us
         with suppress(OSError):
             shutil.rmtree(over)

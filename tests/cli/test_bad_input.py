@@ -27,8 +27,9 @@ def assert_told(answer: Answer, *words: str, code: int = 2) -> None:
 
 
 def assert_nothing_begun(out: Path) -> None:
-    """At most the table that says what failed is there."""
-    assert [path.name for path in out.rglob("*") if path.name != "summary.csv"] == []
+    """At most the tables that say what failed, and what was asked for, are there."""
+    tables = {"summary.csv", "summary.parquet", "batch.json"}
+    assert {path.name for path in out.rglob("*")} <= tables
 
 
 # -- slides ----------------------------------------------------------------------------------------
@@ -416,3 +417,12 @@ def test_other_commands(
 def test_score_sets_scores_alone(wsi: Cli, results: Path) -> None:
     answer = wsi("score", results, "--set", "detect.min_confidence=0.5")
     assert_told(answer, "--set detect.min_confidence=0.5", "score.*", "wsi-suite run")
+
+
+def test_what_cannot_be_shared(wsi: Cli, slide: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = wsi("run", slide, "--out", out, "--model", model, "--share", "--overwrite")
+    assert_told(answer, "--share: not with --overwrite", "another --out")
+    assert_nothing_begun(out)
+    answer = wsi("run", "--project", tmp_path, "--share")
+    assert_told(answer, "--share: not with --project", "'wsi-suite push'")

@@ -293,7 +293,8 @@ class _Bars(_Shown):
         self._choose_rows()
 
     def _choose_rows(self) -> None:
-        self._progress.update(self._waiting, visible=not self._tasks)
+        said = "getting ready" if self._tasks else "the next slide, or the table"
+        self._progress.update(self._waiting, visible=not self._tasks, description=said)
         for row, task in enumerate(self._tasks.values()):
             self._progress.update(task, visible=row < _ROWS)
 
