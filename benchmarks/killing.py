@@ -99,9 +99,9 @@ def _blocks_done(out: Path) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    _, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=900)
     if process.returncode:
-        console.print(err)
+        console.print(out, err)
 
 
 def _digest(out: Path, slides: list[Path]) -> dict[str, str]:

@@ -52,9 +52,9 @@ def main(
     patch.setattr(outputs, "draw_overview", lambda path, **_: Path(path).write_bytes(b"PNG"))
     record = scheduling.record_block
 
-    def slow(*arguments: Any) -> None:
+    def slow(*arguments: Any, **named: Any) -> None:
         time.sleep(pause_s)
-        record(*arguments)
+        record(*arguments, **named)
 
     patch.setattr(scheduling, "record_block", slow)
     overrides = [] if workers is None else [f"run.workers={workers}"]
@@ -62,6 +62,7 @@ def main(
     outcomes = bench.run(Path(out), *overrides, slides=list(map(Path, slides)), share=share)
     ends = {end.slide.name: str(end.error or end.state) for end in outcomes}
     sys.stdout.write(json.dumps(ends))
+    sys.exit(any(end.error for end in outcomes))
 
 
 if __name__ == "__main__":
