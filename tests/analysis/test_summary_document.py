@@ -52,7 +52,7 @@ def test_written_summaries_come_back(summary: Summary, tmp_path: Path) -> None:
         "format", "slide", "model", "compute", "notes", "missing_cores", "marker", "measurement",
         "thresholds_od", "thresholds_origin", "thresholds_source", "tissue_area_mm2",
         "scored_area_mm2", "scored_tissue_mm2", "ignored_area_mm2", "glass_dab_od", "glass_rgb",
-        "stains", "dab_uneven_share", "quality", "headline",
+        "stains", "dab_uneven_share", "quality", "familiarity", "headline",
         "h_scores", "scores", "regions", "no_verdict", "receptor", "ki67", "hot_spots", "warnings",
     ]  # fmt: skip
     assert summary.pooled == summary.scores["Epithelium + Stroma"]

@@ -12,6 +12,7 @@ import pytest
 from slide_results import Page, make_nuclei, make_provenance, make_result
 
 from wsi_suite.config import ScoreSettings, load_settings
+from wsi_suite.nuclei.familiarity import SIZE, AspectFigures, Familiarity
 from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.report import write_slide_page
 from wsi_suite.report.assessment import assess, interval_text
@@ -196,3 +197,17 @@ def test_folds_are_told_where_they_were_looked_for(share: float, review: bool) -
     last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
     assert (last.title, last.verdict, last.review) == ("Folds", f"{100 * share:.1f} %", review)
     assert ("scored, too" in last.text) == bool(share)
+
+
+def test_a_slide_far_from_training_is_marked() -> None:
+    summary = make_result(make_nuclei(300)).summary
+    figures = AspectFigures(
+        verdict="far", nearer_percent=100, times_limit=1.4, outside_share=1, differs="larger"
+    )
+    far = Familiarity(verdict="far", fields=16, field_um=96, aspects={SIZE: figures})
+    last = assess(summary.model_copy(update={"familiarity": far}))[-1]
+    assert (last.title, last.verdict, last.review) == ("Like what the model has seen", "far", True)
+    assert last.text.startswith("Size of nuclei: far (larger, 1.4). Told from 16 fields of 96 µm;")
+    unknown = Familiarity(reason="the model does not say")
+    last = assess(summary.model_copy(update={"familiarity": unknown}))[-1]
+    assert (last.verdict, last.text, last.review) == ("not known", "The model does not say.", False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.geometry import Scale
+from wsi_suite.geometry import Box, Scale
 from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.slides.grid import TileGrid, plan_grid
 
@@ -60,6 +60,9 @@ class SlideFacts:
         What everybody who uses the results should read of the search for tissue.
     quality
         Artefacts that were found; ``None`` in facts of earlier versions.
+    sample
+        Fields of its tissue that are looked at closely, in working pixels; ``None`` in facts of
+        earlier versions.
     """
 
     name: str
@@ -82,6 +85,7 @@ class SlideFacts:
     glass_dab_od: float | None = None
     stains: SampledStains | None = None
     quality: SlideQuality | None = None
+    sample: tuple[Box, ...] | None = None
 
     @property
     def working_mpp(self) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from wsi_suite.analysis.facts import SlideFacts, outline_text
 from wsi_suite.analysis.request import Analysis
 from wsi_suite.analysis.stain_sample import check_stains
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.nuclei.provenance import ComputeRecord, ModelIdentity, Provenance, RegionRecord
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.staining.deconvolution import StainVectors
@@ -79,8 +80,18 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
     return Fingerprint(analysis.identity, json.loads(json.dumps(values)))
 
 
-def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
-    """Return the provenance stored in the results; equal for runs that must give equal bytes."""
+def provenance_of(
+    analysis: Analysis, facts: SlideFacts, *, familiarity: Familiarity | None = None
+) -> Provenance:
+    """Return the provenance stored in the results; equal for runs that must give equal bytes.
+
+    Parameters
+    ----------
+    analysis, facts
+        What was done, and the slide.
+    familiarity
+        How far the slide lies from what the model has seen, if that was looked at.
+    """
     settings, model = analysis.settings, analysis.model
     assert analysis.compute is not None
     stains, glass = StainVectors.of(settings.stain), facts.glass_rgb
@@ -107,6 +118,7 @@ def provenance_of(analysis: Analysis, facts: SlideFacts) -> Provenance:
         tissue_warnings=facts.warnings,
         quality=facts.quality,
         seen=model.spec.seen,
+        familiarity=familiarity,
         results_version=RESULTS_VERSION,
         wsi_suite=wsi_suite.__version__,
     )

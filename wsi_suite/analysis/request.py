@@ -88,6 +88,8 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
     ------
     OutputConflictError
         The slide was looked at for a smaller halo than this analysis needs.
+    ModelError
+        What the model says of its training fields cannot be read.
     """
     settings, model = analysis.settings, analysis.model
     halo_px = needed_halo_px(model.spec, settings.measure, mpp=facts.working_mpp)
@@ -116,7 +118,10 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
 def _detect_job(analysis: Analysis) -> DetectJob | None:
     if analysis.compute is None:
         return None
+    from wsi_suite.detector.known_fields import read_known_fields
+
     settings, model = analysis.settings, analysis.model
+    read_known_fields(model)  # what cannot be read is refused here, before hours of work
     assert settings.detect.min_confidence is not None, "settings are completed"
     return DetectJob(
         model=model.path.resolve(),

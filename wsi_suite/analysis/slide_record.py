@@ -14,7 +14,7 @@ from wsi_suite.analysis.facts import SlideFacts, outline_text
 from wsi_suite.analysis.stain_sample import SampledStains
 from wsi_suite.documents import Document, read_document, write_document
 from wsi_suite.errors import OutputError
-from wsi_suite.geometry import Scale
+from wsi_suite.geometry import Box, Scale
 from wsi_suite.nuclei.quality import SlideQuality
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class SlideRecord(Document):
         A text for each row of chunks, ``#`` where the chunk is one of them, else ``.``.
     tissue_outline_wkt
         Outline of the tissue as WKT, level-0 pixels, to 0.1 px.
+    sample_px
+        Left, top, width and height of each field of the sample, working pixels.
     """
 
     name: str
@@ -60,6 +62,7 @@ class SlideRecord(Document):
     wanted_chunks: tuple[str, ...]
     tissue_chunks: tuple[str, ...]
     tissue_outline_wkt: str
+    sample_px: tuple[tuple[int, int, int, int], ...] | None = None
 
 
 def write_facts(folder: Path, facts: SlideFacts, *, staging: Path | None = None) -> None:
@@ -111,6 +114,9 @@ def _record(facts: SlideFacts) -> SlideRecord:
         wanted_chunks=_drawn(facts.wanted),
         tissue_chunks=_drawn(facts.tissue_chunks),
         tissue_outline_wkt=outline_text(facts.tissue),
+        sample_px=None
+        if facts.sample is None
+        else tuple((box.x, box.y, box.width, box.height) for box in facts.sample),
     )
 
 
@@ -137,6 +143,7 @@ def _facts(record: SlideRecord) -> SlideFacts:
         reader=record.reader,
         notes=record.notes,
         warnings=record.warnings,
+        sample=None if record.sample_px is None else tuple(Box(*box) for box in record.sample_px),
     )
 
 

@@ -80,6 +80,7 @@ def compose_summary(
         tissue_warnings=provenance.tissue_warnings,
         quality=provenance.quality,
         seen=provenance.seen,
+        familiarity=provenance.familiarity,
     )
     return Summary(
         slide=provenance.slide,

@@ -131,6 +131,7 @@ def facts_of(
         quality=overview.artefacts.quality.model_copy(
             update={"excluded": settings.quality.exclude}
         ),
+        sample=fields,
     )
     # As slide.json will hold them, so that a run that goes on computes with the very same numbers.
     return as_stored(facts)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wsi_suite.detector.checksums import write_sums
+from wsi_suite.detector.known_fields import FIELDS_FILE, read_known_fields
 from wsi_suite.detector.model_folder import (
     CARD_FILE,
     SPEC_FILE,
@@ -36,10 +37,10 @@ _ABANDONED_S = 3600.0
 def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     """Copy a model into the user's folder of models, whole or not at all.
 
-    Copied are ``model.yaml``, the weights, the card and the record of the training, byte by byte,
-    so that results of the original count as the copy's; checkpoints of its training stay behind.
-    The copy states its checksums. A model that is there already with the same content is returned
-    as it is.
+    Copied are ``model.yaml``, the weights, the card, the record of the training and what its fields
+    look like, byte by byte, so that results of the original count as the copy's; checkpoints of its
+    training stay behind. The copy states its checksums. A model that is there already with the same
+    content is returned as it is.
 
     Parameters
     ----------
@@ -63,6 +64,9 @@ def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     name = model.spec.name if name is None else name
     _check_name(name)
     verify_model(model)
+    files = [SPEC_FILE, WEIGHTS_FILE]
+    if read_known_fields(model) is not None:
+        files.append(FIELDS_FILE)
     folder = added_models_folder()
     there = next((known for known in added_models() if name_key(known) == name_key(name)), None)
     if there is not None:
@@ -80,11 +84,11 @@ def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     _remove_abandoned(folder)
     with whole_file(folder / name, remedy=_REMEDY) as partial:
         partial.mkdir()
-        for file in (SPEC_FILE, WEIGHTS_FILE, CARD_FILE, TRAINING_RECORD):
-            if file in (SPEC_FILE, WEIGHTS_FILE) or (model.path / file).is_file():
+        for file in (*files, CARD_FILE, TRAINING_RECORD):
+            if file in files or (model.path / file).is_file():
                 (partial / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(model.path / file, partial / file)
-        write_sums(partial, (SPEC_FILE, WEIGHTS_FILE))
+        write_sums(partial, files)
         if find_model(partial).hash != model.hash:
             raise OutputError(f"{model.path}: was changed while it was copied; add it again")
     return find_model(folder / name)

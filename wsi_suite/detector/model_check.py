@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from wsi_suite.detector.checksums import check_sum
+from wsi_suite.detector.known_fields import read_known_fields
 from wsi_suite.detector.model_folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, load_network
 from wsi_suite.errors import ModelError
 
@@ -38,9 +39,11 @@ def verify_model(model: ModelFolder) -> Verified:
     ------
     ModelError
         A file is not what the folder states; a tensor is missing, unknown, of another shape or
-        not finite; or the network gives other maps the second time.
+        not finite; the network gives other maps the second time; or what it says of its training
+        fields cannot be read.
     """
     stated = [check_sum(model.path / name) for name in (SPEC_FILE, WEIGHTS_FILE)]
+    read_known_fields(model)
     network = load_network(model)
     side = 4 * model.spec.network.align_px
     noise = torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ from wsi_suite.config import MeasureSettings, ScoreSettings
 from wsi_suite.documents import Part, parse_values
 from wsi_suite.errors import DataError
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.nuclei.seen import SeenFields
 
@@ -125,6 +126,8 @@ class Provenance(Part):
         Artefacts that were found; ``None`` in results of earlier versions.
     seen
         Fields that the model was trained on, if it says so.
+    familiarity
+        How far the slide lies from these; ``None`` in results of earlier versions.
     results_version
         See :data:`~wsi_suite.analysis.provenance.RESULTS_VERSION`.
     wsi_suite
@@ -156,6 +159,7 @@ class Provenance(Part):
     tissue_warnings: tuple[str, ...] = ()
     quality: SlideQuality | None = None
     seen: SeenFields | None = None
+    familiarity: Familiarity | None = None
     results_version: int = 1
     wsi_suite: str
 

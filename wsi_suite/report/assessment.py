@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wsi_suite.analysis.summary import Summary
+from wsi_suite.nuclei.familiarity import FAR_PERCENT, Familiarity
 from wsi_suite.pages import as_text
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.clinical_words import guideline_cautions
 from wsi_suite.scoring.evenness import UNEVEN_LIMIT
+from wsi_suite.scoring.familiarity_words import aspect_words
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.names import short_name
 from wsi_suite.scoring.quality import QUALITY_TOLD, ArtefactFigures, QualityFigures
@@ -65,6 +67,8 @@ def assess(summary: Summary) -> list[Finding]:
         findings += _quality(summary.quality)
     if summary.missing_cores:
         findings.append(_missing_cores(summary))
+    if summary.familiarity is not None:
+        findings.append(_familiarity(summary.familiarity))
     return findings
 
 
@@ -273,6 +277,20 @@ def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) ->
         text += f"; {words} {verb} {'left out' if figures.excluded else 'scored, too'}"
     verdict = percentage(100 * figures.found_share)
     return Finding(title, verdict, _sentence(text), figures.found_share >= QUALITY_TOLD[name])
+
+
+def _familiarity(found: Familiarity) -> Finding:
+    title = "Like what the model has seen"
+    if found.verdict is None:
+        return Finding(title, "not known", _sentence(found.reason or "no reason is known"))
+    aspects = "; ".join(
+        f"{name}: {aspect_words(figures)}" for name, figures in found.aspects.items()
+    )
+    text = (
+        f"{_sentence(aspects)} Told from {found.fields} fields of {found.field_um:g} µm; 1 is the "
+        f"distance within which {FAR_PERCENT:g} % of fields like those of training lie."
+    )
+    return Finding(title, found.verdict, text, found.verdict == "far")
 
 
 def _sentence(text: str) -> str:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from wsi_suite.analysis.blocks import SlideJob
 from wsi_suite.analysis.facts import SlideFacts
+from wsi_suite.analysis.familiarity import find_familiarity
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import TILE_SECTIONS, fingerprint_of, provenance_of
 from wsi_suite.analysis.results import Results
@@ -156,12 +157,13 @@ def finish_run(run: SlideRun) -> Summary | None:
     summary: Summary | None = None
     if run.detects:
         slide = run.request.slide if run.job.slide is not None else None
+        familiarity = find_familiarity(run.request.model, facts, run.job)
         results = Results(
             facts=facts,
             nuclei=_all_nuclei(run, facts),
             rois=run.request.rois,
             settings=run.request.settings,
-            provenance=provenance_of(run.request, facts),
+            provenance=provenance_of(run.request, facts, familiarity=familiarity),
         )
         assert run.staging is not None
         staging = run.staging / "results"

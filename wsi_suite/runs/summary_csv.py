@@ -48,6 +48,8 @@ SUMMARY_COLUMNS = (
     "density_per_mm2",
     "out_of_focus_percent",
     "missing_cores",
+    "familiarity",
+    "familiarity_times_limit",
     "warnings",
     "error",
 )
@@ -159,6 +161,8 @@ def _score_columns(summary: Summary) -> Row:
     """Return the columns that a slide's summary fills."""
     headline, pooled = summary.headline, summary.pooled
     figures = summary.scores[headline.class_name]
+    familiarity = summary.familiarity
+    farthest = familiarity.farthest if familiarity else None
     h_score, percent = figures.h_score_interval, figures.positive_percent_interval
     return {
         "nuclei": pooled.nuclei,
@@ -181,6 +185,8 @@ def _score_columns(summary: Summary) -> Row:
         "density_per_mm2": _rounded(pooled.density_per_mm2),
         "out_of_focus_percent": _rounded(_out_of_focus_percent(summary)),
         "missing_cores": ", ".join(summary.missing_cores) or None,
+        "familiarity": familiarity.verdict if familiarity else None,
+        "familiarity_times_limit": farthest.times_limit if farthest else None,
         "warnings": " ".join(summary.warnings),
     }
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from wsi_suite.config import ThresholdsOrigin
 from wsi_suite.documents import Part
+from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.scoring.certainty import Certainty
 from wsi_suite.scoring.hscore import Score
 from wsi_suite.scoring.ki67 import Ki67Figures
@@ -213,6 +214,9 @@ class SlideScores(Part):
         stains; ``None`` if few hold DAB.
     quality
         Artefacts that were looked for, found and left out; ``None`` in earlier results.
+    familiarity
+        How far a sample of the tissue lies from what the model has seen; ``None`` in earlier
+        results.
     headline
         The H-score that stands first.
     h_scores
@@ -251,6 +255,7 @@ class SlideScores(Part):
     stains: StainFigures | None = None
     dab_uneven_share: float | None = None
     quality: QualityFigures | None = None
+    familiarity: Familiarity | None = None
     headline: Headline
     h_scores: dict[str, float | None]
     scores: dict[str, ScoreFigures]

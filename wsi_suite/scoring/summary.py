@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
 from wsi_suite.geometry import Roi
+from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.nuclei.quality import SlideQuality
 from wsi_suite.nuclei.seen import SeenFields
@@ -22,6 +23,7 @@ from wsi_suite.scoring.certainty import find_certainty
 from wsi_suite.scoring.certainty_words import certainty_warnings
 from wsi_suite.scoring.clinical import HeadlineNuclei, hot_spots_of, ki67_of, receptor_of
 from wsi_suite.scoring.evenness import uneven_share, uneven_warnings
+from wsi_suite.scoring.familiarity_words import far_warnings
 from wsi_suite.scoring.hscore import pooled_name, score_nuclei
 from wsi_suite.scoring.intensity import Grades, grade_nuclei, intensity_measurement
 from wsi_suite.scoring.quality import quality_figures, quality_warnings
@@ -64,6 +66,7 @@ def summarise(
     tissue_warnings: Sequence[str] = (),
     quality: SlideQuality | None = None,
     seen: SeenFields | None = None,
+    familiarity: Familiarity | None = None,
 ) -> SlideScores:
     """Return the scores of a slide.
 
@@ -97,6 +100,8 @@ def summarise(
         Artefacts that were found on the slide; ``None`` if none were looked for.
     seen
         What the model was trained on; ``None`` if it does not say.
+    familiarity
+        How far the slide lies from that; ``None`` if that was not looked at.
 
     Raises
     ------
@@ -144,6 +149,7 @@ def summarise(
             ignored=scope.ignored,
             mpp=mpp,
         ),
+        familiarity=familiarity,
         headline=Headline(
             name=f"{name}: H-score", class_name=name, value=h_score, reason=figures[name].reason
         ),
@@ -263,7 +269,8 @@ def _warnings_of_nuclei(
 ) -> Iterator[str]:
     """Yield what to know of the nuclei that were found, and of how sure the headline is."""
     parts = [(part.roi.name, nuclei.take(part.rows)) for part in scope.parts]
-    yield from unfamiliar_warnings(nuclei, scope.rows, regions=parts, seen=seen, mpp=mpp)
+    far = far_warnings(scores.familiarity)  # says more than that fields are unlike
+    yield from far or unfamiliar_warnings(nuclei, scope.rows, regions=parts, seen=seen, mpp=mpp)
     if scores.receptor is not None:
         yield from controls_warning(scores.receptor)
     name = scores.headline.class_name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
+from wsi_suite.analysis.familiarity import find_familiarity
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import provenance_of
 from wsi_suite.analysis.request import Analysis, complete_settings, plan_analysis
@@ -164,13 +165,15 @@ class Analyst:
             rois=analysis.rois,
         )
         grid, job = plan_analysis(analysis, facts)
+        job = replace(job, run=_key(analysis))
         with clock.measured("nuclei_s"):
-            tables, lost = _do_blocks(replace(job, run=_key(analysis)), grid, progress=progress)
+            tables, lost = _do_blocks(job, grid, progress=progress)
             facts = without_unreadable(facts, lost)
         progress(Step(name, 1, 1, "scoring"))
         with clock.measured("score_s"):
             nuclei = merge_nuclei(tables, analysis, facts=facts, shape=order.shape)
-            provenance = provenance_of(analysis, facts)
+            familiarity = find_familiarity(analysis.model, facts, job)
+            provenance = provenance_of(analysis, facts, familiarity=familiarity)
             results = Results(facts, nuclei, analysis.rois, analysis.settings, provenance)
             return finding_of(results, shape=order.shape, timings=clock.seconds)
 

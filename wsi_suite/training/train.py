@@ -19,6 +19,7 @@ import torch
 
 import wsi_suite
 from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, resolve_device
+from wsi_suite.detector.known_fields import FIELDS_FILE
 from wsi_suite.detector.model_folder import (
     ModelFolder,
     ModelSpec,
@@ -32,6 +33,7 @@ from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.training.calibration import calibrate_network, fit_calibration
 from wsi_suite.training.crops import TrainingTiles
 from wsi_suite.training.evaluation import best_threshold
+from wsi_suite.training.familiarity import learn_familiarity
 from wsi_suite.training.fitting import check_devices, fit_network, is_first_process
 from wsi_suite.training.halo import measure_halo
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
@@ -271,7 +273,10 @@ def _finish(
     )
     spec = spec.model_copy(update={"seen": fields_of_tiles(network, split.train, spec=spec)})
     log.info("threshold %.2f, halo %d px", spec.min_confidence, spec.halo_px)
-    return save_model(out, spec, network)
+    (out / FIELDS_FILE).unlink(missing_ok=True)  # of a training before
+    model = save_model(out, spec, network)
+    learn_familiarity(model, train=split.train, held_out=split.validation)
+    return model
 
 
 def _provenance(
