@@ -130,7 +130,7 @@ def refuse_later_format(number: object, *, known: int, source: Path, remedy: str
 
 
 def write_document(
-    path: Path, document: Document, *, indent: int = 2, staging: Path | None = None
+    path: Path, document: Document, *, indent: int | None = 2, staging: Path | None = None
 ) -> None:
     """Write a document for people and programs, whole or not at all; NaN is refused.
 

@@ -51,7 +51,7 @@ def read_known_fields(model: ModelFolder) -> tuple[KnownFields, str] | None:
 
 def write_known_fields(model: ModelFolder, known: KnownFields) -> None:
     """Write the file beside a model, and its checksum if the folder states checksums."""
-    write_document(model.path / FIELDS_FILE, known, indent=0)
+    write_document(model.path / FIELDS_FILE, known, indent=None)
     stated = read_sums(model.path)
     if stated is not None:
         write_sums(model.path, dict.fromkeys([*stated, FIELDS_FILE]))

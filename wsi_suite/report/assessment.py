@@ -280,7 +280,7 @@ def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) ->
 
 
 def _familiarity(found: Familiarity) -> Finding:
-    title = "Like what the model has seen"
+    title = "Distance to training"
     if found.verdict is None:
         return Finding(title, "not known", _sentence(found.reason or "no reason is known"))
     aspects = "; ".join(
