@@ -207,7 +207,7 @@ def test_a_slide_far_from_training_is_marked() -> None:
     far = Familiarity(verdict="far", fields=16, field_um=96, aspects={SIZE: figures})
     last = assess(summary.model_copy(update={"familiarity": far}))[-1]
     assert (last.title, last.verdict, last.review) == ("Distance to training", "far", True)
-    assert last.text.startswith("Size of nuclei: far (larger, 1.4). Told from 16 fields of 96 µm;")
+    assert last.text.startswith("Size of nuclei: far (larger, 1.4). Of 16 fields of 96 µm;")
     unknown = Familiarity(reason="the model does not say")
     last = assess(summary.model_copy(update={"familiarity": unknown}))[-1]
     assert (last.verdict, last.text, last.review) == ("not known", "The model does not say.", False)

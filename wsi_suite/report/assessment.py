@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wsi_suite.analysis.summary import Summary
-from wsi_suite.nuclei.familiarity import FAR_PERCENT, Familiarity
+from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.pages import as_text
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
@@ -287,8 +287,8 @@ def _familiarity(found: Familiarity) -> Finding:
         f"{name}: {aspect_words(figures)}" for name, figures in found.aspects.items()
     )
     text = (
-        f"{_sentence(aspects)} Told from {found.fields} fields of {found.field_um:g} µm; 1 is the "
-        f"distance within which {FAR_PERCENT:g} % of fields like those of training lie."
+        f"{_sentence(aspects)} Of {found.fields} fields of {found.field_um:g} µm; from 1 on a "
+        "distance is far."
     )
     return Finding(title, found.verdict, text, found.verdict == "far")
 

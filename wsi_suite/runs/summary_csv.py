@@ -57,7 +57,7 @@ SUMMARY_COLUMNS = (
 _TEXTS = frozenset(
     (
         "slide", "folder", "state", "case", "headline", "verdict", "receptor_status",
-        "missing_cores", "warnings", "error",
+        "missing_cores", "familiarity", "warnings", "error",
     )
 )  # fmt: skip
 _COUNTS = frozenset(("nuclei", "allred", "irs"))
