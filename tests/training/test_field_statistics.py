@@ -23,14 +23,14 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 def test_fields_of_training_are_learned_and_others_only_counted(
     tmp_path: Path, write_tiles
 ) -> None:
-    data = write_tiles(tmp_path / "data", {f"t{i}": str(i % 4) for i in range(32)}, size_px=70)
+    data = write_tiles(tmp_path / "data", {f"t{i}": str(i % 4) for i in range(32)}, size_px=50)
     model = find_model(save_tiny_model(tmp_path / "model"))
     tiles = load_tiles(data, model.spec.labels)
     train, held_out = tiles_of_runs(tiles, ["0", "1", "2"]), tiles_of_runs(tiles, ["3"])
     known = learn_familiarity(model, train=train, held_out=held_out)
     assert known is not None
     assert (known.runs, known.fields, known.held_out) == (("0", "1", "2"), 24, "run")
-    assert known.field_px <= 70
+    assert known.field_px <= 50
     assert known.field_px % model.spec.network.align_px == 0
     assert len(known.aspects[FEATURES].reference) == 32
     assert known.aspects[FEATURES].mean == learn_again(model, train).aspects[FEATURES].mean
