@@ -211,3 +211,10 @@ def test_a_slide_far_from_training_is_marked() -> None:
     unknown = Familiarity(reason="the model does not say")
     last = assess(summary.model_copy(update={"familiarity": unknown}))[-1]
     assert (last.verdict, last.text, last.review) == ("not known", "The model does not say.", False)
+
+
+def test_tissue_that_was_hardly_judged_is_not_taken_for_good() -> None:
+    folds = ArtefactFigures(looked_for=True, judged_share=0.1, found_share=0.0)
+    quality = QualityFigures(artefacts={"folds": folds}, lost_mm2=0.0, lost_share=None)
+    last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
+    assert (last.verdict, last.text) == ("hardly judged", "10.0 % of the tissue could be judged.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.pages import as_text
+from wsi_suite.report.quality_map import FEW_JUDGED
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.clinical_words import guideline_cautions
@@ -276,6 +277,8 @@ def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) ->
         verb = "was" if name == "focus" else "were"
         text += f"; {words} {verb} {'left out' if figures.excluded else 'scored, too'}"
     verdict = percentage(100 * figures.found_share)
+    if not figures.found_share and figures.judged_share < FEW_JUDGED:
+        verdict = "hardly judged"
     return Finding(title, verdict, _sentence(text), figures.found_share >= QUALITY_TOLD[name])
 
 

@@ -20,7 +20,8 @@ _TITLES = {
 }
 
 
-_MOST = 0.5  # of the tissue: with less of it judged, that nothing was found says little
+FEW_JUDGED = 0.5
+"""Share of the tissue: if less of it could be judged, that nothing was found says little."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def _in_words(name: str, figures: ArtefactFigures, *, anywhere: bool) -> tuple[s
         judged = f" {percentage(100 * figures.judged_share)} of the tissue could be judged."
     place = f"Looked for at {figures.mpp:.3g} µm per pixel.{judged}"
     if not anywhere:
-        few = figures.judged_share is not None and figures.judged_share < _MOST
-        return "hardly looked at" if few else "none found", place
+        few = figures.judged_share is not None and figures.judged_share < FEW_JUDGED
+        return "hardly judged" if few else "none found", place
     if not figures.found_mm2:
         return "none in what is scored", place
     if name == "stain_outside":
