@@ -12,7 +12,7 @@ import pytest
 from slide_results import Page, make_nuclei, make_provenance, make_result
 
 from wsi_suite.config import ScoreSettings, load_settings
-from wsi_suite.nuclei.familiarity import SIZE, AspectFigures, Familiarity
+from wsi_suite.nuclei.familiarity import SIZE, STAIN, AspectFigures, Familiarity
 from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.report import write_slide_page
 from wsi_suite.report.assessment import assess, interval_text
@@ -207,7 +207,14 @@ def test_a_slide_far_from_training_is_marked() -> None:
     far = Familiarity(verdict="far", fields=16, field_um=96, aspects={SIZE: figures})
     last = assess(summary.model_copy(update={"familiarity": far}))[-1]
     assert (last.title, last.verdict, last.review) == ("Distance to training", "far", True)
-    assert last.text.startswith("Size of nuclei: far (larger, 1.4). Of 16 fields of 96 µm;")
+    assert last.text == (
+        "Size of nuclei: far (larger, 1.4). From 1 on a distance is far; 16 fields of 96 µm."
+    )
+    near = figures.model_copy(update={"verdict": "inside", "times_limit": 0.4})
+    inside = far.model_copy(update={"verdict": "inside", "aspects": {SIZE: near, STAIN: near}})
+    last = assess(summary.model_copy(update={"familiarity": inside}))[-1]
+    assert last.text.startswith("Size of nuclei, stain: inside.")
+    assert not last.review
     unknown = Familiarity(reason="the model does not say")
     last = assess(summary.model_copy(update={"familiarity": unknown}))[-1]
     assert (last.verdict, last.text, last.review) == ("not known", "The model does not say.", False)

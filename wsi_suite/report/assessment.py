@@ -286,13 +286,13 @@ def _familiarity(found: Familiarity) -> Finding:
     title = "Distance to training"
     if found.verdict is None:
         return Finding(title, "not known", _sentence(found.reason or "no reason is known"))
-    aspects = "; ".join(
-        f"{name}: {aspect_words(figures)}" for name, figures in found.aspects.items()
-    )
-    text = (
-        f"{_sentence(aspects)} Of {found.fields} fields of {found.field_um:g} µm; from 1 on a "
-        "distance is far."
-    )
+    out = [
+        f"{name}: {aspect_words(figures)}"
+        for name, figures in found.aspects.items()
+        if figures.verdict != "inside"
+    ]
+    told = _sentence("; ".join(out) or f"{', '.join(found.aspects)}: inside")
+    text = f"{told} From 1 on a distance is far; {found.fields} fields of {found.field_um:g} µm."
     return Finding(title, found.verdict, text, found.verdict == "far")
 
 
