@@ -62,7 +62,7 @@ PRESETS = {
 
 def test_every_sample_is_tested() -> None:
     names = {path.name for path in sample_configs_folder().iterdir()}
-    assert names == {"run.yaml", "train_endonuke.yaml", *PRESETS}
+    assert names == {"run.yaml", "train_endonuke.yaml", "fine_tune.yaml", *PRESETS}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -20,6 +20,7 @@ from wsi_suite.cli import (
     calibration,
     control,
     cores,
+    corrections,
     crossvalidate,
     dataset_labels,
     dataset_versions,
@@ -168,6 +169,7 @@ _add(
     "Train and evaluate models",
     "wsi-suite train train.yaml --data endonuke --out models/mine",
     "wsi-suite train train.yaml --data endonuke --out models/mine --init resnet18.pth",
+    "wsi-suite train --from endonuke-resnet18 --data corrected --out models/mine",
 )
 _add(
     crossvalidate.crossvalidate,
@@ -276,6 +278,12 @@ _add(
     "wsi-suite push results/B12_ER --project study/project.qpproj",
 )
 _add(projects.pull, "Work with QuPath", "wsi-suite pull --project study --out corrected")
+_add(
+    corrections.corrections,
+    "Work with QuPath",
+    "wsi-suite corrections corrected",
+    "wsi-suite corrections corrected --results results",
+)
 _add(
     serve.serve,
     "Work with QuPath",

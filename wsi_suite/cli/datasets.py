@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,15 @@ PictureMpp = Annotated[
         help="um per pixel of pictures whose source does not say.",
         metavar="UM",
         show_default=False,
+    ),
+]
+FieldClass = Annotated[
+    str | None,
+    typer.Option(
+        "--in-class",
+        help="Class of the annotations that are fields in which all nuclei are right; for qupath.",
+        metavar="CLASS",
+        show_default="any but Ignore*",
     ),
 ]
 ClassNames = Annotated[
@@ -139,6 +149,7 @@ def import_labels(
     source_format: SourceFormat,
     images: Pictures = None,
     mpp: PictureMpp = None,
+    in_class: FieldClass = None,
     classes: ClassNames = None,
     message: Message = "",
     replace: Replace = False,
@@ -153,20 +164,21 @@ def import_labels(
     from wsi_suite.datasets.store import is_dataset, open_dataset
 
     read = reader_of(source_format)
-    images_read = read(source, ReadOptions(images=images, mpp=mpp))
-    found = map_classes(images_read, _class_names(classes or ()))
     told = message or f"import of {source.name} ({source_format})"
-    if not is_dataset(dataset):
-        card = DatasetCard(name=dataset.resolve().name)
-        added = make_dataset(dataset, card, found, message=told).version
-    else:
-        before = open_dataset(dataset).version
-        added = add_images(
-            dataset, found, message=told, replace=replace, new_classes=new_classes
-        ).version
-        if before.number == added.number:
-            say(f"{dataset}: nothing new; version {added.number} stays.")
-            return
+    with tempfile.TemporaryDirectory(prefix="wsi-suite-") as scratch:
+        options = ReadOptions(images=images, mpp=mpp, fields=in_class, scratch=Path(scratch))
+        found = map_classes(read(source, options), _class_names(classes or ()))
+        if not is_dataset(dataset):
+            card = DatasetCard(name=dataset.resolve().name)
+            added = make_dataset(dataset, card, found, message=told).version
+        else:
+            before = open_dataset(dataset).version
+            added = add_images(
+                dataset, found, message=told, replace=replace, new_classes=new_classes
+            ).version
+            if before.number == added.number:
+                say(f"{dataset}: nothing new; version {added.number} stays.")
+                return
     say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")
 
 

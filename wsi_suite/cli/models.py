@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,24 @@ TrainConfig = Annotated[
     typer.Argument(
         help="YAML of a training, as sample_configs/train_endonuke.yaml.",
         metavar="CONFIG",
+        show_default=False,
+    ),
+]
+TrainOrTuneConfig = Annotated[
+    Path | None,
+    typer.Argument(
+        help="YAML of a training, as sample_configs/train_endonuke.yaml; with --from it may be left"
+        " out, and is then sample_configs/fine_tune.yaml.",
+        metavar="[CONFIG]",
+        show_default=False,
+    ),
+]
+FromModel = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Go on with this model: its weights, classes and resolution.",
+        metavar="NAME|FOLDER",
         show_default=False,
     ),
 ]
@@ -80,9 +98,10 @@ ExportOut = Annotated[
 
 def train(
     *,
-    config: TrainConfig,
+    config: TrainOrTuneConfig = None,
     data: Data,
     out: ModelOut,
+    from_model: FromModel = None,
     h_and_e: HAndE = None,
     init: Init = None,
     mpp: TileMpp = None,
@@ -93,20 +112,33 @@ def train(
 ) -> None:
     r"""Train a detector on labelled tiles.
 
-    Figures on split.test_runs come at the end. A training that was stopped goes on when the same
-    command is given again. Meanwhile 'tensorboard --logdir DIR' shows its curves, and some
-    validation tiles with what is labelled and found. DIR/training keeps settings, curves, hashes
-    of the data and versions. Needs the extra 'train': pip install 'wsi-suite\[train]'.
+    Figures on split.test_runs, or on the part test of a dataset, come at the end. A training that
+    was stopped goes on when the same command is given again. Meanwhile 'tensorboard --logdir DIR'
+    shows its curves, and some validation tiles with what is labelled and found. DIR/training keeps
+    settings, curves, hashes of the data and versions. Needs the extra 'train': pip install
+    'wsi-suite\[train]'.
     """
     from wsi_suite.cli.terminal import note, print_json, say
     from wsi_suite.config import parse_settings
+    from wsi_suite.errors import ConfigError
+    from wsi_suite.resources import sample_configs_folder
     from wsi_suite.settings_files import read_values
 
     check_training_extra()
     from wsi_suite.cli.progress import epoch_progress
-    from wsi_suite.training.settings import TrainSettings
+    from wsi_suite.training.settings import SplitSettings, TrainSettings
 
+    if config is None:
+        if from_model is None:
+            raise ConfigError("CONFIG is missing; give one, or a model to go on with, as --from")
+        config = sample_configs_folder() / "fine_tune.yaml"
     values = read_values(config, overrides=set_ or [])
+    if from_model is not None:
+        values = {
+            **_as_in_model(from_model, name_of_new=out.name),
+            **values,
+            "start_from": from_model,
+        }
     if init is not None:
         values["init"] = str(init)
     settings = parse_settings(TrainSettings, values, source=config)
@@ -125,12 +157,14 @@ def train(
         )
     say(f"model: {model.path}")
     figures = None
-    if settings.split.test_runs:
+    part = _test_part(data) if settings.split == SplitSettings() else None
+    if settings.split.test_runs or part:
         figures = evaluate_on_tiles(
             str(model.path.resolve()),
             data=data,
             mpp=mpp,
             runs=settings.split.test_runs,
+            part=part,
             device=device,
         )
     if as_json:
@@ -138,6 +172,30 @@ def train(
         print_json({"model": str(model.path), "hash": model.hash, "evaluation": measured})
     elif figures:
         show_figures(figures)
+
+
+def _as_in_model(name: str, *, name_of_new: str) -> dict[str, Any]:
+    """Return the settings that a model that goes on has in common with the one it comes from."""
+    from wsi_suite.detector.model_folder import find_model
+
+    spec = find_model(name).spec
+    return {
+        "name": name_of_new,
+        "read_mpp": spec.read_mpp,
+        "headline_class": spec.headline_class,
+        "labels": spec.labels.model_dump(mode="json"),
+        "network": spec.network.model_dump(mode="json"),
+    }
+
+
+def _test_part(data: Path) -> str | None:
+    """Return the part ``test`` if the data is a dataset that has it."""
+    from wsi_suite.datasets.store import is_dataset, open_dataset, read_image_rows
+
+    if not is_dataset(data):
+        return None
+    parts = {row["split"] for row in read_image_rows(open_dataset(data))}
+    return "test" if "test" in parts else None
 
 
 def check_training_extra() -> None:

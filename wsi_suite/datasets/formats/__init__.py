@@ -30,12 +30,18 @@ class ReadOptions:
         Folder of the pictures; ``None``: beside the labels, as the format has it.
     mpp
         um per pixel of pictures whose source does not tell it.
+    fields
+        Class of the annotations that are fields, where a source has whole slides.
+    scratch
+        Folder for pictures that are cut out of slides; it must stay until they are copied.
     labels
         Order of coordinates and class of each label value, in formats that have numbers only.
     """
 
     images: Path | None = None
     mpp: float | None = None
+    fields: str | None = None
+    scratch: Path | None = None
     labels: LabelSpec | None = None
 
 
@@ -86,6 +92,9 @@ FORMATS: Mapping[str, Format] = {
     "coco": Format("COCO", "JSON with images, annotations and categories"),
     "yolo": Format("YOLO", "folder with data.yaml, images/ and labels/"),
     "cvat": Format("CVAT 1.1", "XML of a task: points, boxes, ellipses, polygons"),
+    "qupath": Format(
+        "corrected fields of QuPath", "folder that 'wsi-suite pull' wrote", writes=False
+    ),
     "geojson": Format("QuPath GeoJSON", "folder of <picture>.geojson, one for each picture"),
 }
 
