@@ -24,6 +24,7 @@ from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.runs import run_plan, slide_run
+from wsi_suite.runs.records import Records
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.slide_run import (
     fail_run,
@@ -141,6 +142,26 @@ def test_finished_run_is_left_as_it_is(bench: Bench, whole: Path) -> None:
     summary = finish_run(run)
     assert summary == read_summary(whole)
     assert files_of(whole) == before
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed(
+    bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    run = prepare_run(bench.request(folder))
+    do_blocks(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "remove", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finish_run(run)
+    assert prepare_run(bench.request(folder)).done, "its process is alive"
+    assert list((folder / "regions.partial").iterdir())
+    release_run(run)
+    assert prepare_run(bench.request(folder)).done
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in whole.iterdir()
+    )
+    assert results_of(folder) == results_of(whole)
 
 
 def test_missing_result_of_a_finished_run_is_made_again(

@@ -77,6 +77,7 @@ def prepare_run(request: Request) -> SlideRun:
         if earlier.state in (State.DONE, State.TILED):
             run = plan_run(request, facts_for(request, earlier), earlier)
             if run.done:
+                _remove_rest(run)
                 return run
     is_new = not folder.exists()
     lease = lock_folder(folder, from_stopped=request.share)
@@ -219,6 +220,22 @@ def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
     kept = {key: settings[key] for key in TILE_SECTIONS if key in settings}
     tiled = {"state": State.TILED, "fingerprint": replace(found.fingerprint, settings=kept)}
     return found.model_copy(update=tiled)
+
+
+def _remove_rest(run: SlideRun) -> None:
+    """Remove the records of a start that was killed once it had written that all is done."""
+    if not run.records.folder.exists() or (run.earlier and run.earlier.unreadable_blocks):
+        return
+    try:
+        lease = lock_folder(run.folder)
+    except OutputError:  # its process is alive, or the folder is archived
+        return
+    try:
+        if read_run(run.folder) == run.earlier:
+            run.records.remove()
+            shutil.rmtree(partial_folder(run.folder / STORE_NAME), ignore_errors=True)
+    finally:
+        unlock_folder(run.folder, lease)
 
 
 def _claim(run: SlideRun, *, discards: bool) -> None:
