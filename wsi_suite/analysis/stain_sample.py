@@ -88,14 +88,16 @@ def sample_fields(
     """
     across, down = (_centres(tissue, raster, axis=axis) for axis in (0, 1))
     looked_at = tissue.mask & wanted[np.ix_(down // chunk_px, across // chunk_px)]
-    cells = np.flatnonzero(looked_at)
-    if not len(cells):
+    in_rows = np.cumsum(np.count_nonzero(looked_at, axis=1))
+    total = int(in_rows[-1])
+    if not total:
         return ()
-    # Evenly spaced by area, each in the middle of its part.
-    chosen = cells[(np.arange(count) * len(cells) + len(cells) // 2) // count]
-    rows, cols = np.unravel_index(chosen, looked_at.shape)
     fields = []
-    for x, y in zip(across[cols].tolist(), down[rows].tolist(), strict=True):
+    # Evenly spaced by area, each in the middle of its part.
+    for rank in (np.arange(count) * total + total // 2) // count:
+        row = int(np.searchsorted(in_rows, rank, side="right"))
+        column = np.flatnonzero(looked_at[row])[rank - in_rows[row]]  # counted from the row's end
+        x, y = int(across[column]), int(down[row])
         chunk = Box(x // chunk_px * chunk_px, y // chunk_px * chunk_px, chunk_px, chunk_px)
         fields.append(_field(x, y, chunk.intersect(raster.box)))
     return tuple(dict.fromkeys(fields))

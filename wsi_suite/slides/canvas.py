@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.slides.mask_shapes import touching
+from wsi_suite.slides.strips import highest, in_strips, median_colour, strips
 
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
+Colours = npt.NDArray[np.int16]
 
 _BLACK = 12  # black is canvas whatever its shape
 _DARK = 80  # what is even and darker is no tissue
@@ -75,7 +77,7 @@ def find_canvas(rgb: Pixels) -> Mask:
     ``(H, W)`` bool
         True on the canvas.
     """
-    canvas = np.asarray(rgb.max(axis=2) <= _BLACK)
+    canvas = in_strips(lambda part: highest(part) <= _BLACK, rgb)
     areas = _even_areas(rgb, besides=canvas)
     for area in areas:
         if not area.like_glass and not area.like_stain and _reaches_the_edge(area.mask):
@@ -95,35 +97,64 @@ def without_canvas(rgb: Pixels, canvas: Mask) -> Pixels:
 
     Pixels at the border mix both colours, and would be taken for tissue.
     """
-    mixed = cv2.dilate(canvas.astype(np.uint8), np.ones((3, 3), np.uint8))
+    mixed = cv2.dilate(canvas.view(np.uint8), np.ones((3, 3), np.uint8))
     if mixed.all() or not mixed.any():
         return rgb
-    _, labels = cv2.distanceTransformWithLabels(
-        mixed, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    labels = cv2.distanceTransformWithLabels(mixed, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[
+        1
+    ]
     nearest = np.zeros((labels.max() + 1, 3), np.uint8)
-    nearest[labels[mixed == 0]] = rgb[mixed == 0]
-    return np.asarray(nearest[labels])
+    for strip in strips(rgb.shape):
+        scanned = mixed[strip.rows] == 0
+        nearest[labels[strip.rows][scanned]] = rgb[strip.rows][scanned]
+    filled = np.empty_like(rgb)
+    for strip in strips(rgb.shape):
+        filled[strip.rows] = nearest[labels[strip.rows]]
+    return filled
 
 
 def _even_areas(rgb: Pixels, *, besides: Mask) -> list[_Area]:
     """Return the areas of the commonest colours among the even pixels, the commonest first."""
-    square = np.ones((3, 3), np.uint8)
-    spread = cv2.dilate(rgb, square) - cv2.erode(rgb, square)
-    even = (spread.max(axis=2) <= _TOLERANCE) & ~besides
-    packed = rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    even = in_strips(_is_even, rgb, halo_px=1) & ~besides
+    colours, counts = _count_colours(rgb, even)
     areas: list[_Area] = []
-    while len(areas) < _MOST_COLOURS and np.count_nonzero(even) >= _MIN_SHARE * even.size:
-        codes, counts = np.unique(packed[even], return_counts=True)
-        code = int(codes[counts.argmax()])
-        colour = np.array([code >> 16, code >> 8 & 255, code & 255], np.int16)
-        near = (np.abs(rgb - colour).max(axis=2) <= _TOLERANCE) & ~besides
+    while len(areas) < _MOST_COLOURS and counts.sum() >= _MIN_SHARE * even.size:
+        colour = colours[counts.argmax()]
+        low, high = colour - _TOLERANCE, colour + _TOLERANCE
+        near = _between(rgb, low, high) & ~besides
         core = near & even
         if np.count_nonzero(core) < _MIN_SHARE * core.size:
             break
         even &= ~near
+        others = ((colours < low) | (colours > high)).any(axis=1)
+        colours, counts = colours[others], counts[others]
         areas.append(_Area(touching(near, core), colour))
     return areas
+
+
+def _is_even(rgb: Pixels) -> Mask:
+    square = np.ones((3, 3), np.uint8)
+    return np.asarray(highest(cv2.dilate(rgb, square) - cv2.erode(rgb, square)) <= _TOLERANCE)
+
+
+def _between(rgb: Pixels, low: Colours, high: Colours) -> Mask:
+    """Return where all channels lie between two colours, these included."""
+    bounds = tuple(low.tolist()), tuple(high.tolist())
+    return in_strips(lambda part: cv2.inRange(part, *bounds) > 0, rgb)
+
+
+def _count_colours(rgb: Pixels, where: Mask) -> tuple[Colours, npt.NDArray[np.int64]]:
+    """Return the ``(N, 3)`` colours of a mask, ascending by R, G, B, and how often each is there."""
+    codes, counts = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    for strip in strips(where.shape):
+        chosen = rgb[strip.rows][where[strip.rows]].astype(np.int32)
+        packed = chosen @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        found, times = np.unique(packed, return_counts=True)
+        merged, place = np.unique(np.concatenate([codes, found]), return_inverse=True)
+        total = np.zeros(len(merged), np.int64)
+        np.add.at(total, place, np.concatenate([counts, times]))
+        codes, counts = merged, total
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], -1).astype(np.int16), counts
 
 
 def _glass_among(bright: list[_Area], framing: list[_Area], *, rgb: Pixels, canvas: Mask) -> _Area:
@@ -133,7 +164,7 @@ def _glass_among(bright: list[_Area], framing: list[_Area], *, rgb: Pixels, canv
     if uneven is not None:
         known |= uneven.mask
         bright = [*bright, uneven]
-    tissue = cv2.morphologyEx((~known).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    tissue = cv2.morphologyEx((~known).view(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     near = cv2.dilate(tissue, np.ones((_CONTACT_PX, _CONTACT_PX), np.uint8)) > 0
 
     def contact_px(area: _Area) -> int:
@@ -145,14 +176,18 @@ def _glass_among(bright: list[_Area], framing: list[_Area], *, rgb: Pixels, canv
 
 def _uneven_glass(rgb: Pixels, *, besides: Mask) -> _Area | None:
     """Return the glass whose colour varies from place to place, if there is much of it."""
+    mask = in_strips(_is_smooth_and_bright, rgb, halo_px=1) & ~besides
+    if np.count_nonzero(mask) < _MIN_SHARE * mask.size:
+        return None
+    area = _Area(mask, median_colour(rgb, mask).astype(np.int16))
+    return area if area.like_glass else None
+
+
+def _is_smooth_and_bright(rgb: Pixels) -> Mask:
     grey = rgb.astype(np.float32).mean(axis=2)
     mean = cv2.blur(grey, (3, 3))
     smooth = cv2.blur(grey * grey, (3, 3)) - mean * mean < _EVEN_DEVIATION**2
-    mask = smooth & (grey >= _GLASS_MIN_GREY) & ~besides
-    if np.count_nonzero(mask) < _MIN_SHARE * mask.size:
-        return None
-    area = _Area(mask, np.median(rgb[mask], axis=0).astype(np.int16))
-    return area if area.like_glass else None
+    return np.asarray(smooth & (grey >= _GLASS_MIN_GREY))
 
 
 def _reaches_the_edge(mask: Mask) -> bool:
@@ -163,13 +198,13 @@ def _reaches_the_edge(mask: Mask) -> bool:
 def is_straight(mask: Mask) -> bool:
     """Return whether a border is made of horizontal and vertical lines."""
     straight = total = 0
-    smooth = cv2.medianBlur(mask.astype(np.uint8), 5)  # compression roughens borders
-    for turned in (smooth, smooth.T):
-        if len(turned) < 2:  # no border crosses it
-            continue
-        steps = (turned[1:] != turned[:-1]).astype(np.uint8)
-        share = cv2.blur(steps.astype(np.float32), (_LINE_PX, 1), borderType=cv2.BORDER_REPLICATE)
-        lines = share > 0.9
-        straight += int(np.count_nonzero(lines & (steps > 0)))
-        total += int(np.count_nonzero(steps))
+    smooth = cv2.medianBlur(mask.view(np.uint8), 5)  # compression roughens borders
+    for turned in (smooth, np.ascontiguousarray(smooth.T)):
+        for strip in strips(turned[1:].shape):
+            steps = turned[1:][strip.rows] != turned[:-1][strip.rows]
+            share = cv2.blur(
+                steps.astype(np.float32), (_LINE_PX, 1), borderType=cv2.BORDER_REPLICATE
+            )
+            straight += int(np.count_nonzero((share > 0.9) & steps))
+            total += int(np.count_nonzero(steps))
     return total > 0 and straight >= _STRAIGHT_SHARE * total

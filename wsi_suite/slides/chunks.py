@@ -56,15 +56,9 @@ def chunks_with_tissue(
     margin_y, margin_x = margin_px0 / tissue.scale.y, margin_px0 / tissue.scale.x
     top, bottom = _mask_range(y / tissue.scale.y, tissue.mask.shape[0], margin=margin_y)
     left, right = _mask_range(x / tissue.scale.x, tissue.mask.shape[1], margin=margin_x)
-    # With a summed-area table the tissue under any rectangle is four look-ups.
-    table = np.pad(tissue.mask, ((1, 0), (1, 0))).astype(np.int64).cumsum(axis=0).cumsum(axis=1)
-    area = (
-        table[np.ix_(bottom, right)]
-        - table[np.ix_(top, right)]
-        - table[np.ix_(bottom, left)]
-        + table[np.ix_(top, left)]
-    )
-    return np.asarray(area > 0)
+    rows = [tissue.mask[a:b].any(axis=0) for a, b in zip(top, bottom, strict=True)]
+    columns = [np.array([row[a:b].any() for row in rows]) for a, b in zip(left, right, strict=True)]
+    return np.stack(columns, axis=1)
 
 
 def chunks_in_rois(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 _BAND_PX = 64  # rows averaged at once: what stays in the processor's cache
+_BAND_SOURCE_PX = 2**20  # source pixels averaged at once, as floats
 
 
 def block_size(factor: tuple[float, float]) -> int | None:
@@ -63,8 +64,11 @@ def average_areas(
     """
     across = _weights(box.x, box.right, source=(source_at.x, source_at.right), factor=factor[0])
     out = np.empty((box.height, box.width, 3), np.uint8)
-    for top in range(box.y, box.bottom, _BAND_PX):
-        band = Box(box.x, top, box.width, min(_BAND_PX, box.bottom - top))
+    # A mean is the same in any band.
+    fitting = int(_BAND_SOURCE_PX / (factor[1] * source_at.width))
+    band_px = max(1, min(_BAND_PX, fitting))
+    for top in range(box.y, box.bottom, band_px):
+        band = Box(box.x, top, box.width, min(band_px, box.bottom - top))
         at = source_box(band, factor=factor)
         down = _weights(band.y, band.bottom, source=(at.y, at.bottom), factor=factor[1])
         pixels = source[at.within(source_at)].reshape(at.height, -1).astype(np.float32)

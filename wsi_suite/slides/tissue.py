@@ -30,8 +30,25 @@ from wsi_suite.config import TissueSettings
 from wsi_suite.geometry import Box, Scale
 from wsi_suite.slides.canvas import find_canvas, is_straight, without_canvas
 from wsi_suite.slides.ink import find_ink, ink_warnings
-from wsi_suite.slides.mask_shapes import close, grow, large, touching
+from wsi_suite.slides.mask_shapes import (
+    close,
+    count_labels,
+    grow,
+    label,
+    labelled,
+    large,
+    touching,
+)
+from wsi_suite.slides.overview_density import OverviewDensity, density_of
 from wsi_suite.slides.slide import Slide
+from wsi_suite.slides.strips import (
+    highest,
+    in_strips,
+    lowest,
+    median_colour,
+    percentile_of_counts,
+    strips,
+)
 
 Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
@@ -246,17 +263,14 @@ def find_masks(
     canvas = find_canvas(rgb)
     rgb = without_canvas(rgb, canvas)
     glass = glass_colour(rgb, canvas)
-    density = -np.log10(np.maximum(rgb, 1) / glass).astype(np.float32)
-    density[canvas] = 0
+    density = density_of(rgb, glass=glass, left_out=canvas)
     ink, pale_ink = np.zeros_like(canvas), np.zeros_like(canvas)
     if settings.exclude_pen:
         ink, pale_ink = find_ink(density, mpp=mpp)
     left_out = canvas | ink
-    density[left_out] = 0
-    stained = (density.max(axis=2) > _STAINED_OD) & (np.ptp(density, axis=2) > _STAINED_SPREAD_OD)
-    # The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
-    darkest = cv2.GaussianBlur(density.max(axis=2), (0, 0), 8.0 / mpp)
-    tissue = touching(darkest > _FAINT_OD, darkest > _CLEAR_OD)
+    density = density.without(ink)
+    stained = _stained(density)
+    tissue = touching(*_absorbing(density, mpp=mpp))
     tissue = _coloured(tissue & ~left_out, density)
     tissue = close(tissue, radius_px=_CLOSE_UM / mpp)
     # In a small field of view a small piece may be all there is.
@@ -266,6 +280,31 @@ def find_masks(
     return OverviewMasks(
         grown & ~left_out, canvas, ink & ~canvas, pale_ink & ~canvas, stained, rgb, glass
     )
+
+
+def _stained(density: OverviewDensity) -> Mask:
+    """Return the pixels that are clearly coloured by a stain."""
+    stained = np.empty(density.shape, np.bool_)
+    for strip in strips(density.shape):
+        part = density.rows(strip.rows)
+        darkest = highest(part)
+        spread = darkest - lowest(part)
+        stained[strip.rows] = (darkest > _STAINED_OD) & (spread > _STAINED_SPREAD_OD)
+    return stained
+
+
+def _absorbing(density: OverviewDensity, *, mpp: float) -> tuple[Mask, Mask]:
+    """Return the pixels that absorb faintly at least, and those that clearly do.
+
+    The darkest channel shows every stain; a blur of one pixel joins the texture of tissue.
+    """
+    faint, clear = np.empty(density.shape, np.bool_), np.empty(density.shape, np.bool_)
+    blur_px = 8.0 / mpp
+    for strip in strips(density.shape, halo_px=math.ceil(4 * blur_px) + 1):
+        darkest = cv2.GaussianBlur(highest(density.rows(strip.around)), (0, 0), blur_px)
+        faint[strip.rows] = darkest[strip.inner] > _FAINT_OD
+        clear[strip.rows] = darkest[strip.inner] > _CLEAR_OD
+    return faint, clear
 
 
 def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> FloatArray:
@@ -280,32 +319,53 @@ def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> Floa
     canvas
         ``(H, W)``, true where nothing was scanned.
     """
-    values = rgb.astype(np.float32)
-    grey = values.mean(axis=2)
-    mean = cv2.blur(grey, (3, 3))
-    variance = cv2.blur(grey * grey, (3, 3)) - mean * mean
-    scanned = rgb.min(axis=2) < _WHITE
+    scanned = in_strips(lambda part: lowest(part) < _WHITE, rgb)
     if canvas is not None:
         scanned &= ~canvas
-    brightest = np.percentile(grey[scanned], 99) if scanned.any() else 255.0
-    glass = (
-        scanned
-        & (grey > max(0.9 * float(brightest), _GLASS_MIN_GREY))
-        & (np.ptp(values, axis=2) < _GLASS_MAX_CHROMA)
-        & (variance < _GLASS_MAX_DEVIATION**2)
-    )
+    darkest = max(0.9 * _brightest_grey(rgb, scanned), _GLASS_MIN_GREY)
+    glass = in_strips(lambda part: _like_glass(part, darkest=darkest), rgb, halo_px=1) & scanned
     # A wide patch: between the cells of loose tissue, single pixels look as even.
-    glass = cv2.erode(glass.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    glass = cv2.erode(glass.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if np.count_nonzero(glass) <= _GLASS_MIN_SHARE * np.count_nonzero(scanned):
         return np.full(3, 255, np.float32)
-    return np.median(values[glass], axis=0).astype(np.float32)
+    return median_colour(rgb, glass).astype(np.float32)
 
 
-def _coloured(mask: Mask, density: FloatArray) -> Mask:
+def _brightest_grey(rgb: npt.NDArray[np.uint8], scanned: Mask) -> float:
+    """Return the grey that 99 % of what was scanned are not brighter than."""
+    counts = np.zeros(3 * 255 + 1, np.int64)
+    for strip in strips(scanned.shape):
+        sums = rgb[strip.rows][scanned[strip.rows]].sum(axis=1, dtype=np.int64)
+        counts += np.bincount(sums, minlength=len(counts))
+    if not counts.any():
+        return 255.0
+    greys = np.zeros((len(counts), 3), np.float32)
+    greys[:, 0] = np.arange(len(counts))
+    return percentile_of_counts(greys.mean(axis=1), counts, 99)
+
+
+def _like_glass(rgb: npt.NDArray[np.uint8], *, darkest: float) -> Mask:
+    """Return the pixels that are bright, nearly grey and as smooth as those about them."""
+    grey = rgb.astype(np.float32).mean(axis=2)
+    mean = cv2.blur(grey, (3, 3))
+    variance = cv2.blur(grey * grey, (3, 3)) - mean * mean
+    return np.asarray(
+        (grey > darkest)
+        & (highest(rgb) - lowest(rgb) < _GLASS_MAX_CHROMA)
+        & (variance < _GLASS_MAX_DEVIATION**2)
+    )
+
+
+def _coloured(mask: Mask, density: OverviewDensity) -> Mask:
     """Return the pieces of `mask` that are not grey all over."""
-    coloured = np.ptp(density, axis=2) > np.maximum(_GREY_SPREAD * density.max(axis=2), 0.015)
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    area = np.bincount(labels.ravel(), minlength=count)
-    keep = np.bincount(labels[coloured], minlength=count) > _COLOURED_SHARE * area
+    coloured = np.empty_like(mask)
+    for strip in strips(mask.shape):
+        part = density.rows(strip.rows)
+        darkest = highest(part)
+        spread = darkest - lowest(part)
+        coloured[strip.rows] = spread > np.maximum(_GREY_SPREAD * darkest, 0.015)
+    count, labels = label(mask)
+    area = count_labels(labels, np.ones_like(mask), count=count)
+    keep = count_labels(labels, coloured, count=count) > _COLOURED_SHARE * area
     keep[0] = False
-    return np.asarray(keep[labels])
+    return labelled(labels, keep)
