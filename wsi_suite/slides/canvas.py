@@ -144,7 +144,7 @@ def _between(rgb: Pixels, low: Colours, high: Colours) -> Mask:
 
 
 def _count_colours(rgb: Pixels, where: Mask) -> tuple[Colours, npt.NDArray[np.int64]]:
-    """Return the ``(N, 3)`` colours of a mask, ascending by R, G, B, and how often each is there."""
+    """Return the ``(N, 3)`` colours in a mask, ascending, and how often each is there."""
     codes, counts = np.zeros(0, np.int32), np.zeros(0, np.int64)
     for strip in strips(where.shape):
         chosen = rgb[strip.rows][where[strip.rows]].astype(np.int32)
