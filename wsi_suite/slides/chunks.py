@@ -56,7 +56,7 @@ def chunks_with_tissue(
     margin_y, margin_x = margin_px0 / tissue.scale.y, margin_px0 / tissue.scale.x
     top, bottom = _mask_range(y / tissue.scale.y, tissue.mask.shape[0], margin=margin_y)
     left, right = _mask_range(x / tissue.scale.x, tissue.mask.shape[1], margin=margin_x)
-    rows = [tissue.mask[a:b].any(axis=0) for a, b in zip(top, bottom, strict=True)]
+    rows = [np.asarray(tissue.mask[a:b].any(axis=0)) for a, b in zip(top, bottom, strict=True)]
     columns = [np.array([row[a:b].any() for row in rows]) for a, b in zip(left, right, strict=True)]
     return np.stack(columns, axis=1)
 

@@ -19,7 +19,7 @@ def touching(mask: Mask, seeds: Mask) -> Mask:
     count, labels = label(mask)
     keep = count_labels(labels, seeds & mask, count=count) > 0
     keep[0] = False
-    return labelled(labels, keep)
+    return labelled(np.asarray(labels, np.int32), keep)
 
 
 def large(mask: Mask, *, min_px: float) -> Mask:
@@ -27,7 +27,7 @@ def large(mask: Mask, *, min_px: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
     keep = stats[:, cv2.CC_STAT_AREA] >= min_px
     keep[0] = False
-    return labelled(labels, keep)
+    return labelled(np.asarray(labels, np.int32), keep)
 
 
 def label(mask: Mask) -> tuple[int, Labels]:
