@@ -225,6 +225,12 @@ _add(
 )
 _add(dataset_labels.consensus, "Annotators", "wsi-suite dataset consensus mine", group=_datasets)
 _add(
+    dataset_labels.review,
+    "Annotators",
+    "wsi-suite dataset review mine --report review.html",
+    group=_datasets,
+)
+_add(
     dataset_versions.split,
     "Versions",
     "wsi-suite dataset split mine",

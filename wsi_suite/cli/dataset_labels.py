@@ -1,16 +1,19 @@
-"""``dataset``: ``agree`` and ``consensus``."""
+"""``dataset``: ``agree``, ``consensus`` and ``review``."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsi_suite.cli.datasets import Folder, Message, VersionName
-from wsi_suite.cli.options import Debug, Json
+from wsi_suite.cli.evaluation import DEFAULT_MODEL, TriedModel
+from wsi_suite.cli.options import Debug, Device, Json
 from wsi_suite.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -48,6 +51,23 @@ LeastShare = Annotated[
         metavar="SHARE",
         min=0.0,
         max=0.99,
+    ),
+]
+
+
+ReviewPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write a page with a picture of each doubt.",
+        metavar="FILE.html",
+        show_default=False,
+    ),
+]
+ReviewTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--table", help="Write all doubts as CSV.", metavar="FILE.csv", show_default=False
     ),
 ]
 
@@ -111,6 +131,67 @@ def agree(
         say(f"{other}: kappa {_number(one.kappa)} is below {passing}", style="red")
     if failed:
         raise typer.Exit(1)
+
+
+def review(
+    *,
+    dataset: Folder,
+    report: ReviewPage = None,
+    table: ReviewTable = None,
+    model: TriedModel = DEFAULT_MODEL,
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Find labels to look at again: doubles, likely misses, no nuclei, likely wrong classes.
+
+    A model is asked, and its classes must be those of the dataset. One that has learned from these
+    labels finds few of their faults: better is one that has not. DATASET may be a folder of tiles.
+    Needs the extra 'review' (cleanlab).
+    """
+    from collections import Counter
+
+    from wsi_suite.cli.options import check_page
+    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.terminal import note, print_json, show_table
+    from wsi_suite.detector.detector import load_detector
+    from wsi_suite.files import whole_file
+    from wsi_suite.studies.label_review import KINDS, Doubt, find_doubts, rare_classes
+    from wsi_suite.studies.review_page import write_review_page
+    from wsi_suite.training.labelled import load_tiles
+    from wsi_suite.training.training_record import tiles_learned_from
+
+    check_page(report, option="--report")
+    detector = load_detector(model, device=device or "auto")
+    tiles = load_tiles(dataset, detector.spec.labels)
+    with working(f"looking at {len(tiles)} pictures"):
+        doubts = find_doubts(detector, tiles)
+    learned = len(tiles_learned_from(detector.model, tiles))
+    if learned:
+        note(f"{model} has learned from {learned} of the pictures, and finds few of their faults")
+    rare = rare_classes(tiles, detector.spec.classes)
+    for name, count in rare.items():
+        note(f"{name}: only {count} nuclei")
+    if report is not None:
+        write_review_page(
+            report, doubts, tiles, title=dataset.name, model=detector.spec.name, learned=learned,
+            rare=rare,
+        )  # fmt: skip
+    rows = [dataclasses.asdict(doubt) for doubt in doubts]
+    if table is not None:
+        with whole_file(table) as made, made.open("w", encoding="utf-8", newline="") as file:
+            names = [field.name for field in dataclasses.fields(Doubt)]
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+    if as_json:
+        print_json(rows)
+        return
+    counts = Counter(doubt.kind for doubt in doubts)
+    show_table(
+        ("doubt", "labels", "what it means"),
+        [(kind, counts[kind], words) for kind, words in KINDS.items()],
+    )
 
 
 def consensus(

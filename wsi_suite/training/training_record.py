@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import wsi_suite
+from wsi_suite.detector.model_folder import TRAINING_RECORD, ModelFolder, trained_runs
 from wsi_suite.documents import Document, Part, read_document, write_document
 from wsi_suite.errors import OutputConflictError
 from wsi_suite.files import hash_file
@@ -117,6 +118,21 @@ def record_tiles(tiles: Sequence[LabelledTile]) -> dict[str, TileRecord]:
         )
         for tile in tiles
     }
+
+
+def tiles_learned_from(model: ModelFolder, tiles: Sequence[LabelledTile]) -> list[LabelledTile]:
+    """Return the tiles that a model has learned from, by their pixels, else by their runs.
+
+    The pixels tell if the record of the training lies in the model's folder.
+    """
+    record = read_document(
+        TrainingRecord, model.path / TRAINING_RECORD, fault="damaged", remedy="remove it"
+    )
+    if record is None:
+        runs = trained_runs(model.spec.provenance)
+        return [tile for tile in tiles if tile.run in runs]
+    seen = {tile.image for tile in (*record.tiles.values(), *record.h_and_e.values())}
+    return [tile for tile in tiles if hash_file(tile.image) in seen]
 
 
 def models_trained_on(folders: Iterable[Path], pictures: Collection[str]) -> list[Path]:
