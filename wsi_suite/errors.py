@@ -9,6 +9,7 @@
     │   └── OutputConflictError  exit code 2: an output is there already, from something else
     │       └── BusyError      another process is at work in it
     ├── WorkerError            a Dask worker or the scheduler
+    ├── NoAnswerError          a slide whose disk or share does not answer
     └── InputError             exit code 2: what the user gave cannot be used
         ├── ConfigError        a setting, an option, a configuration file
         ├── SlideError         a slide file
@@ -58,6 +59,10 @@ class BusyError(OutputConflictError):
 
 class WorkerError(WsiSuiteError):
     """A Dask scheduler or one of its workers cannot do the work."""
+
+
+class NoAnswerError(WsiSuiteError):
+    """The disk or share of a slide does not answer."""
 
 
 class InputError(WsiSuiteError):

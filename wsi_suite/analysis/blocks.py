@@ -8,9 +8,11 @@ depend on how many threads or workers there are.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +21,18 @@ import numpy.typing as npt
 
 from wsi_suite.analysis.worker_cache import (
     device_turn,
+    leave_readers,
     open_detector,
     open_raster,
     open_store,
     pools_of,
 )
 from wsi_suite.config import MeasureSettings, StainSettings
-from wsi_suite.errors import SlideError
+from wsi_suite.errors import NoAnswerError, SlideError
 from wsi_suite.geometry import Box, Points, Scale
 from wsi_suite.measurements import CLASS_PROBABILITY
 from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.patience import Readers, no_answer, with_patience
 from wsi_suite.slides.damage import read_around_damage
 from wsi_suite.slides.grid import SEAM_PX, Block, Tile, TileGrid
 from wsi_suite.slides.identity import SlideIdentity
@@ -99,6 +103,8 @@ class SlideJob:
         Threads of this worker.
     content
         Size and hash of the slide, by which a file that is gone is told from a damaged one.
+    read_timeout_s
+        How long a read may take, seconds.
     """
 
     run: str
@@ -112,6 +118,7 @@ class SlideJob:
     detect: DetectJob | None
     threads: int
     content: tuple[int, str] | None = None
+    read_timeout_s: float = 600.0
 
     @property
     def writes_tiles(self) -> bool:
@@ -150,7 +157,8 @@ def process_block(
         Those whose centre lies in the block or up to ``SEAM_PX`` beyond, level-0 pixels;
         ``None`` if none were wanted.
     """
-    pools = pools_of(job.threads, None if job.detect is None else job.detect.compute)
+    compute = None if job.detect is None else job.detect.compute
+    pools = pools_of(job.threads, compute, run=job.run)
     buffer = _BlockBuffer(job, block, pool=pools.read, salvages=lose is not None)
     found: list[Future[list[Future[Nuclei]]]] = []
     measured: list[Future[Nuclei]] = []
@@ -178,12 +186,17 @@ def process_block(
         tasks += found
         if job.writes_tiles:
             tasks.append(pools.compute.submit(_store, job, buffer, block))
-        _finish(tasks)
+        _finish(tasks, buffer)
         measured += (tile for future in found for tile in future.result())
-        _finish(measured)
+        _finish(measured, buffer)
+    except NoAnswerError:
+        leave_readers(job.run)
+        raise
     finally:
-        # Whatever went wrong: nobody touches this block any more once we have returned.
-        _end([*tasks, *found])
+        # Whatever went wrong: nobody touches this block any more once we have returned, but for
+        # reads that hang, which have its array for themselves.
+        hanging = set(buffer.reads) if buffer.given_up else set()
+        _end([task for task in (*tasks, *found) if task not in hanging])
         _end([tile for future in found if _succeeded(future) for tile in future.result()])
     if lose is not None and buffer.lost:
         _refuse_gone(job)
@@ -198,7 +211,9 @@ def process_block(
 def _refuse_gone(job: SlideJob) -> None:
     """Raise SlideError if a slide cannot be read because it is not there any more."""
     assert job.slide is not None
-    if job.content is not None and SlideIdentity.of(job.slide).content != job.content:
+    identify = partial(SlideIdentity.of, job.slide)
+    now = with_patience(identify, path=job.slide, timeout_s=job.read_timeout_s)
+    if job.content is not None and now.content != job.content:
         raise SlideError(
             f"{job.slide}: was changed while it was read, as while copied; run again once it is"
             " whole"
@@ -214,11 +229,17 @@ def _batches(tiles: Sequence[Tile], *, size: int) -> list[Sequence[Tile]]:
     return [tiles[first : first + size] for first in range(0, len(tiles), size)]
 
 
-def _finish(tasks: Sequence[Future[Any]]) -> None:
-    """Wait for all tasks; raise the exception of the first one that fails."""
-    finished, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-    for task in finished:
-        task.result()
+def _finish(tasks: Sequence[Future[Any]], buffer: _BlockBuffer) -> None:
+    """Wait for all tasks; raise the exception of the first one that fails, or of a read that hangs.
+
+    Whether one hangs is looked at every few seconds.
+    """
+    left: set[Future[Any]] = set(tasks)
+    while left:
+        finished, left = wait(left, timeout=buffer.poll_s, return_when=FIRST_EXCEPTION)
+        for task in finished:
+            task.result()
+        buffer.give_up_if_hanging()
 
 
 def _end(tasks: Sequence[Future[Any]]) -> None:
@@ -235,9 +256,11 @@ def _succeeded(task: Future[Any]) -> bool:
 class _BlockBuffer:
     """The pixels of a block and its halo while they are read; white where no window reaches."""
 
-    def __init__(
-        self, job: SlideJob, block: Block, *, pool: ThreadPoolExecutor, salvages: bool
-    ) -> None:
+    def __init__(self, job: SlideJob, block: Block, *, pool: Readers, salvages: bool) -> None:
+        self.given_up: NoAnswerError | None = None
+        self._job = job
+        self._readers = pool
+        self._begun: dict[Box, float] = {}
         self._salvages = salvages
         self._lost: dict[Box, tuple[Box, ...]] = {}
         self._frame = block.box.expand(job.grid.halo_px)
@@ -251,6 +274,25 @@ class _BlockBuffer:
         return [read for _, read in self._parts]
 
     @property
+    def poll_s(self) -> float:
+        """How often to look whether a read hangs, seconds."""
+        return min(5.0, self._job.read_timeout_s / 4)
+
+    def give_up_if_hanging(self) -> None:
+        """Raise NoAnswerError if a read takes longer than it may, here or in another block.
+
+        Reads of several blocks wait for the same threads: once one block has left these to
+        themselves, the reads of the others may never begin.
+        """
+        timeout_s = self._job.read_timeout_s
+        first = min(list(self._begun.values()), default=math.inf)
+        if self._readers.dropped or time.monotonic() - first > timeout_s:
+            source = self._job.slide or self._job.store
+            assert source is not None
+            self.given_up = no_answer(source, timeout_s=timeout_s)
+            raise self.given_up
+
+    @property
     def lost(self) -> list[Box]:
         """Boxes that could not be read, in the order of the parts; white."""
         return [box for part, _ in self._parts for box in self._lost.get(part, ())]
@@ -259,7 +301,7 @@ class _BlockBuffer:
         """Return the pixels of `box`, white where it leaves the frame, as soon as they are read."""
         for part, read in self._parts:
             if part.intersect(box).area:
-                read.result()
+                self._wait(read)
         inside = box.intersect(self._frame)
         if inside == box:
             return self._pixels[box.within(self._frame)]
@@ -268,6 +310,22 @@ class _BlockBuffer:
         return out
 
     def _fill(self, part: Box, source: Raster | TileStore) -> None:
+        self._begun[part] = time.monotonic()
+        try:
+            self._read(part, source)
+        finally:
+            self._begun.pop(part, None)
+
+    def _wait(self, read: Future[None]) -> None:
+        while self.given_up is None:
+            try:
+                return read.result(timeout=self.poll_s)
+            except TimeoutError:
+                if read.done():
+                    raise
+        raise self.given_up
+
+    def _read(self, part: Box, source: Raster | TileStore) -> None:
         if self._salvages and isinstance(source, Raster):
             pixels, lost = read_around_damage(source.read, part)
             if lost:
@@ -279,7 +337,13 @@ class _BlockBuffer:
 
 def _source(job: SlideJob) -> Raster | TileStore:
     if job.slide is not None:
-        return open_raster(job.slide, mpp_given=job.mpp_given, read_mpp=job.read_mpp, run=job.run)
+        return open_raster(
+            job.slide,
+            mpp_given=job.mpp_given,
+            read_mpp=job.read_mpp,
+            run=job.run,
+            timeout_s=job.read_timeout_s,
+        )
     assert job.store is not None
     return open_store(job.store, run=job.run)
 

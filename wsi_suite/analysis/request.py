@@ -56,6 +56,11 @@ class Analysis:
     missing_cores: tuple[str, ...] = ()
     threads: int = 1
 
+    @property
+    def read_timeout_s(self) -> float:
+        """How long a read of the slide may take, seconds."""
+        return 60 * self.settings.run.read_timeout_min
+
 
 def complete_settings(settings: Settings, model: ModelFolder) -> Settings:
     """Complete settings with the defaults of a model.
@@ -112,6 +117,7 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
         detect=_detect_job(analysis),
         threads=analysis.threads,
         content=analysis.identity.content,
+        read_timeout_s=analysis.read_timeout_s,
     )
 
 

@@ -7,6 +7,7 @@ whatever may change on disk is kept under the name of one run only.
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from wsi_suite.errors import WorkerError
+from wsi_suite.patience import Readers, no_answer
 from wsi_suite.slides.slide import Raster, open_slide
 from wsi_suite.slides.store import TileStore
 
@@ -77,7 +79,8 @@ class Pools:
     Attributes
     ----------
     read
-        They read pixels.
+        They read pixels. Each run has its own, so that a slide whose disk does not answer stops
+        no other.
     detect
         They wait for pixels and find nuclei in them. Of a CPU there is one for each core; a GPU
         has two, so that one gets pixels ready while the other waits for the GPU.
@@ -88,7 +91,7 @@ class Pools:
         One thread for each core: `detect` or `measure`.
     """
 
-    read: Threads
+    read: Readers
     detect: Threads
     measure: Executor
     compute: Threads
@@ -96,11 +99,14 @@ class Pools:
 
 _opening = RLock()
 _forward = Lock()
-_pools: dict[tuple[int, bool], Pools] = {}
+_computing: dict[tuple[int, bool], tuple[Threads, Executor, Threads]] = {}
+_reading: OrderedDict[tuple[str, int], Readers] = OrderedDict()
+_opened: OrderedDict[tuple[Path, float | None, float, str], Future[Raster]] = OrderedDict()
+
+_RUNS_KEPT = 4
 
 
-@lru_cache(maxsize=4)
-def _open_raster(slide: Path, mpp_given: float | None, read_mpp: float, _run: str) -> Raster:
+def _open_raster(slide: Path, mpp_given: float | None, read_mpp: float) -> Raster:
     raster = open_slide(slide, mpp=mpp_given).raster(read_mpp)
     # Closed when it has left the cache and the last block that reads from it is over.
     weakref.finalize(raster, raster.slide.close)
@@ -123,10 +129,39 @@ def _open_detector(model: Path, model_hash: str, compute: Compute, gpu: int) -> 
     return Detector(folder, compute, gpu=gpu)
 
 
-def open_raster(slide: Path, *, mpp_given: float | None, read_mpp: float, run: str) -> Raster:
-    """Return a slide at its working resolution, opened once for a run."""
+def open_raster(
+    slide: Path,
+    *,
+    mpp_given: float | None,
+    read_mpp: float,
+    run: str,
+    timeout_s: float | None = None,
+) -> Raster:
+    """Return a slide at its working resolution, opened once for a run.
+
+    Raises
+    ------
+    NoAnswerError
+        It could not be opened within `timeout_s` seconds.
+    """
+    key = (slide, mpp_given, read_mpp, run)
     with _opening:
-        return _open_raster(slide, mpp_given, read_mpp, run)
+        future = _opened.get(key)
+        if future is None or (future.done() and future.exception() is not None):
+            # In a thread of the run's own: while one slide hangs here, others are opened.
+            future = _readers_of(run, 2).submit(_open_raster, slide, mpp_given, read_mpp)
+            _opened[key] = future
+        _opened.move_to_end(key)
+        while len(_opened) > _RUNS_KEPT:
+            _opened.popitem(last=False)
+    try:
+        return future.result(timeout=timeout_s)
+    except TimeoutError:
+        if timeout_s is None or future.done():
+            raise
+        with _opening:
+            _opened.pop(key, None)
+        raise no_answer(slide, timeout_s=timeout_s) from None
 
 
 def open_store(path: Path, *, run: str) -> TileStore:
@@ -147,26 +182,43 @@ def open_detector(model: Path, *, model_hash: str, compute: Compute, gpu: int) -
         return _open_detector(model, model_hash, compute, gpu)
 
 
-def pools_of(threads: int, compute: Compute | None = None) -> Pools:
-    """Return this worker's threads; `compute` is where nuclei are found, if any are."""
+def pools_of(threads: int, compute: Compute | None = None, *, run: str) -> Pools:
+    """Return this worker's threads for a run; `compute` is where nuclei are found, if any are."""
     key = threads, compute is not None and takes_turns(compute)
     with _opening:
-        if key not in _pools:
-            _pools[key] = _start_pools(*key)
-        return _pools[key]
+        if key not in _computing:
+            _computing[key] = _start_computing(*key)
+        detect, measure, cores = _computing[key]
+        return Pools(_readers_of(run, max(2, threads)), detect, measure, cores)
 
 
-def _start_pools(threads: int, turns: bool) -> Pools:
-    read = Threads(max(2, threads), "wsi-read")
+def _start_computing(threads: int, turns: bool) -> tuple[Threads, Executor, Threads]:
     cores = Threads(threads, "wsi-compute", begin=_compute_on_one_core)
     if not turns:
-        return Pools(read, detect=cores, measure=AtOnce(), compute=cores)
-    return Pools(read, detect=Threads(2, "wsi-detect"), measure=cores, compute=cores)
+        return cores, AtOnce(), cores
+    return Threads(2, "wsi-detect"), cores, cores
 
 
 def takes_turns(compute: Compute) -> bool:
     """Return whether threads share a device, a GPU; of a CPU each has a core."""
     return compute.device != "cpu"
+
+
+def leave_readers(run: str) -> None:
+    """Leave the threads that read for a run to themselves: some of them hang."""
+    with _opening:
+        for key in [key for key in _reading if key[0] == run]:
+            _reading.pop(key).drop()
+
+
+def _readers_of(run: str, count: int) -> Readers:
+    key = (run, count)
+    if key not in _reading:
+        _reading[key] = Readers(count, "wsi-read")
+    _reading.move_to_end(key)
+    while len(_reading) > 2 * _RUNS_KEPT:
+        _reading.popitem(last=False)[1].close()
+    return _reading[key]
 
 
 @contextmanager
@@ -182,7 +234,9 @@ def device_turn(compute: Compute) -> Iterator[None]:
 def close_slides() -> None:
     """Let go of slides and stores; those that a block still reads are closed after it."""
     with _opening:
-        _open_raster.cache_clear()
+        _opened.clear()
+        while _reading:
+            _reading.popitem()[1].close()
         _open_store.cache_clear()
 
 
@@ -195,13 +249,16 @@ def close_all(*, abandon: bool = False) -> None:
         Drop all work that has not begun, too; blocks that are under way fail.
     """
     with _opening:
+        if abandon:
+            for readers in _reading.values():
+                readers.drop()
         close_slides()
         _open_detector.cache_clear()
         if abandon:
-            for pools in _pools.values():
-                for threads in (pools.read, pools.detect, pools.compute):
-                    threads.drop()
-            _pools.clear()
+            for detect, _, cores in _computing.values():
+                detect.drop()
+                cores.drop()
+            _computing.clear()
 
 
 def usable_threads(workers: int) -> int:

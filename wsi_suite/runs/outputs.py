@@ -18,6 +18,7 @@ from wsi_suite.files import move_files
 from wsi_suite.geometry import Box, Roi, Scale
 from wsi_suite.nuclei.parquet import write_nuclei
 from wsi_suite.overview import Caption, draw_overview
+from wsi_suite.patience import with_patience
 from wsi_suite.qupath.geojson import geojson_parts, write_geojson
 from wsi_suite.qupath.objects import circle_radius_px0, origin_of
 from wsi_suite.runs.folder import NUCLEI_NAME, OVERVIEW_NAME, TABLE_NAME
@@ -124,9 +125,14 @@ def _draw(
         solid_class=_solid_class(results),
     )
     if slide is not None:
-        with open_slide(slide, mpp=results.settings.mpp, mend=True) as opened:
-            thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
-            draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
+
+        def draw_slide() -> None:
+            with open_slide(slide, mpp=results.settings.mpp, mend=True) as opened:
+                thumbnail, scale = opened.thumbnail(OVERVIEW_PX)
+                draw(thumbnail=thumbnail, scale=scale, read=partial(opened.read_level, 0))
+
+        timeout_s = 60 * results.settings.run.read_timeout_min
+        with_patience(draw_slide, path=slide, timeout_s=timeout_s)
     else:
         assert store is not None
         thumbnail, scale = stored_thumbnail(store, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from wsi_suite.analysis.request import Analysis
 from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.geometry import Roi
+from wsi_suite.patience import with_patience
 from wsi_suite.qupath.rois import missing_cores, read_rois
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.folder_names import ResultFolders
@@ -120,8 +122,13 @@ def ask_for_slides(
         A GeoJSON file of regions of interest, or a folder of them.
     """
     by_slide = {entry.slide: entry for entry in reversed(entries)}
+    timeout_s = 60 * batch.settings.run.read_timeout_min
+
+    def identify(slide: Path) -> SlideIdentity:
+        return with_patience(partial(SlideIdentity.of, slide), path=slide, timeout_s=timeout_s)
+
     with writing(out):
-        folders = ResultFolders(out, by_slide)
+        folders = ResultFolders(out, by_slide, identify=identify)
     several = len(by_slide) > 1
     first_in: dict[Path, Path] = {}
     for entry in dict.fromkeys(by_slide[entry.slide] for entry in entries):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from wsi_suite.analysis.blocks import SlideJob
@@ -14,6 +15,7 @@ from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.errors import InputError
 from wsi_suite.leases import Lease
+from wsi_suite.patience import with_patience
 from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import STORE_NAME, TABLE_NAME
 from wsi_suite.runs.folder_names import RECORDS_NAME
@@ -103,12 +105,14 @@ def facts_for(request: Request, earlier: RunRecord | None) -> SlideFacts:
             "'wsi-suite tile'"
         )
     if facts is None:
-        facts = survey_slide(
+        survey = partial(
+            survey_slide,
             request.slide,
             request.settings,
             spec=request.model.spec,
             rois=request.rois,
         )
+        facts = with_patience(survey, path=request.slide, timeout_s=request.read_timeout_s)
     if request.rois is not None:
         check_rois_inside(
             request.rois,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from wsi_suite.analysis.blocks import SlideJob
 from wsi_suite.analysis.facts import SlideFacts
@@ -29,6 +30,7 @@ from wsi_suite.errors import BusyError, OutputError, SlideError
 from wsi_suite.files import FREE_SHARE, remove_leftovers
 from wsi_suite.geometry import Box
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.patience import with_patience
 from wsi_suite.runs.folder import (
     STORE_NAME,
     check_foreign,
@@ -201,7 +203,8 @@ def release_run(run: SlideRun) -> None:
 
 def _refuse_changed(run: SlideRun) -> None:
     slide, before = run.request.slide, run.request.identity
-    if SlideIdentity.of(slide) != before:
+    identify = partial(SlideIdentity.of, slide)
+    if with_patience(identify, path=slide, timeout_s=run.request.read_timeout_s) != before:
         raise SlideError(
             f"{slide}: was changed while it was read, as while copied; run again once it is whole"
         )

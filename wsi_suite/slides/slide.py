@@ -12,6 +12,7 @@ import numpy as np
 
 from wsi_suite.errors import PixelSizeError
 from wsi_suite.geometry import Box, Scale
+from wsi_suite.patience import alive
 from wsi_suite.slides.damage import MendingReader
 from wsi_suite.slides.opening import open_reader
 from wsi_suite.slides.pixel_size import settle_pixel_size, size_in_words
@@ -99,6 +100,7 @@ class Slide:
         SlideError
             The file is damaged there.
         """
+        alive()
         inside = box.intersect(self.levels[level].box)
         if inside == box and box.area:
             return self._reader.read(level, box)
