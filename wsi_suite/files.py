@@ -138,7 +138,17 @@ def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> Ou
     """
     reason = " ".join(str(error.strerror or error).split())
     kind = DiskError if is_disk_full(error) else OutputError
-    return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}")
+    room = _room(path) if error.errno == errno.ENOSPC and not remedy else ""
+    return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}{room}")
+
+
+def _room(path: Path) -> str:
+    """Return how much of a file's disk is free, in words; empty if that cannot be told."""
+    with suppress(OSError, StopIteration):
+        disk = next(parent for parent in path.absolute().parents if parent.exists())
+        usage = shutil.disk_usage(disk)
+        return f" ({usage.free / 1e6:,.1f} of its {usage.total / 1e6:,.0f} MB are free)"
+    return ""
 
 
 def java_error(error: Exception) -> OSError:
