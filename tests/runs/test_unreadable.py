@@ -117,8 +117,13 @@ def test_the_rest_is_scored_and_the_loss_is_told(
     assert f"{lost:.4f}".rstrip("0") in line
 
 
+@pytest.mark.parametrize("overrides", [(), ("tiles.keep=false",)])
 def test_what_could_not_be_read_is_read_again(
-    bench: Bench, slide: Path, damaged: dict[int, bytes], tmp_path: Path
+    bench: Bench,
+    slide: Path,
+    damaged: dict[int, bytes],
+    tmp_path: Path,
+    overrides: tuple[str, ...],
 ) -> None:
     out = tmp_path / "out"
     first = bench.run_one(out, slides=[slide])
@@ -133,7 +138,7 @@ def test_what_could_not_be_read_is_read_again(
     assert results_of(folder) == before
     # Mended: as if nothing had been, but for the survey, which saw the damage.
     write_at(slide, damaged)
-    mended = bench.run_one(out, slides=[slide])
+    mended = bench.run_one(out, *overrides, slides=[slide])
     assert not mended.is_partial
     run = read_run(folder)
     assert run is not None

@@ -126,15 +126,17 @@ def facts_for(request: Request, earlier: RunRecord | None) -> SlideFacts:
 def plan_run(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> SlideRun:
     """Plan a run; nothing is written yet."""
     folder = request.folder
+    retries = _retries(request, earlier)
     keeps_tiles = request.stage == "tile" or (
-        request.stage == "run" and request.settings.tiles.keep
+        request.stage == "run"
+        # Tiles that are there already get the pixels that can be read now, too.
+        and (request.settings.tiles.keep or (retries and (folder / STORE_NAME).exists()))
     )
     grid, job = plan_analysis(request, facts)
     if request.stage == "detect":
         job = replace(job, slide=None)
     if request.stage == "detect" or keeps_tiles:
         job = replace(job, store=(folder / STORE_NAME).resolve())
-    retries = _retries(request, earlier)
     return SlideRun(
         request,
         facts,
