@@ -79,7 +79,8 @@ def test_a_pipe_that_nobody_writes_to_stops_neither_others_nor_the_process(
         "from wsi_suite.runs.batch import run_batch\n"
         "from wsi_suite.slides.identity import SlideIdentity\n"
         f"SlideIdentity.of(Path({str(bench.slide)!r}))\n"  # loads what takes seconds
-        f"settings = load_settings(overrides=['detect.model={bench.model}', 'run.read_timeout_min=0.3'])\n"
+        f"settings = load_settings(overrides=['detect.model={bench.model}',"
+        " 'run.read_timeout_min=0.3'])\n"
         f"ends = run_batch([Path({str(pipe)!r}), Path({str(bench.slide)!r})],"
         f" out=Path({str(tmp_path / 'out')!r}), settings=settings)\n"
         "print([end.state.value for end in ends], ends[0].error)\n"
