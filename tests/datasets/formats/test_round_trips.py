@@ -32,11 +32,12 @@ HOLDS = {
     "yolo": {"outline", "radius"},
     "cvat": {"outline", "grade", "annotator"},
     "geojson": {"outline", "grade"},
+    "label-studio": {"outline", "annotator"},
 }
 """The facts that survive a way out and back."""
 
-WRITTEN = [name for name, one in FORMATS.items() if one.writes and one.reads]
-SUFFIX = {"points": ".csv", "coco": ".json", "cvat": ".xml"}
+WRITTEN = [name for name, one in FORMATS.items() if one.writes and one.reads and name != "masks"]
+SUFFIX = {"points": ".csv", "coco": ".json", "cvat": ".xml", "label-studio": ".json"}
 ANY_SUFFIX = sorted({(name, SUFFIX.get(name, "")) for name in WRITTEN} | {("points", ".parquet")})
 
 
@@ -179,6 +180,7 @@ BROKEN = {
     "points": (".csv", "image,x,y\n1,2,3", "no column with the class"),
     "coco": (".json", '{"images": [{"id": 1}]}', "not as COCO has it"),
     "cvat": (".xml", "<annotations><track/></annotations>", "a video's tracks"),
+    "label-studio": (".json", '[{"data": 1}]', "not tasks of Label Studio"),
     "geojson": (".geojson", '{"type": "x"}', "JSON, but not GeoJSON"),
 }
 

@@ -95,6 +95,13 @@ FORMATS: Mapping[str, Format] = {
     "qupath": Format(
         "corrected fields of QuPath", "folder that 'wsi-suite pull' wrote", writes=False
     ),
+    "label-studio": Format("Label Studio", "JSON export of a project"),
+    "masks": Format("masks of nuclei", "folder of maps of numbers, one for each picture"),
+    "pannuke": Format("PanNuke", "folder with images.npy and masks.npy", writes=False),
+    "lizard": Format("Lizard", "folder of <picture>.mat", writes=False),
+    "nucls": Format("NuCLS", "folder of <picture>.csv", writes=False),
+    "asap": Format("ASAP", "folder of <picture>.xml", writes=False),
+    "imagescope": Format("Aperio ImageScope", "folder of <picture>.xml", writes=False),
     "geojson": Format("QuPath GeoJSON", "folder of <picture>.geojson, one for each picture"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import shapely
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage, nucleus_labels
 from wsi_suite.datasets.losses import describe_losses, tally
-from wsi_suite.datasets.pictures import find_pictures, picture_size
+from wsi_suite.datasets.per_picture import labelled_pictures
+from wsi_suite.datasets.pictures import picture_size
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE
@@ -30,15 +31,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     pictures lie in ``options.images``, else in ``images/`` beside or in the folder, else beside
     the files.
     """
-    files = _list_files(source)
-    beside = source if source.is_dir() else source.parent
-    places = (options.images, beside / "images", beside.parent / "images", beside)
-    folder = next(place for place in places if place is not None and place.is_dir())
-    found = find_pictures(folder, files, source=source)
-    by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
     scale = options.mpp
-    for text, (name, path) in sorted(by_text.items(), key=lambda pair: pair[1]):
-        labels = read_labels(files[text], mpp=scale)
+    for name, path, file in labelled_pictures(source, _ENDINGS, images=options.images):
+        labels = read_labels(file, mpp=scale)
         shapes = labels.shapes
         is_area = shapely.area(shapes) > 0
         outlines = [shape if area else None for shape, area in zip(shapes, is_area, strict=True)]
@@ -89,28 +84,3 @@ def _feature(image: LabelledImage, row: int) -> dict[str, Any]:
         "geometry": shapely.geometry.mapping(shape),
         "properties": properties,
     }
-
-
-def _list_files(source: Path) -> dict[str, Path]:
-    """Return the files by the name of the picture that they belong to."""
-    if source.is_file():
-        return {_stem(source.name): source}
-    if not source.is_dir():
-        raise DataError(f"{source}: no such file or folder")
-    found: dict[str, Path] = {}
-    for path in sorted(source.rglob("*")):
-        if not path.name.lower().endswith(_ENDINGS):
-            continue
-        below = path.relative_to(source)
-        name = PurePosixPath(below.parent.as_posix(), _stem(path.name)).as_posix()
-        if name in found:
-            raise DataError(f"{path}: {found[name].name} is of the same picture; keep one of them")
-        found[name] = path
-    if not found:
-        raise DataError(f"{source}: holds no GeoJSON ({', '.join(_ENDINGS)})")
-    return found
-
-
-def _stem(name: str) -> str:
-    ending = next(ending for ending in _ENDINGS if name.lower().endswith(ending))
-    return name[: -len(ending)]

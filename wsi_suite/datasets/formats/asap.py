@@ -1,0 +1,15 @@
+"""ASAP's XML: groups are classes; dots, point sets and polygons are nuclei."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsi_suite.datasets.formats import ReadOptions
+from wsi_suite.datasets.formats.slide_xml import read_xml
+from wsi_suite.datasets.labelled_image import LabelledImage
+
+
+def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+    """Yield the pictures of a folder of ``<picture>.xml``."""
+    return read_xml(source, options, kind="asap")
