@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "Analysed",
     "Box",
     "Detector",
     "Labels",
@@ -38,6 +39,7 @@ __all__ = [
     "TissueMask",
     "WsiSuiteError",
     "__version__",
+    "analyse",
     "find_tissue",
     "h_score",
     "load_detector",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from wsi_suite.analysis.analysed import Analysed, analyse
     from wsi_suite.config import Settings, load_settings
     from wsi_suite.detector.detector import Detector, load_detector
     from wsi_suite.errors import WsiSuiteError
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from wsi_suite.synthetic import make_slide, make_tile
 
 _HOMES = {
+    "analysis.analysed": ("Analysed", "analyse"),
     "config": ("Settings", "load_settings"),
     "detector.detector": ("Detector", "load_detector"),
     "errors": ("WsiSuiteError",),

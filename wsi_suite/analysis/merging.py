@@ -65,7 +65,7 @@ def merge_nuclei(
         counts = np.zeros(len(nuclei), np.bool_)
         counts[rows_that_count(nuclei.points, analysis.rois)] = True
         inside &= counts
-    return nuclei.take(inside).sorted()
+    return replace(nuclei.take(inside).sorted(), mpp=facts.mpp)
 
 
 def _inside_any(areas: Sequence[MultiPolygon], nuclei: Nuclei) -> npt.NDArray[np.bool_]:

@@ -102,6 +102,7 @@ _forward = Lock()
 _computing: dict[tuple[int, bool], tuple[Threads, Executor, Threads]] = {}
 _reading: OrderedDict[tuple[str, int], Readers] = OrderedDict()
 _opened: OrderedDict[tuple[Path, float | None, float, str], Future[Raster]] = OrderedDict()
+_lent: dict[str, Raster] = {}  # by run
 
 _RUNS_KEPT = 4
 
@@ -137,7 +138,7 @@ def open_raster(
     run: str,
     timeout_s: float | None = None,
 ) -> Raster:
-    """Return a slide at its working resolution, opened once for a run.
+    """Return a slide at its working resolution, opened once for a run, or lent to it.
 
     Raises
     ------
@@ -146,6 +147,8 @@ def open_raster(
     """
     key = (slide, mpp_given, read_mpp, run)
     with _opening:
+        if run in _lent:
+            return _lent[run]
         future = _opened.get(key)
         if future is None or (future.done() and future.exception() is not None):
             # In a thread of the run's own: while one slide hangs here, others are opened.
@@ -162,6 +165,18 @@ def open_raster(
         with _opening:
             _opened.pop(key, None)
         raise no_answer(slide, timeout_s=timeout_s) from None
+
+
+@contextmanager
+def lent(raster: Raster, *, run: str) -> Iterator[None]:
+    """Have a run read an open slide of this process, which may have no file."""
+    with _opening:
+        _lent[run] = raster
+    try:
+        yield
+    finally:
+        with _opening:
+            del _lent[run]
 
 
 def open_store(path: Path, *, run: str) -> TileStore:

@@ -101,7 +101,8 @@ def write_nuclei(
             pa.array(nuclei.outline.ravel()), OUTLINE_RAYS
         )
     own = _Description(classes=nuclei.classes).as_json()
-    described = json.dumps({**metadata, **own}, sort_keys=True)
+    size = {} if nuclei.mpp is None else {"mpp": nuclei.mpp}
+    described = json.dumps({**size, **metadata, **own}, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: described.encode()})
     with whole_file(Path(path), staging=staging) as partial:
         pq.write_table(
@@ -140,6 +141,7 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
         measurements={name: table[name].to_numpy() for name in names},
         outline=_outline(table),
         detected=_detected(table),
+        mpp=_mpp(description),
     ), dict(description.model_extra or {})
 
 
@@ -238,6 +240,15 @@ def _detected(table: pa.Table) -> npt.NDArray[np.float64] | None:
     if not set(_DETECTED) <= set(table.column_names):
         return None
     return np.column_stack([table[name].to_numpy() for name in _DETECTED])
+
+
+def _mpp(description: _Description) -> tuple[float, float] | None:
+    """Return the pixel size, which whoever wrote the table may have left out."""
+    try:
+        x, y = (description.model_extra or {})["mpp"]
+        return float(x), float(y)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _outline(table: pa.Table) -> npt.NDArray[np.float32] | None:

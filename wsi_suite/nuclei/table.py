@@ -41,6 +41,8 @@ class Nuclei:
     detected
         ``(N, 2)`` float64, the points that the detector found, level-0 pixels; ``None``: x and y
         are these points.
+    mpp
+        um per level-0 pixel, x and y; ``None`` where it is not known.
     """
 
     x: npt.NDArray[np.float64]
@@ -51,6 +53,7 @@ class Nuclei:
     measurements: Mapping[str, FloatArray] = field(default_factory=dict)
     outline: FloatArray | None = None
     detected: npt.NDArray[np.float64] | None = None
+    mpp: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -112,4 +115,5 @@ def concatenate(tables: Sequence[Nuclei]) -> Nuclei:
         detected=None
         if first.detected is None
         else np.concatenate([table.detected for table in filled if table.detected is not None]),
+        mpp=first.mpp,
     )

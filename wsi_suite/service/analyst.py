@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsi_suite.analysis.blocks import SlideJob, pixels_to_do, process_block
 from wsi_suite.analysis.familiarity import find_familiarity
+from wsi_suite.analysis.in_process import do_blocks
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import provenance_of
 from wsi_suite.analysis.request import Analysis, complete_settings, plan_analysis
@@ -25,15 +24,13 @@ from wsi_suite.analysis.unreadable import without_unreadable
 from wsi_suite.analysis.worker_cache import close_slides, open_detector, open_raster, usable_threads
 from wsi_suite.config import Settings, parse_settings
 from wsi_suite.errors import InputError, ModelError, PixelSizeError, RegionError, did_you_mean
-from wsi_suite.geometry import Box, Roi
-from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.progress import Meter, Progress, Step
+from wsi_suite.geometry import Roi
+from wsi_suite.progress import Progress, Step
 from wsi_suite.qupath.rois import check_rois_inside, parse_rois
 from wsi_suite.scoring.regions import IGNORED_CLASS, scored_rois
 from wsi_suite.service.finding import Finding, finding_of
 from wsi_suite.service.images import check_picture, check_server, mpp_given
 from wsi_suite.service.messages import MAX_VERTICES, Image, JobRequest
-from wsi_suite.slides.grid import TileGrid
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.slide import Slide
 
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BLOCKS_AT_ONCE = 2  # while one block ends, the next is being read
 _SLIDES_KEPT = 4
 
 
@@ -167,7 +163,7 @@ class Analyst:
         grid, job = plan_analysis(analysis, facts)
         job = replace(job, run=_key(analysis))
         with clock.measured("nuclei_s"):
-            tables, lost = _do_blocks(job, grid, progress=progress)
+            tables, lost = do_blocks(job, grid, progress=progress)
             facts = without_unreadable(facts, lost)
         progress(Step(name, 1, 1, "scoring"))
         with clock.measured("score_s"):
@@ -256,32 +252,3 @@ def _settings_of(request: JobRequest, model: ModelFolder) -> Settings:
     if request.thresholds_od is not None:
         values["score"]["thresholds_od"] = request.thresholds_od
     return parse_settings(Settings, values)
-
-
-def _do_blocks(
-    job: SlideJob, grid: TileGrid, *, progress: Progress
-) -> tuple[list[Nuclei], list[Box]]:
-    """Return the nuclei of each block, and what cannot be read.
-
-    If a block fails or `progress` raises, the others end, too.
-    """
-    lost: list[Box] = []
-    name = str(job.slide)
-    meter = Meter(progress, message="finding nuclei")
-    meter.begin(name, total=sum(map(pixels_to_do, grid.blocks)))
-    do = partial(
-        process_block,
-        job,
-        report=partial(meter.advance, name),
-        proceed=partial(meter.advance, name, 0),
-        lose=lost.append,
-    )
-    with ThreadPoolExecutor(_BLOCKS_AT_ONCE, "wsi-block") as pool:
-        futures = [pool.submit(do, block) for block in grid.blocks if block.tiles]
-        try:
-            tables = [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-    return [table for table in tables if table is not None], lost

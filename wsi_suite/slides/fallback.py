@@ -54,7 +54,7 @@ class ImageReader:
         for cell in self._lost:
             if cell.intersect(box).area:
                 raise DamageError(f"cannot be read at x {cell.x}, y {cell.y}; the file is damaged")
-        return self._pixels[box.within(self.facts.levels[0].box)].copy()
+        return np.array(self._pixels[box.within(self.facts.levels[0].box)])  # of a memmap too
 
     def close(self) -> None:
         """Forget nothing: the pixels go with the reader."""
@@ -82,23 +82,40 @@ def open_image(path: Path) -> ImageReader | None:
             " TIFF"
         ) from None
     with image:
-        kind = image.format or "image"
-        # Pillow makes 8 bits of 16 without a word; only the raw mode of a PNG tells.
-        is_deep = ";16B" in str([part.args for part in image.tile])
-        if image.mode not in _MODES or is_deep:
-            stored = "16 bits per channel" if is_deep else f"mode {image.mode}"
-            raise SlideError(
-                f"{path}: {kind} of {stored}; expected a brightfield image of 8-bit RGB, convert"
-                " it first"
-            )
-        try:
-            pixels = np.array(image.convert("RGBA" if _has_alpha(image) else "RGB"), np.uint8)
-            notes = _image_notes(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise SlideError(
-                f"{path}: cannot be decoded ({error}); the file is damaged or truncated, copy it"
-                " again"
-            ) from None
+        return reader_of_image(image, path=path)
+
+
+def reader_of_image(image: Image.Image, *, path: Path) -> ImageReader:
+    """Return a reader of an opened image.
+
+    Parameters
+    ----------
+    image
+        As Pillow holds it.
+    path
+        What it is called in errors.
+
+    Raises
+    ------
+    SlideError
+        It is damaged, or not 8-bit RGB.
+    """
+    kind = image.format or "image"
+    # Pillow makes 8 bits of 16 without a word; only the raw mode of a PNG tells.
+    is_deep = ";16B" in str([part.args for part in getattr(image, "tile", ())])
+    if image.mode not in _MODES or is_deep:
+        stored = "16 bits per channel" if is_deep else f"mode {image.mode}"
+        raise SlideError(
+            f"{path}: {kind} of {stored}; expected a brightfield image of 8-bit RGB, convert"
+            " it first"
+        )
+    try:
+        pixels = np.array(image.convert("RGBA" if _has_alpha(image) else "RGB"), np.uint8)
+        notes = _image_notes(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SlideError(
+            f"{path}: cannot be decoded ({error}); the file is damaged or truncated, copy it again"
+        ) from None
     rgb = flatten(pixels) if pixels.shape[2] == 4 else pixels
     return image_reader(rgb, name="pillow", vendor=kind, notes=notes)
 

@@ -38,14 +38,23 @@ class Slide:
         um per level-0 pixel along x and y.
     notes
         What the user should know of how the file is read.
+    mpp_given
+        The pixel size that was given in place of what the file states, if one was.
     """
 
     def __init__(
-        self, path: Path, reader: Reader, *, mpp: tuple[float, float], notes: tuple[str, ...]
+        self,
+        path: Path,
+        reader: Reader,
+        *,
+        mpp: tuple[float, float],
+        notes: tuple[str, ...],
+        mpp_given: float | None = None,
     ) -> None:
         self.path = path
         self.mpp = mpp
         self.notes = notes
+        self.mpp_given = mpp_given
         self._reader = reader
 
     @property
@@ -279,7 +288,17 @@ def open_slide(path: str | Path, *, mpp: float | None = None, mend: bool = False
         The pixel size is missing, outside 0.05 - 10 um, or differs by over 2 % between x and y.
     """
     path = Path(path)
-    reader = open_reader(path)
+    return slide_of(path, open_reader(path), mpp=mpp, mend=mend)
+
+
+def slide_of(path: Path, reader: Reader, *, mpp: float | None, mend: bool = False) -> Slide:
+    """Return the slide that a reader reads; the other parameters are those of :func:`open_slide`.
+
+    Raises
+    ------
+    PixelSizeError
+        As for :func:`open_slide`; the reader is closed then.
+    """
     try:
         size = settle_pixel_size(path, stated=reader.facts.mpp, given=mpp)
     except PixelSizeError:
@@ -289,7 +308,8 @@ def open_slide(path: str | Path, *, mpp: float | None = None, mend: bool = False
     if mpp is not None:
         stated = "no pixel size" if reader.facts.mpp is None else size_in_words(reader.facts.mpp)
         notes += (f"pixel size of {mpp:g} um given by the user; the file states {stated}",)
-    return Slide(path, MendingReader(reader) if mend else reader, mpp=size, notes=notes)
+    reader = MendingReader(reader) if mend else reader
+    return Slide(path, reader, mpp=size, notes=notes, mpp_given=mpp)
 
 
 def _axes(scale: Scale) -> tuple[float, float]:
