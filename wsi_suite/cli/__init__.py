@@ -23,6 +23,7 @@ from wsi_suite.cli import (
     corrections,
     crossvalidate,
     dataset_labels,
+    dataset_sample,
     dataset_versions,
     datasets,
     evaluation,
@@ -216,6 +217,13 @@ _add(
     group=_datasets,
 )
 _add(datasets.show, "Look around", "wsi-suite dataset show mine", group=_datasets)
+_add(
+    dataset_sample.sample,
+    "Annotators",
+    "wsi-suite dataset sample slides/ --fields 100 --out to-label",
+    "wsi-suite dataset sample slides/ --out to-label --model endonuke-resnet18 --doubt flips",
+    group=_datasets,
+)
 _add(
     dataset_labels.agree,
     "Annotators",
