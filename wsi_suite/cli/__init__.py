@@ -248,6 +248,7 @@ _add(
 _add(dataset_versions.log, "Versions", "wsi-suite dataset log mine", group=_datasets)
 _add(dataset_versions.diff, "Versions", "wsi-suite dataset diff mine 1 2", group=_datasets)
 _add(dataset_versions.verify, "Versions", "wsi-suite dataset verify mine", group=_datasets)
+_add(dataset_versions.card, "Other programs", "wsi-suite dataset card mine", group=_datasets)
 _add(
     dataset_versions.revoke,
     "Versions",

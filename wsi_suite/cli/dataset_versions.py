@@ -1,4 +1,4 @@
-"""``dataset``: ``split``, ``log``, ``diff``, ``verify`` and ``revoke``."""
+"""``dataset``: ``split``, ``log``, ``diff``, ``verify``, ``revoke`` and ``card``."""
 
 from __future__ import annotations
 
@@ -232,6 +232,23 @@ def revoke(
         say(f"  {old[:10]} is now {new[:10]}")
     for path in learned:
         note(f"{path}: this model learned from the data; train it again without")
+
+
+def card(*, dataset: Folder, version: VersionName = None, debug: Debug = False) -> None:
+    """Write cards of a version for repositories: croissant.json, and Hugging Face's README.md.
+
+    Name, description, license and citation are those of dataset.yaml; write them there first.
+    """
+    from wsi_suite.cli.terminal import note, say
+    from wsi_suite.datasets.cards import write_cards
+    from wsi_suite.datasets.store import open_dataset
+
+    opened = open_dataset(dataset, version=version)
+    for path in write_cards(opened):
+        say(str(path))
+    for field in ("description", "license", "citation"):
+        if not getattr(opened.card, field):
+            note(f"{dataset / 'dataset.yaml'}: no {field}")
 
 
 def _shares(text: str) -> dict[str, float]:

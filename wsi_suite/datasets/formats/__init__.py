@@ -97,6 +97,8 @@ FORMATS: Mapping[str, Format] = {
     ),
     "label-studio": Format("Label Studio", "JSON export of a project"),
     "masks": Format("masks of nuclei", "folder of maps of numbers, one for each picture"),
+    "webdataset": Format("WebDataset", "folder of tar files", reads=False),
+    "huggingface": Format("Hugging Face imagefolder", "folder of parts", reads=False),
     "pannuke": Format("PanNuke", "folder with images.npy and masks.npy", writes=False),
     "lizard": Format("Lizard", "folder of <picture>.mat", writes=False),
     "nucls": Format("NuCLS", "folder of <picture>.csv", writes=False),

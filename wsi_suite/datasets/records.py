@@ -1,0 +1,42 @@
+"""A labelled picture as plain values, for formats that hold JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+
+from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage
+
+
+def facts_of(image: LabelledImage) -> dict[str, Any]:
+    """Return what is known of a picture but its labels; what is not known is ``None``."""
+    return {
+        "name": image.name,
+        "width_px": image.size_px[0],
+        "height_px": image.size_px[1],
+        "mpp_x": image.mpp[0] if image.mpp else None,
+        "mpp_y": image.mpp[1] if image.mpp else None,
+        "patient": image.patient,
+        "slide": image.slide,
+        "laboratory": image.laboratory,
+        "stain": image.stain,
+        "split": image.split,
+        "corner_px0": list(image.corner_px0) if image.corner_px0 else None,
+        "annotated": None if image.annotated is None else shapely.to_wkt(image.annotated, -1),
+    }
+
+
+def nuclei_of(image: LabelledImage) -> dict[str, list[Any]]:
+    """Return the columns of the labels, each of one length; what is not known is ``None``."""
+    labels = image.labels
+    return {
+        "x": labels.points[:, 0].tolist(),
+        "y": labels.points[:, 1].tolist(),
+        "class": list(labels.class_names),
+        "radius_px": [None if np.isnan(one) else one for one in labels.radii_px.tolist()],
+        "grade": [None if one == UNGRADED else one for one in labels.grades.tolist()],
+        "annotator": list(labels.annotators),
+        "outline": [None if one is None else shapely.to_wkt(one, -1) for one in labels.outlines],
+    }
