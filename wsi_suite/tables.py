@@ -32,6 +32,26 @@ _EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # 0,250 can only be a decimal 
 _DATES = (date, time, timedelta)
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take the rest of a cell for
+
+
+def csv_cell(value: str | float | None) -> str | float:
+    """Return a value for a CSV file that people open in a spreadsheet.
+
+    A text that would be taken for a formula, as the name of a slide may be, gets an apostrophe in
+    front, which means a text there; so does one that begins with such an apostrophe. Numbers stay.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else value
+    return f"'{value}" if value.lstrip("'").startswith(_FORMULA) else value
+
+
+def csv_text(cell: str) -> str:
+    """Return the text that :func:`csv_cell` wrote."""
+    written = cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA)
+    return cell[1:] if written else cell
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as text.

@@ -99,6 +99,7 @@ def test_command_gives_the_settings_of_the_run_again() -> None:
         "measure.method=disc",
         "score.thresholds_od=[0.2,0.4,0.6]",
         "score.marker=Ki-67",
+        "quality.exclude=[focus]",
     ]
     settings = load_settings(overrides=overrides)
     stored = settings.model_dump(mode="json", exclude={"run", "tiles"})

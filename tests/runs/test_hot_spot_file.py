@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from bench import Bench
 
+from wsi_suite.analysis.summary import read_summary
 from wsi_suite.config import load_settings
-from wsi_suite.nuclei.parquet import read_nuclei
+from wsi_suite.nuclei.parquet import read_nuclei, read_provenance
+from wsi_suite.runs.hot_spot_file import write_hot_spots
 from wsi_suite.runs.rescore_batch import rescore_batch
 from wsi_suite.runs.summary_csv import read_summary_csv
 
@@ -94,3 +96,17 @@ def test_table_of_the_batch_tells_the_hottest_spot(result: Path, tmp_path: Path)
     )
     assert row["receptor_status"] == ""
     assert int(row["irs"] or -1) == outcome.summary.pooled.irs.score
+
+
+def test_those_of_a_slide_without_a_verdict_are_marked(result: Path, tmp_path: Path) -> None:
+    summary = read_summary(result)
+    assert summary is not None
+    provenance = read_provenance(result / "nuclei.parquet")
+    other = summary.model_copy(update={"no_verdict": "the slide shows hematoxylin and eosin"})
+    write_hot_spots(tmp_path, other, provenance=provenance)
+    for feature in features(tmp_path):
+        if feature["geometry"].get("isEllipse"):
+            assert feature["properties"]["name"].endswith(" (not to be used)")
+            scores = feature["properties"]["measurements"]
+            assert "wsi-suite: H-score (not to be used)" in scores
+            assert "wsi-suite: H-score" not in scores

@@ -177,6 +177,22 @@ def test_scored_regions_go_along_with_their_scores(
     assert not any(name.startswith("Epithelium") for name in measured)  # QuPath's own columns
 
 
+def test_scores_of_a_slide_without_a_verdict_are_marked(
+    project: StandIn, slides: dict[str, tuple[Path, Truth]], tmp_path: Path
+) -> None:
+    roi = Roi("core", None, MultiPolygon([box(0, 0, 300, 260)]))
+    folder = results_of(slides, "one", tmp_path / "out" / "one", rois=(roi,))
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    summary["no_verdict"] = "the slide shows hematoxylin and eosin, not hematoxylin and DAB"
+    (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
+    (transfer,) = push_results([folder], project.folder)
+    assert transfer.notes[0].startswith("No verdict: the slide shows hematoxylin and eosin")
+    ((_, asked),) = project.pushed
+    names = [name for name in asked["regions"][0].measurements if "score" in name or "%" in name]
+    assert names
+    assert all(name.endswith(" (not to be used)") for name in names)
+
+
 def test_a_slide_that_moved_is_told_by_its_content(
     project: StandIn, slides: dict[str, tuple[Path, Truth]], tmp_path: Path
 ) -> None:

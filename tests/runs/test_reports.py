@@ -160,6 +160,29 @@ def test_unknown_columns_and_tables_are_refused(result: Path, tmp_path: Path) ->
         choose_columns(" ,", ["slide"])
 
 
+def test_a_column_may_be_known_to_one_of_several_folders(result: Path, tmp_path: Path) -> None:
+    """Ki-67 has columns that results of ER lack."""
+    other = tmp_path / "other" / "B12"
+    shutil.copytree(result, other)
+    summary = json.loads((other / "summary.json").read_text("utf-8"))
+    edit(other / "summary.json", receptor=None, marker=None, headline=summary["headline"])
+    for first, second in ((result.parent, other.parent), (other.parent, result.parent)):
+        told(first, second, tables=[tmp_path / "a.csv"], columns="slide,receptor.status")
+        with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+            columns, *lines = list(csv.reader(file))
+        assert columns == ["slide", "receptor.status"]
+        assert sorted(bool(status) for _, status in lines) == [False, True]
+
+
+def test_names_are_no_formulas_in_csv(tmp_path: Path) -> None:
+    from wsi_suite.runs.score_table import write_score_table
+
+    rows = [{"slide": "=HYPERLINK(1)", "h_score": -1.5}, {"slide": "a=1", "h_score": None}]
+    write_score_table(tmp_path / "a.csv", rows, columns=["slide", "h_score"])
+    lines = (tmp_path / "a.csv").read_text("utf-8").splitlines()
+    assert lines == ["slide,h_score", "'=HYPERLINK(1),-1.5", "a=1,"]
+
+
 def test_workbook_holds_numbers_and_runs_no_formulas(tmp_path: Path) -> None:
     import zipfile
 

@@ -11,7 +11,12 @@ from bench import Bench
 from wsi_suite.errors import SlideError
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.state import State
-from wsi_suite.runs.summary_csv import SUMMARY_COLUMNS, read_summary_csv, write_table
+from wsi_suite.runs.summary_csv import (
+    SUMMARY_COLUMNS,
+    read_summary_csv,
+    write_summary_csv,
+    write_table,
+)
 
 
 def failed(name: str, *, case: str | None = None) -> Outcome:
@@ -39,3 +44,13 @@ def test_parquet_holds_what_csv_holds(bench: Bench, tmp_path: Path) -> None:
     before = (tmp_path / "summary.parquet").read_bytes()
     write_table(tmp_path, [])
     assert (tmp_path / "summary.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["=1+1.svs", "-B12.svs", "@B12", "'=1", "''", "'quoted'.svs"])
+def test_names_that_look_like_formulas_are_texts_and_come_back(name: str, tmp_path: Path) -> None:
+    row = {"slide": name, "folder": None, "state": "failed", "error": "+ broken"}
+    write_summary_csv(tmp_path / "summary.csv", [row])
+    line = (tmp_path / "summary.csv").read_text("utf-8").splitlines()[1]
+    assert not line.startswith(("=", "-", "@"))
+    (back,) = read_summary_csv(tmp_path / "summary.csv")
+    assert (back["slide"], back["error"]) == (name, "+ broken")

@@ -125,11 +125,47 @@ def test_four_blocks_that_all_touch_give_no_interval() -> None:
         assert (found.low, found.blocks) == (None, 4)
 
 
-@pytest.mark.parametrize("grade", [0, 3])
-def test_nuclei_all_of_one_intensity_give_no_interval(grade: int) -> None:
+def test_nuclei_all_of_one_grade_between_give_no_interval() -> None:
     counts = np.zeros((6, 6, 4), np.int64)
-    counts[..., grade] = 30
-    assert str(interval(counts).reason).startswith("all blocks have the same score")
+    counts[..., 1] = 30
+    assert str(interval(counts, GRADES).reason).startswith("all blocks have the same score")
+
+
+@pytest.mark.parametrize("worth", [POSITIVE, GRADES])
+def test_only_negative_nuclei_have_an_exact_limit_by_patches(
+    worth: tuple[int, int, int, int],
+) -> None:
+    """36 blocks hold 25 patches of 50 um each: at most 1 - 0.025^(1/900) = 0.41 % is positive."""
+    counts = np.zeros((6, 6, 4), np.int64)
+    counts[..., 0] = 30
+    found = interval(counts, worth)
+    assert (found.low, found.high) == (0, round(100 * max(worth) * (1 - 0.025 ** (1 / 900)), 2))
+    assert (found.method, found.reason) == ("binomial", None)
+    counts[..., 3], counts[..., 0] = 30, 0
+    found = interval(counts, worth)
+    assert found.high == 100 * max(worth)
+    assert found.low == round(100 * max(worth) * 0.025 ** (1 / 900), 2)
+
+
+def test_patches_are_no_more_trials_than_nuclei() -> None:
+    counts = np.zeros((4, 4, 4), np.int64)
+    counts[..., 0] = 2
+    assert interval(counts).high == round(100 * (1 - 0.025 ** (1 / 32)), 2)
+
+
+@pytest.mark.parametrize("side", [3, 6, 20])
+def test_few_positive_nuclei_are_no_surer_than_none(side: int) -> None:
+    counts = np.zeros((side, side, 4), np.int64)
+    counts[..., 0] = 60
+    none = interval(counts).high
+    counts[0, 0, 1] = 1
+    few = interval(counts).high
+    assert none is not None
+    assert few is not None
+    assert few >= none
+    all_but_few = interval(counts[..., [1, 0, 2, 3]]).low
+    assert all_but_few is not None
+    assert all_but_few <= 100 - none + 0.01
 
 
 def test_one_block_that_holds_nearly_all_nuclei_gives_no_interval() -> None:

@@ -24,7 +24,7 @@ from wsi_suite.scoring.stain_check import (
     HEMATOXYLIN_LIMIT_DEGREES,
     StainFigures,
 )
-from wsi_suite.scoring.uncertainty import Interval
+from wsi_suite.scoring.uncertainty import PATCH_UM, Interval
 from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
 LEVEL = "95 %"
@@ -208,6 +208,11 @@ def _interval(figures: ScoreFigures, certainty: Certainty) -> Finding:
         f"{interval.block_um:g} µm: what other tissue of this slide would give. Missed nuclei, "
         "thresholds and stain are not in them."
     )
+    if "binomial" in (interval.method, certainty.positive_percent.method):
+        text += (
+            " Where nuclei are all negative or all of one extreme, limits are of an exact binomial "
+            f"in which each {PATCH_UM:g} µm of tissue count as one trial."
+        )
     return Finding(title, enough, text + counted, not certainty.enough)
 
 

@@ -12,7 +12,7 @@ from wsi_suite.config import Settings
 from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.report.words import thresholds
 
-_SECTIONS = ("tissue", "detect", "stain", "measure", "score")
+_SECTIONS = ("tissue", "quality", "detect", "stain", "measure", "score")
 
 
 def describe_origin(

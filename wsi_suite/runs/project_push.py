@@ -23,7 +23,8 @@ from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
 from wsi_suite.runs.transfers import Transfer, check_entries, listed, several_images
 from wsi_suite.scoring.regions import scored_rois
-from wsi_suite.scoring.slide_scores import RegionScores
+from wsi_suite.scoring.slide_scores import RegionScores, SlideScores
+from wsi_suite.scoring.verdicts import marked, no_verdict_warnings
 from wsi_suite.slides.identity import SlideIdentity
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class _Result:
     slide: Path
     identity: SlideIdentity
     regions: tuple[Region, ...]
+    notes: tuple[str, ...]
 
 
 def push_results(
@@ -131,7 +133,7 @@ def _transfer(
         entry=image.id,
         counts={**answer.counts, "regions": answer.regions},
         backup=answer.backup,
-        notes=(*notes, *answer.notes),
+        notes=(*notes, *result.notes, *answer.notes),
     )
 
 
@@ -189,23 +191,29 @@ def _read_result(folder: Path) -> _Result:
             "with --overwrite"
         )
     regions = tuple(
-        Region(roi.name, roi.class_name, wkb=roi.area.wkb_hex, measurements=_scores_of(region))
+        Region(
+            roi.name, roi.class_name, wkb=roi.area.wkb_hex, measurements=_scores_of(region, summary)
+        )
         for roi, region in zip(rois, summary.regions, strict=True)
     )
     slide = Path(run.slide_path)
-    return _Result(folder, slide, run.fingerprint.slide, regions)
+    notes = tuple(no_verdict_warnings(summary))
+    return _Result(folder, slide, run.fingerprint.slide, regions, notes)
 
 
-def _scores_of(region: RegionScores) -> dict[str, float]:
-    """Return a region's scores as measurements; QuPath's own columns keep their names."""
+def _scores_of(region: RegionScores, scores: SlideScores) -> dict[str, float]:
+    """Return a region's scores as measurements; QuPath's own columns keep their names.
+
+    Those of a slide without a verdict are marked, since a measurement stands alone in a table.
+    """
     values: dict[str, float | None] = {
         "wsi-suite: area mm^2": region.area_mm2,
         "wsi-suite: tissue mm^2": region.tissue_area_mm2,
     }
     for name, score in region.scores.items():
         values[f"wsi-suite: {name}: nuclei"] = score.nuclei
-        values[f"wsi-suite: {name}: Positive %"] = score.positive_percent
-        values[f"wsi-suite: {name}: H-score"] = score.h_score
+        values[marked(f"wsi-suite: {name}: Positive %", scores)] = score.positive_percent
+        values[marked(f"wsi-suite: {name}: H-score", scores)] = score.h_score
     return {name: float(value) for name, value in values.items() if value is not None}
 
 

@@ -90,21 +90,18 @@ def report_folders(
     """
     for table in tables:
         check_table(table)
-    found: list[Outcome] = []
-    for folder in folders:
-        if any((folder / name).exists() for name in (RUN_FILE, SUMMARY_FILE)):
+    found = [_outcomes_in(folder, tell=tell) for folder in folders]
+    rows = score_rows([outcome for outcomes in found for outcome in outcomes])
+    # Of all folders: a column may be known to some of them alone.
+    chosen = choose_columns(columns, column_names(rows)) if rows else []
+    for folder, outcomes in zip(folders, found, strict=True):
+        if _is_of_slide(folder):
             _told(partial(report_slide, folder), tell=tell)
-            outcome = stored_outcome(folder)
-            found += [] if outcome is None else [outcome]
-            continue
-        outcomes = _outcomes_of_batch(folder, tell=tell)
-        _report_slides(outcomes, tell=tell)
-        if outcomes:
-            _told(partial(_write_batch, folder, outcomes, tables, columns), tell=tell)
-        found += outcomes
-    rows = score_rows(found)
-    for table in tables if found else ():
-        chosen = choose_columns(columns, column_names(rows))
+        elif outcomes:
+            _report_slides(outcomes, tell=tell)
+            of_batch = None if columns is None else chosen
+            _told(partial(_write_batch, folder, outcomes, tables, of_batch), tell=tell)
+    for table in tables if rows else ():
         _told(partial(_write_table, table, rows, chosen), tell=tell)
 
 
@@ -174,8 +171,15 @@ def report_slide(folder: Path) -> Path:
     return path
 
 
-def _outcomes_of_batch(folder: Path, *, tell: Told) -> list[Outcome]:
-    """Return the outcomes in the folder of a batch, and tell if there are none."""
+def _is_of_slide(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (RUN_FILE, SUMMARY_FILE))
+
+
+def _outcomes_in(folder: Path, *, tell: Told) -> list[Outcome]:
+    """Return the outcomes in the folder of a slide or a batch, and tell if a batch has none."""
+    if _is_of_slide(folder):
+        outcome = stored_outcome(folder)
+        return [] if outcome is None else [outcome]
     outcomes = read_outcomes(folder) if folder.is_dir() else []
     if not outcomes:
         tell(
@@ -224,13 +228,16 @@ def _told(write: Callable[[], Path], *, tell: Told) -> None:
 
 
 def _write_batch(
-    out: Path, outcomes: Sequence[Outcome], tables: Sequence[Path], columns: str | None
+    out: Path, outcomes: Sequence[Outcome], tables: Sequence[Path], columns: Sequence[str] | None
 ) -> Path:
-    """Write ``scores.csv`` and the page of a batch, which links to the tables beside it."""
+    """Write ``scores.csv`` and the page of a batch, which links to the tables beside it.
+
+    `columns` are those of ``scores.csv``; ``None``: all that these slides have.
+    """
     from wsi_suite.report import BatchSlide, write_batch_page
 
     rows = score_rows(outcomes)
-    write_score_table(out / SCORES_FILE, rows, columns=choose_columns(columns, column_names(rows)))
+    write_score_table(out / SCORES_FILE, rows, columns=columns or column_names(rows))
     beside = [table.name for table in tables if table.resolve().parent == out.resolve()]
     slides = [
         BatchSlide(

@@ -15,6 +15,7 @@ from wsi_suite.files import whole_file
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.summary_csv import SUMMARY_COLUMNS, Row, summary_row
 from wsi_suite.slides.store_layout import writing
+from wsi_suite.tables import csv_cell
 
 SCORES_FILE = "scores.csv"
 """The table in the folder of a batch."""
@@ -147,9 +148,9 @@ def _cells(rows: Rows, columns: Sequence[str]) -> Iterator[list[str | float | No
 def _write_csv(path: Path, rows: Rows, columns: Sequence[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
+        writer.writerow(map(csv_cell, columns))
         for cells in _cells(rows, columns):
-            writer.writerow(["" if value is None else value for value in cells])
+            writer.writerow(map(csv_cell, cells))
 
 
 def _write_parquet(path: Path, rows: Rows, columns: Sequence[str]) -> None:

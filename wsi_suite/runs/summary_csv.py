@@ -15,6 +15,7 @@ from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
 from wsi_suite.slides.store_layout import writing
+from wsi_suite.tables import csv_cell, csv_text
 
 _DAY_S = 24 * 3600
 
@@ -129,7 +130,13 @@ def read_summary_csv(path: Path) -> list[Row]:
     """Return the rows of a table of ours; none if it is missing, or was changed beyond reading."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = [
+                {
+                    key: csv_text(cell) if isinstance(cell, str) else cell
+                    for key, cell in row.items()
+                }
+                for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, csv.Error):
         return []
     known = set(SUMMARY_COLUMNS)  # earlier versions wrote fewer
@@ -141,7 +148,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="")
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: "" if value is None else value for key, value in row.items()})
+            writer.writerow({key: csv_cell(value) for key, value in row.items()})
 
 
 def summary_row(outcome: Outcome) -> Row:

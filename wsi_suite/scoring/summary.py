@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsi_suite.config import ScoreSettings
 from wsi_suite.errors import ConfigError, did_you_mean
@@ -121,17 +121,10 @@ def summarise(
         mpp=mpp,
     )
     counted = _Counted.of(nuclei, settings, mpp=mpp)
-    name, left_out = counted.headline, () if quality is None else quality.excluded_areas()
+    name = counted.headline
     figures = counted.figures(scope.rows, areas_mm2=scope.areas_mm2)
-    of_headline = counted.headline_nuclei(scope.rows)
-    hot_spots = hot_spots_of(of_headline, settings, inside=without_areas(scope.inside, left_out))
     h_score = figures[name].h_score
     scores = SlideScores(
-        marker=settings.marker,
-        measurement=intensity_measurement(nuclei.measurements) if len(nuclei) else None,
-        thresholds_od=settings.thresholds_od,
-        thresholds_origin=settings.thresholds_origin,
-        thresholds_source=settings.thresholds_source,
         tissue_area_mm2=tissue_area_mm2,
         scored_area_mm2=scope.area_mm2,
         scored_tissue_mm2=scope.tissue_mm2,
@@ -156,10 +149,9 @@ def summarise(
         h_scores=named_h_scores(figures),
         scores=figures,
         regions=tuple(counted.region(part) for part in scope.parts),
-        receptor=receptor_of(of_headline, settings),
-        ki67=ki67_of(of_headline, settings, hot_spots=hot_spots),
-        hot_spots=hot_spots,
         warnings=(),
+        **counted.held_against(),
+        **counted.clinical(scope, quality=quality),
     )
     scores = without_verdicts(scores)
     warnings = (
@@ -226,11 +218,30 @@ class _Counted:
             scores=figures,
         )
 
-    def headline_nuclei(self, rows: Rows | None) -> HeadlineNuclei:
-        """Return the nuclei of the headline among those that count."""
-        return HeadlineNuclei.of(
-            self.nuclei, self.grades, name=self.headline, rows=rows, mpp=self.mpp
+    def held_against(self) -> dict[str, Any]:
+        """Return the fields of scores that say what was held against which thresholds."""
+        settings, nuclei = self.settings, self.nuclei
+        return {
+            "marker": settings.marker,
+            "measurement": intensity_measurement(nuclei.measurements) if len(nuclei) else None,
+            "thresholds_od": settings.thresholds_od,
+            "thresholds_origin": settings.thresholds_origin,
+            "thresholds_source": settings.thresholds_source,
+        }
+
+    def clinical(self, scope: Scope, *, quality: SlideQuality | None) -> dict[str, Any]:
+        """Return the fields of scores that guidelines ask for, and hot-spots, of the headline."""
+        nuclei = HeadlineNuclei.of(
+            self.nuclei, self.grades, name=self.headline, rows=scope.rows, mpp=self.mpp
         )
+        left_out = () if quality is None else quality.excluded_areas()
+        inside = without_areas(scope.inside, left_out)
+        hot_spots = hot_spots_of(nuclei, self.settings, inside=inside)
+        return {
+            "receptor": receptor_of(nuclei, self.settings),
+            "ki67": ki67_of(nuclei, self.settings, hot_spots=hot_spots),
+            "hot_spots": hot_spots,
+        }
 
 
 def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str:

@@ -13,6 +13,12 @@ distribution); and the score itself, which comes from the same blocks. Blocks wi
 more; their number counts as ``(sum n)^2 / sum n^2``. The scale is the arcsine of the root, so that
 no limit is below 0 or above the highest score.
 
+If all nuclei are negative, or all of the highest intensity, blocks do not differ, and draws tell
+nothing. Then the limit is that of an exact binomial (Clopper and Pearson, Biometrika 26 (1934), 404
+- 413; for none of n it is ``1 - 0.025^(1/n)``, near the rule of three). Its trials are not nuclei
+but patches of :data:`PATCH_UM`, because neighbouring nuclei are alike. No other interval ends
+nearer to 0 or to the highest score than this one: one positive nucleus is no better news than none.
+
 Sources: Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, 8.5 and 13 (blocks,
 percentiles); Hesterberg, The American Statistician 69 (2015), 371 - 386 (expanded percentiles);
 Cochran, *Sampling Techniques*, 1977, 6.4 (ratio of two sums); Kish, *Survey Sampling*, 1965
@@ -22,6 +28,7 @@ Cochran, *Sampling Techniques*, 1977, 6.4 (ratio of two sums); Kish, *Survey Sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +60,9 @@ LEAST, LEAST_INDEPENDENT = 4, 2
 ALIKE = 1.2
 """Neighbours are alike if this many blocks, or more, tell as much as one that is independent."""
 
+PATCH_UM = 50.0
+"""Side of the patches that are trials where all nuclei have one extreme intensity."""
+
 CAUTION = 0.2
 """Standard errors that are added to the likeness of neighbours: one that was overlooked does more
 harm than one that is not there. Chosen by coverage, see docs/scoring.md."""
@@ -77,6 +87,9 @@ class Interval(Part):
         Their side.
     reason
         Why there is no interval, or ``None``.
+    method
+        "blocks": blocks drawn again; "binomial": the exact limit where all nuclei are negative, or
+        all of the highest intensity.
     """
 
     low: float | None
@@ -84,6 +97,7 @@ class Interval(Part):
     blocks: int
     block_um: float
     reason: str | None
+    method: Literal["blocks", "binomial"] = "blocks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +198,7 @@ def find_interval(
     """
     if not len(blocks):
         return _none(blocks, "no measurable nuclei")
-    highest = max(worth)
+    highest, margin = max(worth), _least_margin(blocks)
     while (larger := _larger(blocks, worth)) is not None:
         blocks = larger
     nuclei, value = _sums(blocks, worth)
@@ -196,6 +210,9 @@ def find_interval(
             f"an interval needs nuclei in {LEAST} blocks of {blocks.side_um:g} um, here they lie "
             f"in {len(blocks)}",
         )
+    if share in (0, 1):
+        limits = (0.0, margin) if share == 0 else (1 - margin, 1.0)
+        return _found(blocks, limits, highest=highest, method="binomial")
     if not residuals.any():
         return _none(blocks, "all blocks have the same score, so its spread cannot be estimated")
     effective, ratio = blocks.effective, _blocks_per_independent(blocks, residuals, CAUTION)
@@ -211,14 +228,37 @@ def find_interval(
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     widened = _student(effective / ratio - 1) * np.sqrt(ratio * effective / (effective - ratio))
     limits = centre + widened * (np.quantile(angles, tails) - centre)
-    low, high = 100 * highest * np.sin(np.clip(limits, 0, np.pi / 2)) ** 2
+    low, high = np.sin(np.clip(limits, 0, np.pi / 2)) ** 2
+    return _found(blocks, (min(low, 1 - margin), max(high, margin)), highest=highest)
+
+
+def _found(
+    blocks: Blocks,
+    limits: tuple[float, float],
+    *,
+    highest: int,
+    method: Literal["blocks", "binomial"] = "blocks",
+) -> Interval:
+    """Return an interval from limits that are shares of the highest score."""
+    low, high = (round(float(100 * highest * limit), 2) for limit in limits)
     return Interval(
-        low=round(float(low), 2),
-        high=round(float(high), 2),
+        low=low,
+        high=high,
         blocks=len(blocks),
         block_um=blocks.side_um,
         reason=None,
+        method=method,
     )
+
+
+def _least_margin(blocks: Blocks) -> float:
+    """Return the share that may be positive though no nucleus is (exact binomial, two-sided).
+
+    Trials are the patches of the smallest blocks, or the nuclei where these are fewer.
+    """
+    patches = blocks.effective * (blocks.side_um / PATCH_UM) ** 2
+    trials = min(patches, float(blocks.counts.sum()))
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / trials))
 
 
 def _none(blocks: Blocks, reason: str) -> Interval:

@@ -60,6 +60,14 @@ def without_verdicts(scores: S) -> S:
     )
 
 
+def marked(name: str, scores: SlideScores) -> str:
+    """Return the name of a figure, marked if the slide gets no verdict.
+
+    For figures that stand alone, as among the measurements of an annotation in QuPath.
+    """
+    return name if scores.no_verdict is None else f"{name} ({NOT_TO_BE_USED})"
+
+
 def no_verdict_warnings(scores: SlideScores) -> list[str]:
     """Return that the figures of a slide are not to be used, if it gets no verdict."""
     if scores.no_verdict is None:
