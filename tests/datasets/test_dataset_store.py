@@ -204,3 +204,11 @@ def test_damage_is_named(folder, picture, tmp_path):
         create_dataset(folder, CARD)
     with pytest.raises(DataError, match=r"is no dataset, it has no dataset.yaml"):
         read_card(tmp_path)
+
+
+def test_what_killed_processes_left_is_removed(folder, picture):
+    (folder / "versions" / ".0001.0123abcd.partial").mkdir()
+    (folder / "images" / ".a.png.0123abcd.partial").write_bytes(b"cut off")
+    commit(folder, [labelled(picture("a.png"))], message="")
+    assert [path.name for path in (folder / "versions").iterdir()] == ["0001"]
+    assert [path.name for path in (folder / "images").iterdir()] == ["a.png"]

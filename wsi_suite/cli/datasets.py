@@ -157,26 +157,32 @@ def import_labels(
     debug: Debug = False,
 ) -> None:
     """Add pictures and labels to a dataset, as a new version; make the dataset if there is none."""
-    from wsi_suite.cli.terminal import say
+    from wsi_suite.cli.terminal import note, say
     from wsi_suite.datasets.card import DatasetCard
     from wsi_suite.datasets.collecting import add_images, make_dataset
     from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
-    from wsi_suite.datasets.store import is_dataset, open_dataset
+    from wsi_suite.datasets.store import is_dataset, list_versions
 
     read = reader_of(source_format)
     told = message or f"import of {source.name} ({source_format})"
     with tempfile.TemporaryDirectory(prefix="wsi-suite-") as scratch:
-        options = ReadOptions(images=images, mpp=mpp, fields=in_class, scratch=Path(scratch))
+        options = ReadOptions(
+            images=images, mpp=mpp, fields=in_class, scratch=Path(scratch), tell=note
+        )
         found = map_classes(read(source, options), _class_names(classes or ()))
         if not is_dataset(dataset):
             card = DatasetCard(name=dataset.resolve().name)
             added = make_dataset(dataset, card, found, message=told).version
         else:
-            before = open_dataset(dataset).version
+            before = list_versions(dataset)  # without any, an import was interrupted
             added = add_images(
-                dataset, found, message=told, replace=replace, new_classes=new_classes
+                dataset,
+                found,
+                message=told,
+                replace=replace,
+                new_classes=new_classes or not before,
             ).version
-            if before.number == added.number:
+            if before and before[-1].number == added.number:
                 say(f"{dataset}: nothing new; version {added.number} stays.")
                 return
     say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")

@@ -6,6 +6,7 @@ import dataclasses
 import heapq
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.store import (
     Dataset,
     list_versions,
+    locked,
     open_dataset,
     read_images,
 )
-from wsi_suite.errors import DataError
+from wsi_suite.errors import DataError, WsiSuiteError
 
 
 def add_images(
@@ -76,7 +78,9 @@ def make_dataset(
     try:
         return commit(folder, images, message=message, new_classes=True)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(WsiSuiteError), locked(folder):  # another process may have gone on with it
+            if not list_versions(folder):
+                shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

@@ -37,7 +37,14 @@ from wsi_suite.datasets.store import (
 from wsi_suite.datasets.tables import IMAGE_COLUMNS, NUCLEUS_COLUMNS, image_row, nucleus_rows
 from wsi_suite.documents import write_document
 from wsi_suite.errors import DataError, OutputConflictError, PixelSizeError
-from wsi_suite.files import hash_file, name_key, portable_name, whole_file
+from wsi_suite.files import (
+    PARTIAL,
+    hash_file,
+    is_leftover,
+    name_key,
+    portable_name,
+    whole_file,
+)
 
 _ROWS = 65_536  # nuclei that are written at once
 
@@ -132,6 +139,7 @@ def _add_version(
 ) -> Dataset:
     """Add a version whose tables `write` puts into a folder; return it, or the one it equals."""
     with locked(folder):
+        _remove_leftovers(folder)
         versions = list_versions(folder)
         last = versions[-1] if versions else None
         number = last.number + 1 if last else 1
@@ -160,6 +168,15 @@ def _add_version(
             if added:
                 write_card(folder, card.model_copy(update={"classes": (*card.classes, *added)}))
     return open_dataset(folder)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left; nobody else writes here now."""
+    for path in filter(is_leftover, [*folder.rglob(f"*{PARTIAL}")]):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def test_pictures_without_nuclei_stay(images, tmp_path, name):
     none = [replace(one, labels=nucleus_labels([], [])) for one in images]
     if name == "points":
         found, said = written([images[0], none[1]], name, tmp_path)
-        assert [len(one.labels) for one in found] == [2, 0]
+        assert [len(one.labels) for one in found] == [2]
         assert said[-1] == "1 pictures without nuclei have no row"
         return
     found, _ = written(none, name, tmp_path)

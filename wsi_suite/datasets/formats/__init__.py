@@ -7,6 +7,7 @@ both. It raises :class:`DataError` in one line that names the file and the remed
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -18,6 +19,8 @@ import numpy as np
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import ConfigError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ReadOptions:
         Class of the annotations that are fields, where a source has whole slides.
     scratch
         Folder for pictures that are cut out of slides; it must stay until they are copied.
+    tell
+        Receives what the user should know of pictures that are left out.
     labels
         Order of coordinates and class of each label value, in formats that have numbers only.
     """
@@ -43,6 +48,7 @@ class ReadOptions:
     fields: str | None = None
     scratch: Path | None = None
     labels: LabelSpec | None = None
+    tell: Callable[[str], None] = log.warning
 
 
 @dataclass(frozen=True)

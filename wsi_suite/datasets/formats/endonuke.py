@@ -12,7 +12,6 @@ al., *EndoNuke*, Data 2022, 7, 75.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,6 @@ from wsi_suite.datasets.tile_files import read_labels, read_tile_table
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError
 from wsi_suite.yaml_files import YamlError, parse_yaml
-
-log = logging.getLogger(__name__)
 
 CLASSES = LabelSpec(classes={0: "Stroma", 1: "Epithelium", 2: "Other"})
 MPP = 0.5
@@ -51,7 +48,7 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     spec = options.labels or CLASSES
     labelled = [path for path in images if path.stem in by_id]
     if len(labelled) < len(images):
-        log.warning("%d pictures without label file are left out", len(images) - len(labelled))
+        options.tell(f"{len(images) - len(labelled)} pictures without label file are left out")
     for path in sorted(labelled, key=lambda one: one.name):
         size = picture_size(path)
         row = runs.get(path.stem)

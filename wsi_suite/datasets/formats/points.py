@@ -44,9 +44,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 
     The columns are ``image``, ``x``, ``y`` (pixels of the picture from its top left corner),
     ``class`` and, as far as they are known, ``radius_px``, ``grade``, ``annotator``, ``mpp``,
-    ``patient``, ``slide``; QuPath's and other usual names are known, too. A picture without row
-    is one without nuclei. The pictures lie in ``options.images``, else in ``images/`` beside the
-    table, else beside it.
+    ``patient``, ``slide``; QuPath's and other usual names are known, too. Pictures without row are
+    left out: nobody said that they have no nuclei. The pictures lie in ``options.images``, else in
+    ``images/`` beside the table, else beside it.
     """
     table = _read_parquet(source) if source.suffix.lower() == ".parquet" else read_table(source)
     for name in table.columns:
@@ -65,8 +65,13 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     rows_of: dict[str, list[int]] = {name: [] for name in pictures}
     for row, text in enumerate(columns["image"]):
         rows_of[names_of[text]].append(row)
+    unnamed = sum(not rows for rows in rows_of.values())
+    if unnamed:
+        options.tell(f"{unnamed:,} pictures without row are left out")
     for name, (file, _) in pictures.items():
         rows = rows_of[name]
+        if not rows:
+            continue
         cells = {key: [texts[row] for row in rows] for key, texts in columns.items()}
         lines = [table.lines[row] for row in rows]
         yield _image(name, file, points[rows], cells, lines=lines, table=source, mpp=options.mpp)
