@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsi_suite.cli.options import Debug, Json
 from wsi_suite.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsi_suite.datasets.labelled_image import LabelledImage
 
 Folder = Annotated[
     Path,
@@ -208,10 +212,17 @@ def export_labels(
     opened = open_dataset(dataset, version=version)
     if out.exists():
         raise OutputConflictError(f"{out}: is there already; give another path")
-    images = map_classes(read_images(opened), _class_names(classes or ()))
-    for lost in write(images, out, WriteOptions(radius_um=radius_um)):
+    written = Counter[str]()
+
+    def counted() -> Iterator[LabelledImage]:
+        images = map_classes(read_images(opened), _class_names(classes or ()))
+        for image in images:
+            written.update(name or "" for name in image.labels.class_names)
+            yield image
+
+    for lost in write(counted(), out, WriteOptions(radius_um=radius_um)):
         note(lost)
-    say(f"{out}: {_counts(opened.version.images, opened.version.classes)}.")
+    say(f"{out}: {_counts(opened.version.images, dict(sorted(written.items())))}.")
 
 
 def show(
