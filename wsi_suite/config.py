@@ -246,6 +246,12 @@ class RunSettings(Section):
     read_timeout_min: float = Field(
         10, gt=0, description="minutes after which a slide whose disk does not answer is given up"
     )
+    stage_dir: Path | None = Field(
+        None, description="folder on a local disk where slides are copied before they are read"
+    )
+    stage_gb: float | None = Field(
+        None, gt=0, description="most that copies may take there, GB (half of what is free)"
+    )
     tls_ca_file: Path | None = Field(
         None, description="certificate that a tls:// scheduler is known by (Dask's settings)"
     )

@@ -226,10 +226,10 @@ def test_regions_are_recorded_while_the_next_slide_is_surveyed(
 ) -> None:
     prepare, heard = scheduling.prepare_run, Heard()
 
-    def slow(request: Any) -> Any:
+    def slow(request: Any, **named: Any) -> Any:
         if request.slide == several["last"]:
             assert heard.over.wait(60), "the first slide waits for the survey of the second"
-        return prepare(request)
+        return prepare(request, **named)
 
     monkeypatch.setattr(scheduling, "prepare_run", slow)
     slides = [several["good"], several["last"]]
@@ -251,9 +251,9 @@ def test_full_disk_ends_the_batch_and_names_file_and_slide(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(self, target)
 
-    def late(request: Any) -> Any:
+    def late(request: Any, **named: Any) -> Any:
         assert request.slide == several["good"] or heard.over.wait(60)
-        return prepare(request)
+        return prepare(request, **named)
 
     monkeypatch.setattr(scheduling, "prepare_run", late)
     with monkeypatch.context() as patch:

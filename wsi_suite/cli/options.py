@@ -177,6 +177,27 @@ Share = Annotated[
         rich_help_panel=_RUNNING,
     ),
 ]
+StageDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--stage",
+        help="Copy slides to this folder of a local disk before they are read, as from a slow"
+        " share, and remove the copies.",
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel=_RUNNING,
+    ),
+]
+StageGb = Annotated[
+    float | None,
+    typer.Option(
+        "--stage-gb",
+        help="Most that these copies may take.",
+        metavar="GB",
+        show_default="half of what is free",
+        rich_help_panel=_RUNNING,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[
     bool,

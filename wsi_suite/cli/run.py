@@ -22,6 +22,8 @@ from wsi_suite.cli.options import (
     Scheduler,
     SetValue,
     Share,
+    StageDir,
+    StageGb,
     Workers,
     check_out,
     settings_from,
@@ -125,6 +127,8 @@ def run(
     keep_tiles: KeepTiles = None,
     overwrite: Overwrite = False,
     share: Share = False,
+    stage: StageDir = None,
+    stage_gb: StageGb = None,
     report: Report = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -141,6 +145,9 @@ def run(
     With --share, several processes, also on other machines that see DIR, do the slides together.
     Each takes slides that no other is at work on. If one ends or gives no sign of life for 2
     minutes, the others go on with its slides. All of them end when all slides are over.
+
+    With --stage, slides of a slow share are copied to a local disk, one while the other is being
+    done. Results are the same.
 
     With --project, the images of a QuPath project are run instead of SLIDE, and the nuclei are put
     into it at the end, as 'wsi-suite push' does.
@@ -159,6 +166,8 @@ def run(
         run__device=device,
         run__workers=workers,
         run__scheduler=scheduler,
+        run__stage_dir=None if stage is None else str(stage),
+        run__stage_gb=stage_gb,
     )
     if project is not None:
         if slides or roi:
@@ -219,6 +228,8 @@ def tile(
     scheduler: Scheduler = None,
     overwrite: Overwrite = False,
     share: Share = False,
+    stage: StageDir = None,
+    stage_gb: StageGb = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -236,6 +247,8 @@ def tile(
         detect__model=model,
         run__workers=workers,
         run__scheduler=scheduler,
+        run__stage_dir=None if stage is None else str(stage),
+        run__stage_gb=stage_gb,
     )
     _batch(
         expand_entries(slides, tell=note),

@@ -20,6 +20,7 @@ from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
 from wsi_suite.runs.sharing import Sharing
+from wsi_suite.runs.staging import begin_staging, check_staging
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.sources import check_roi_source
 from wsi_suite.slides.store_layout import writing
@@ -114,6 +115,7 @@ def run_batch(
             "--share: not with --overwrite, as each process would throw away what the others did; "
             "remove the earlier results, or give another --out"
         )
+    check_staging(settings.run)
     model = find_model(settings.detect.model)
     settings = complete_settings(settings, model)
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
@@ -147,6 +149,10 @@ def run_batch(
             if share:
                 with writing(out):
                     batch.sharing = Sharing.begin(out, tell=tell)
+            if stage != "detect":  # which reads tiles
+                batch.staging = begin_staging(settings.run, tell=tell)
+            if batch.staging is not None:
+                locks.callback(batch.staging.close)
             schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=rois))
     ended = batch.outcomes
     if batch.sharing is not None:

@@ -47,6 +47,8 @@ class Request(Analysis):
         Throw away what the folder holds.
     share
         Other processes do the same; take the slide over from one that gives no sign of life.
+    copy
+        A copy of the slide on a local disk, to read in its place; it appears in no results.
     """
 
     stage: Stage
@@ -54,6 +56,18 @@ class Request(Analysis):
     roi_file: Path | None = None
     overwrite: bool = False
     share: bool = False
+    copy: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """Where the slide is read."""
+        return self.copy or self.slide
+
+    def in_original(self, text: str) -> str:
+        """Return a text with the path of the slide where it names that of its copy."""
+        if self.copy is None:
+            return text
+        return text.replace(str(self.copy.parent), str(self.slide.parent))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from wsi_suite.analysis.request import plan_analysis
 from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.analysis.survey import survey_slide
-from wsi_suite.errors import InputError
+from wsi_suite.errors import InputError, WsiSuiteError
 from wsi_suite.leases import Lease
 from wsi_suite.patience import with_patience
 from wsi_suite.qupath.rois import check_rois_inside
@@ -107,12 +107,18 @@ def facts_for(request: Request, earlier: RunRecord | None) -> SlideFacts:
     if facts is None:
         survey = partial(
             survey_slide,
-            request.slide,
+            request.source,
             request.settings,
             spec=request.model.spec,
             rois=request.rois,
         )
-        facts = with_patience(survey, path=request.slide, timeout_s=request.read_timeout_s)
+        try:
+            facts = with_patience(survey, path=request.slide, timeout_s=request.read_timeout_s)
+        except WsiSuiteError as error:
+            if request.copy is None:
+                raise
+            raise type(error)(request.in_original(str(error))) from error
+        facts = replace(facts, notes=tuple(map(request.in_original, facts.notes)))
     if request.rois is not None:
         check_rois_inside(
             request.rois,
@@ -135,6 +141,8 @@ def plan_run(request: Request, facts: SlideFacts, earlier: RunRecord | None) -> 
     grid, job = plan_analysis(request, facts)
     if request.stage == "detect":
         job = replace(job, slide=None)
+    elif request.copy is not None:
+        job = replace(job, slide=request.copy)
     if request.stage == "detect" or keeps_tiles:
         job = replace(job, store=(folder / STORE_NAME).resolve())
     return SlideRun(

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from wsi_suite.runs.slide_run import (
     record_block,
     release_run,
 )
+from wsi_suite.runs.staging import Staging
 from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block
 
@@ -78,6 +79,8 @@ class Batch:
         Whether the disk cannot be written, so that no other slide is begun.
     sharing
         Set if other processes do slides of the same batch.
+    staging
+        Set if slides are copied before they are read.
     """
 
     cluster: Cluster
@@ -88,6 +91,12 @@ class Batch:
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
     disk_full: bool = False
     sharing: Sharing | None = None
+    staging: Staging | None = None
+
+    def drop_copy(self, request: Request) -> None:
+        """Remove the copy of a slide that is over."""
+        if self.staging is not None:
+            self.staging.release(request.slide)
 
     def end(self, outcome: Outcome, *, told: bool = False) -> None:
         """Note how a slide ended, and tell it unless it was told already."""
@@ -195,6 +204,8 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
     with ThreadPoolExecutor(1, "wsi-prepare") as surveyor, ExitStack() as at_end:
         if batch.sharing is not None:
             at_end.callback(batch.sharing.end)
+        if batch.staging is not None:
+            at_end.callback(batch.staging.stop)
 
         def plan_next() -> Future[_ActiveSlide | None]:
             future = surveyor.submit(next, planned, None)
@@ -245,7 +256,7 @@ def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
         return
     run = None
     try:
-        run = prepare_run(request)
+        run = prepare_run(request, staging=batch.staging)
         if run.lease is not None:
             batch.locks.callback(unlock_folder, run.folder, run.lease)
         if batch.cluster.remote and not run.done:
@@ -257,8 +268,11 @@ def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
                 model=request.model,
             )
         pending = pending_blocks(run)
+    except CancelledError:  # the batch is being ended
+        return
     except Exception as error:
         _end_failed(batch, request, error, run=run)
+        batch.drop_copy(request)
         if run is not None:
             release_run(run)
         return
@@ -293,7 +307,7 @@ def _keep_result(batch: Batch, future: DaskFuture[BlockResult], item: _Item) -> 
     slide = item.slide
     slide.sent -= 1
     if slide.failed:
-        _release(slide)
+        _release(batch, slide)
         return []
     try:
         result = future.result()
@@ -318,6 +332,7 @@ def _finish(batch: Batch, slide: _ActiveSlide) -> None:
     except Exception as error:
         _fail(batch, slide, error)
         return
+    batch.drop_copy(request)
     state = State.TILED if summary is None else State.DONE
     batch.end(Outcome(request.slide, request.folder, state, summary))
 
@@ -325,13 +340,14 @@ def _finish(batch: Batch, slide: _ActiveSlide) -> None:
 def _fail(batch: Batch, slide: _ActiveSlide, error: Exception) -> None:
     slide.failed = True
     _end_failed(batch, slide.run.request, error, run=slide.run)
-    _release(slide)
+    _release(batch, slide)
 
 
-def _release(slide: _ActiveSlide) -> None:
+def _release(batch: Batch, slide: _ActiveSlide) -> None:
     """Unlock the folder of a slide that failed, once no worker writes there any more."""
     if slide.sent == 0:
         release_run(slide.run)
+        batch.drop_copy(slide.run.request)
 
 
 def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideRun | None) -> None:
@@ -379,8 +395,9 @@ def _told(error: Exception, request: Request) -> WsiSuiteError:
         named = request.slide.name in str(error)
         return error if named else type(error)(f"{request.slide.name}: {error}")
     if isinstance(error, WsiSuiteError):
-        return error
-    reason = " ".join(str(error).split())[:300]
+        text = request.in_original(str(error))
+        return error if text == str(error) else type(error)(text)
+    reason = " ".join(request.in_original(str(error)).split())[:300]
     told = WsiSuiteError(
         f"{request.slide}: {type(error).__name__}: {reason}; run again to go on, with --debug "
         "for the traceback"

@@ -45,6 +45,7 @@ from wsi_suite.runs.outputs import write_results
 from wsi_suite.runs.request import Request, keep_compute
 from wsi_suite.runs.run_plan import SlideRun, facts_for, plan_run
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
+from wsi_suite.runs.staging import Staging
 from wsi_suite.runs.state import State
 from wsi_suite.slides.grid import Block
 from wsi_suite.slides.identity import SlideIdentity
@@ -54,8 +55,15 @@ from wsi_suite.slides.store_layout import partial_folder, read_attributes, reope
 log = logging.getLogger(__name__)
 
 
-def prepare_run(request: Request) -> SlideRun:
+def prepare_run(request: Request, *, staging: Staging | None = None) -> SlideRun:
     """Claim the folder, survey the slide and plan its blocks.
+
+    Parameters
+    ----------
+    request
+        The request.
+    staging
+        Copies the slide, if it is to be read at all, before it is read.
 
     Raises
     ------
@@ -89,6 +97,8 @@ def prepare_run(request: Request) -> SlideRun:
             raise BusyError(
                 f"{folder}: another process has worked in it in the meantime; run again"
             )
+        if staging is not None:
+            request = staging.bring(request)
         run = plan_run(request, facts_for(request, earlier), earlier)
         run = replace(run, lease=lease)
         _check_disk(run)
@@ -159,7 +169,7 @@ def finish_run(run: SlideRun) -> Summary | None:
     store = _finished_store(run)
     summary: Summary | None = None
     if run.detects:
-        slide = run.request.slide if run.job.slide is not None else None
+        slide = run.request.source if run.job.slide is not None else None
         familiarity = find_familiarity(run.request.model, facts, run.job)
         results = Results(
             facts=facts,

@@ -143,7 +143,18 @@ def _parts_of_slides(entries: list[Path]) -> dict[str, str]:
         suffix = index.suffix.lower()
         if suffix not in _INDEXES or not index.is_file():
             continue
-        with long_path(index).open(encoding="latin-1") as file:
-            lines = file.read(_INDEX_MAX_BYTES).splitlines()
-        parts.update({line.partition("=")[2].strip(): suffix for line in lines if "=" in line})
+        parts.update(dict.fromkeys(named_in_index(index), suffix))
     return parts
+
+
+def named_in_index(index: Path) -> set[str]:
+    """Return the names that an index file such as a ``.vms`` gives as its values.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    with long_path(index).open(encoding="latin-1") as file:
+        lines = file.read(_INDEX_MAX_BYTES).splitlines()
+    return {line.partition("=")[2].strip() for line in lines if "=" in line} - {""}
