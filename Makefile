@@ -58,5 +58,5 @@ $(VENV)/.package: pyproject.toml constraints.txt | $(UV)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.package
-	$(INSTALL) --editable '.[train,hpc,export,explain,review]' --group dev
+	$(INSTALL) --editable '.[train,hpc,export,explain,review,spatial]' --group dev
 	touch $@

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from geopandas import GeoDataFrame
+    from pandas import DataFrame
+    from spatialdata import SpatialData
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -92,6 +99,130 @@ class Nuclei:
         return cls(
             none, none, none.astype(np.float32), none.astype(np.uint8), classes, outline=None
         )
+
+    def to_pandas(self, *, grades: npt.NDArray[np.uint8] | None = None) -> DataFrame:
+        """Return a frame of pandas, a row a nucleus.
+
+        Columns are those of ``nuclei.parquet``; an outline takes 16. Frame, pixel size and names of
+        classes stand in ``attrs["wsi_suite"]``.
+
+        Parameters
+        ----------
+        grades
+            ``(N,)`` uint8, 0 to 3, or 255 if not measurable: adds the column ``intensity``.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        from wsi_suite.nuclei.converters import to_pandas
+
+        return to_pandas(self, grades=grades)
+
+    @classmethod
+    def from_pandas(cls, frame: DataFrame, *, mpp: tuple[float, float] | None = None) -> Nuclei:
+        """Return the nuclei of a frame as :meth:`to_pandas` makes it.
+
+        Columns of other names are measurements. Intensities follow from these and are not read.
+
+        Parameters
+        ----------
+        frame
+            With x, y (level-0 pixels), confidence and class at least.
+        mpp
+            um per level-0 pixel, x and y, in place of what ``attrs`` says.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or no numbers.
+        """
+        from wsi_suite.nuclei.converters import from_pandas
+
+        return from_pandas(frame, mpp=mpp)
+
+    def to_geodataframe(self, *, grades: npt.NDArray[np.uint8] | None = None) -> GeoDataFrame:
+        """Return a frame of GeoPandas: that of :meth:`to_pandas`, and a geometry for each nucleus.
+
+        Geometries are QuPath's polygons in level-0 pixels, points where there is no outline, and
+        without a reference system: y points downward.
+
+        Raises
+        ------
+        ImportError
+            geopandas is not installed.
+        """
+        from wsi_suite.nuclei.converters import to_geodataframe
+
+        return to_geodataframe(self, grades=grades)
+
+    @classmethod
+    def from_geodataframe(
+        cls, frame: GeoDataFrame, *, mpp: tuple[float, float] | None = None
+    ) -> Nuclei:
+        """Return the nuclei of a frame as :meth:`to_geodataframe` makes it, by its columns.
+
+        Errors are those of :meth:`from_pandas`; geometries are not read.
+        """
+        from wsi_suite.nuclei.converters import from_pandas
+
+        return from_pandas(frame, mpp=mpp)
+
+    def to_anndata(self, *, grades: npt.NDArray[np.uint8] | None = None) -> AnnData:
+        """Return an AnnData: nuclei are observations, their measurements variables.
+
+        ``obsm["spatial"]`` holds x and y in level-0 pixels, as squidpy expects it,
+        ``uns["wsi_suite"]`` frame, pixel size and names of classes.
+
+        Raises
+        ------
+        ImportError
+            anndata is not installed.
+        """
+        from wsi_suite.nuclei.converters import to_anndata
+
+        return to_anndata(self, grades=grades)
+
+    @classmethod
+    def from_anndata(cls, data: AnnData, *, mpp: tuple[float, float] | None = None) -> Nuclei:
+        """Return the nuclei of an AnnData as :meth:`to_anndata` makes it.
+
+        Raises
+        ------
+        DataError
+            Places, confidences or classes are missing.
+        """
+        from wsi_suite.nuclei.converters import from_anndata
+
+        return from_anndata(data, mpp=mpp)
+
+    def to_spatialdata(self, *, grades: npt.NDArray[np.uint8] | None = None) -> SpatialData:
+        """Return a SpatialData: shapes, and the table of :meth:`to_anndata` that annotates them.
+
+        They are called ``nuclei`` and ``nuclei_table``. The system ``global`` is that of
+        level-0 pixels, ``um`` that of micrometres. Where some nucleus has no outline, all are
+        circles.
+
+        Raises
+        ------
+        ImportError
+            spatialdata is not installed.
+        DataError
+            There are no nuclei.
+        """
+        from wsi_suite.nuclei.converters import to_spatialdata
+
+        return to_spatialdata(self, grades=grades)
+
+    @classmethod
+    def from_spatialdata(
+        cls, data: SpatialData, *, mpp: tuple[float, float] | None = None
+    ) -> Nuclei:
+        """Return the nuclei of ``nuclei_table`` of a SpatialData; errors as `from_anndata`."""
+        from wsi_suite.nuclei.converters import from_spatialdata
+
+        return from_spatialdata(data, mpp=mpp)
 
 
 def concatenate(tables: Sequence[Nuclei]) -> Nuclei:

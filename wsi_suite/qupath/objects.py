@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 
 from wsi_suite.geometry import Points
 from wsi_suite.measurements import CONFIDENCE, OUTLINE_RAYS
+from wsi_suite.nuclei.outlines import SMALLEST_RADIUS_PX0, outline_rings
 from wsi_suite.nuclei.table import INTENSITIES, Nuclei
 
 Colour = tuple[int, int, int]
@@ -73,10 +74,6 @@ _STROMA, _STROMA_PLAIN = "stroma", (150, 200, 150)  # QuPath's colour of its own
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
 """A nucleus' id is ``uuid5(NAMESPACE, "x,y")`` of its detected point, level-0 pixels with two
 decimals."""
-
-# Rays of at least this length (level-0 px) keep their order of angles when vertices are rounded to
-# 0.01 px, and a polygon whose vertices go round its centre in order cannot cross itself.
-_SMALLEST_RADIUS_PX0 = 0.1
 
 
 @dataclass(frozen=True)
@@ -268,7 +265,7 @@ def _draw(nuclei: Nuclei, *, shape: Shape, radius_px0: float | None) -> _Drawn:
     radius = _equivalent_radius(outline)
     radius[np.isnan(radius)] = np.nan if radius_px0 is None else radius_px0
     outlined = np.isfinite(outline).all(axis=1)
-    rings = _rings(nuclei.detected_points[outlined], outline[outlined])
+    rings = outline_rings(nuclei.detected_points[outlined], outline[outlined])
     of_rings, area_of_rings = _of_polygons(_single(rings))
 
     kind = np.full(len(nuclei), POINT, np.uint8)
@@ -302,19 +299,13 @@ def _ids(points: Points) -> Codes:
 def _outline(nuclei: Nuclei) -> Floats:
     if nuclei.outline is None:
         return np.full((len(nuclei), OUTLINE_RAYS), np.nan)
-    return np.maximum(nuclei.outline.astype(np.float64), _SMALLEST_RADIUS_PX0)
+    return np.maximum(nuclei.outline.astype(np.float64), SMALLEST_RADIUS_PX0)
 
 
 def _equivalent_radius(outline: Floats) -> Floats:
     """Return the radius of the circle of an outline's area: the sum of its triangles'."""
     triangles = outline * np.roll(outline, 1, axis=1) * np.sin(2 * np.pi / OUTLINE_RAYS) / 2
     return np.asarray(np.sqrt(triangles.sum(axis=1) / np.pi))
-
-
-def _rings(points: Points, outline: Floats) -> Floats:
-    angle = 2 * np.pi * np.arange(OUTLINE_RAYS) / OUTLINE_RAYS
-    rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return _rounded(points[:, None] + outline[..., None] * rays)
 
 
 def _bounds(points: Points, radius: Floats) -> Floats:
