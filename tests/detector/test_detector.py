@@ -174,7 +174,7 @@ class TestDetector:
         def full(_rgb):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-        monkeypatch.setattr(detector.network, "forward", full)
+        monkeypatch.setattr(detector.network, "_features", full)
         with pytest.raises(ModelError, match=r"memory is too small for 3 windows of 64 x 96 px"):
             detector.detect(windows)
 

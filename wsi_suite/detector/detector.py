@@ -7,8 +7,10 @@ kept, since another choice moves confidences in their last digits.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,14 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from wsi_suite.detector.cpu_layers import has_cpu_layers, use_cpu_layers
 from wsi_suite.detector.flips import average_flips
 from wsi_suite.detector.model_folder import ModelFolder, ModelSpec, find_model, load_network
 from wsi_suite.detector.network import NucleusNet, Peaks, decode_peaks
 from wsi_suite.errors import ModelError, did_you_mean
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +154,9 @@ class Detector:
         self._device = f"cuda:{gpu}" if compute.device == "cuda" else compute.device
         network = fuse_batch_norms(load_network(model)).use_precision(_DTYPES[compute.precision])
         network = convert_conv2d_weight_memory_format(network.to(self._device), torch.channels_last)
-        self.network = network.requires_grad_(requires_grad=False)
+        network = network.requires_grad_(requires_grad=False)
+        fused = self._device == "cpu" and compute.precision != "fp16" and has_cpu_layers()
+        self.network = use_cpu_layers(network) if fused else network
 
     @property
     def spec(self) -> ModelSpec:
@@ -177,17 +183,20 @@ class Detector:
         ModelError
             The device's memory is full.
         """
+        return self._shown(windows, self.look)
+
+    def _shown(self, windows: Pixels, look: Callable[[Tensor], T]) -> T:
+        """Return what `look` says of windows on the device."""
         try:
             rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
             with torch.inference_mode():
-                maps = self.look(rgb.movedim(-1, 1))
+                return look(rgb.movedim(-1, 1))
         except torch.OutOfMemoryError:
             raise ModelError(
                 f"{self.compute.device}: its memory is too small for {len(windows)} windows of "
                 f"{windows.shape[1]} x {windows.shape[2]} px, or others use it; end those, or give "
                 "--device cpu"
             ) from None
-        return maps
 
     def detect(self, windows: Pixels, *, min_confidence: float | None = None) -> list[Peaks]:
         """Find the nuclei of a batch of windows.
@@ -205,12 +214,14 @@ class Detector:
         list of Peaks
             Per window, points in its pixels, separated by :func:`separate_peaks`.
         """
-        found = decode_peaks(
-            self.forward(windows),
-            min_confidence=self.spec.min_confidence if min_confidence is None else min_confidence,
-            cell_px=self.spec.network.cell_px,
-        )
-        return [separate_peaks(peaks, self.spec) for peaks in found]
+        lowest = self.spec.min_confidence if min_confidence is None else min_confidence
+
+        def find(rgb: Tensor) -> list[Peaks]:
+            sparse = self._device == "cpu" and not self.compute.flips
+            maps = self.network.look_for_peaks(rgb) if sparse else self.look(rgb)
+            return decode_peaks(maps, min_confidence=lowest, cell_px=self.spec.network.cell_px)
+
+        return [separate_peaks(peaks, self.spec) for peaks in self._shown(windows, find)]
 
 
 def load_detector(
