@@ -110,6 +110,13 @@ def test_what_a_killed_process_left_is_no_model_and_goes(added, source):
     assert [path.name for path in added.iterdir()] == ["tiny"]
 
 
+def test_a_folder_of_other_things_does_not_hide_a_model(added, source, tmp_path, monkeypatch):
+    add_model(source)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert find_model("tiny").path == added / "tiny"
+
+
 def test_a_folder_of_the_same_name_is_no_guess(added, source, tmp_path):
     add_model(source)
     shutil.copytree(source, tmp_path / "tiny")

@@ -172,7 +172,10 @@ def find_model(name: str | Path) -> ModelFolder:
     if isinstance(name, Path):
         return _read_folder(name)
     meant = [root / name for root, names in _known() if name in names]
-    meant += [Path(name)] if Path(name).is_dir() else []
+    folder = Path(name)
+    # A folder of other things is not meant if a model has the name.
+    if (folder / SPEC_FILE).is_file() or (not meant and folder.is_dir()):
+        meant.append(folder)
     if not meant:
         known = named_models()
         hint = did_you_mean(name, known) or f"; known: {', '.join(known) or 'none'}"
