@@ -18,7 +18,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_inf
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c "$(SUITABLE)" 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: help install demo test check constraints clean
+.PHONY: help install demo test check docs constraints clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -37,9 +37,12 @@ check: $(VENV)/.dev  ## Lint, check format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs  ## Build the documentation site into build/site; warnings are errors
+	PYTHONPATH=. $(BIN)/mkdocs build --strict
+
 constraints: $(UV)  ## Make constraints.txt anew from pyproject.toml: the newest versions that agree
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
-		--no-annotate --custom-compile-command "make constraints" \
+		--group docs --no-annotate --custom-compile-command "make constraints" \
 		--output-file constraints.txt pyproject.toml
 
 clean:  ## Remove .venv, builds and caches
@@ -59,4 +62,8 @@ $(VENV)/.package: pyproject.toml constraints.txt | $(UV)
 
 $(VENV)/.dev: $(VENV)/.package
 	$(INSTALL) --editable '.[train,hpc,export,explain,review,spatial]' --group dev
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.package
+	$(INSTALL) --group docs
 	touch $@

@@ -1,0 +1,96 @@
+"""Texts from outside ``docs/`` as pages, and links between the files of the tree.
+
+The links of all texts are those of the tree, as they are on a page that shows the repository.
+Here they become links of the site; a file that is no page is copied, so that it can be read.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path, PurePosixPath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+TREE = Path(__file__).parents[2]
+
+PAGES = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "models/README.md",
+    "models/endonuke-resnet18/MODEL_CARD.md",
+)
+"""Pages of the site that stand outside docs/, under the same paths."""
+
+FOLDERS = {"README.md": "index.md", "benchmarks": "benchmarks/README.md"}
+"""Links that lead to another page than the path says."""
+
+SETTINGS = "sample_configs/run.yaml"
+
+_LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
+_INCLUDE = re.compile(r"^<!-- include (\S+?)#(.+?) -->$", re.M)
+_ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>~?([\w.]+)</code>")
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the pages and files from outside docs/."""
+    for path in PAGES:
+        files.append(File.generated(config, path, content=(TREE / path).read_text("utf-8")))
+    settings = (TREE / SETTINGS).read_text("utf-8")
+    text = f"# Settings\n\nThe file `{SETTINGS}`.\n\n```yaml\n{settings}```\n"
+    files.append(File.generated(config, "settings.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put in the sections that are included, and turn links of the tree into links of the site."""
+    here = page.file.src_uri
+    origin = here if here in PAGES else f"docs/{here}"
+
+    def included(match: re.Match[str]) -> str:
+        return _site_links(
+            _section(match[1], match[2]), origin=match[1], page=here, config=config, files=files
+        )
+
+    own = _site_links(markdown, origin=origin, page=here, config=config, files=files)
+    return _INCLUDE.sub(included, own)
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn Sphinx' roles in docstrings into references."""
+
+    def reference(match: re.Match[str]) -> str:
+        shown = match[1].rpartition(".")[2]
+        return f'<autoref identifier="{match[1]}" optional><code>{shown}</code></autoref>'
+
+    return _ROLE.sub(reference, html)
+
+
+def _section(path: str, title: str) -> str:
+    """Return what stands under a heading of the second level, or before the first ("top")."""
+    parts = re.split(r"^## (.+)\n", (TREE / path).read_text("utf-8"), flags=re.M)
+    if title == "top":
+        return parts[0].partition("\n")[2].strip()
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    if title not in sections:
+        raise PluginError(f"{path} has no section '{title}'; it has {', '.join(sections)}")
+    return sections[title].strip()
+
+
+def _site_links(text: str, *, origin: str, page: str, config: MkDocsConfig, files: Files) -> str:
+    def link(match: re.Match[str]) -> str:
+        path = posixpath.normpath(PurePosixPath(origin).parent / match[2])
+        path = FOLDERS.get(path, path).removeprefix("docs/")
+        if files.get_file_from_path(path) is None:
+            if not (TREE / path).is_file():
+                return match[0]  # mkdocs warns of it
+            files.append(File.generated(config, path, abs_src_path=str(TREE / path)))
+        target = posixpath.relpath(path, PurePosixPath(page).parent)
+        return f"{match[1]}{target}{match[3] or ''})"
+
+    return _LINK.sub(link, text)
