@@ -44,7 +44,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     settings = (TREE / SETTINGS).read_text("utf-8")
     text = f"# Settings\n\nThe file `{SETTINGS}`.\n\n```yaml\n{settings}```\n"
     files.append(File.generated(config, "settings.md", content=text))
+    _list_guides(files, config=config)
     return files
+
+
+def _list_guides(files: Files, *, config: MkDocsConfig) -> None:
+    """List the pages of docs/ itself that mkdocs.yml does not name under "Guides"."""
+    listed = str(config.nav)
+    guides = next(section["Guides"] for section in config.nav or () if "Guides" in section)
+    for file in files.documentation_pages():
+        if "/" not in file.src_uri and f"'{file.src_uri}'" not in listed:
+            guides.append(file.src_uri)
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -58,7 +68,17 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         )
 
     own = _site_links(markdown, origin=origin, page=here, config=config, files=files)
-    return _INCLUDE.sub(included, own)
+    return _INCLUDE.sub(included, own) + (_other_names(markdown) if here == "python.md" else "")
+
+
+def _other_names(markdown: str) -> str:
+    """Return the entries of the public names that the reference does not place itself."""
+    import wsi_suite
+
+    told = re.findall(r"^::: wsi_suite\.(\w+)$", markdown, re.M)
+    others = [name for name in wsi_suite.__all__ if name not in (*told, "__version__")]
+    entries = "".join(f"\n::: wsi_suite.{name}\n" for name in others)
+    return f"\n## More\n{entries}" if others else ""
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
