@@ -24,6 +24,10 @@ FREE_SHARE = 0.05
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written."""
 
+passing_folders: set[Path] = set()
+"""Folders that this process removes when it ends, and that a program which leaves at once has to
+remove in its stead."""
+
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.partial")
 _NAME_LENGTH = 40  # characters of a name in that of its temporary file; systems take 255 bytes
 _DISK = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -136,6 +138,24 @@ def test_interrupted_run_goes_on_either_way_and_leaves_no_copy(
     (then,) = ways.values()
     bench.run(out, *then, slides=slides)
     assert_same(out, unstaged, slides)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files in use cannot be removed there")
+def test_ctrl_c_in_a_terminal_leaves_no_copy(
+    bench: Bench, slides: list[Path], tmp_path: Path, disk: Path
+) -> None:
+    """The program leaves at once then, without the end of the batch."""
+    command = [sys.executable, "-m", "wsi_suite", "run", *map(str, slides), "--stage", str(disk)]
+    command += ["--out", str(tmp_path / "out"), "--set", f"detect.model={bench.model}"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 200
+    while not list(disk.rglob("*.tif")) and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=100)
+    assert "interrupted; the same command goes on from here" in said
+    assert run.returncode == 130
+    assert not list(disk.iterdir())
 
 
 def test_copies_never_take_more_than_their_limit(

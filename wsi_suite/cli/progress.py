@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from wsi_suite.cli.terminal import (
     show_error,
     stderr,
 )
+from wsi_suite.files import passing_folders
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -68,6 +69,7 @@ def _leaving_at_once(said: str, *, first: Callable[[], None] = lambda: None) -> 
         first()
         show_error(said)
         sys.stdout.flush()
+        _remove_passing_folders()
         os._exit(INTERRUPTED_CODE)
 
     before = signal.signal(signal.SIGINT, lambda *_: leave())
@@ -76,6 +78,24 @@ def _leaving_at_once(said: str, *, first: Callable[[], None] = lambda: None) -> 
             yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _remove_passing_folders() -> None:
+    """End the program and all its threads, and remove what it leaves, in this order.
+
+    A thread that still reads there might take what is gone for empty. On Windows, where files in
+    use cannot be removed, the next run does it.
+    """
+    if passing_folders and sys.platform != "win32":
+        remove = (
+            "import os, shutil, sys\n"
+            "for folder in sys.argv[2:]: shutil.rmtree(folder, ignore_errors=True)\n"
+            "os._exit(int(sys.argv[1]))"
+        )
+        folders = map(str, passing_folders)
+        with suppress(OSError):  # it is left to the next run
+            command = [sys.executable, "-I", "-S", "-c", remove, str(INTERRUPTED_CODE), *folders]
+            os.execv(sys.executable, command)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import BusyError, ConfigError, NoAnswerError, WsiSuiteError
-from wsi_suite.files import is_disk_full, long_path
+from wsi_suite.files import is_disk_full, long_path, passing_folders
 from wsi_suite.leases import STALE_S, Lease, disk_time, look_at, take_lease
 from wsi_suite.patience import POLL_S, alive, with_patience
 from wsi_suite.slides.identity import SlideIdentity
@@ -107,6 +107,7 @@ class Staging:
             if path.name != _LEASE:
                 shutil.rmtree(path, ignore_errors=True)
         _remove(self.folder, self._lease)
+        passing_folders.discard(self.folder)
 
     def _copy(self, slide: Path, identity: SlideIdentity, *, timeout_s: float) -> Path:
         """Copy a slide and verify the copy; return its path."""
@@ -193,6 +194,7 @@ def begin_staging(settings: RunSettings, *, tell: Tell) -> Staging | None:
         _remove_leftovers(disk)
         folder = disk / f"{_NAME}{secrets.token_hex(6)}"
         folder.mkdir()
+        passing_folders.add(folder)
         lease = take_lease(folder / _LEASE, busy=lambda who: f"{folder}: held by {who}")
         free = shutil.disk_usage(folder).free
     except OSError as error:
