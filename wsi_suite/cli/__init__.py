@@ -28,6 +28,7 @@ from wsi_suite.cli import (
     datasets,
     evaluation,
     explain,
+    learning_curve,
     look,
     models,
     projects,
@@ -180,6 +181,15 @@ _add(
     "wsi-suite crossvalidate train.yaml --data endonuke --out starts --variant scratch: "
     "--variant 'fine-tuned: init=r18.pth' --variant 'frozen: init=r18.pth "
     "optimiser.freeze=backbone'",
+)
+_add(
+    learning_curve.learning_curve,
+    "Train and evaluate models",
+    "wsi-suite learning-curve train.yaml --data endonuke --out curve",
+    "wsi-suite learning-curve train.yaml --data endonuke --out curve --shares 0.2,0.4,0.7,1 "
+    "--repeats 5 --variant scratch: --variant 'fine-tuned: init=r18.pth' "
+    "--variant 'frozen: init=r18.pth optimiser.freeze=backbone'",
+    name="learning-curve",
 )
 _add(
     evaluation.evaluate,

@@ -84,7 +84,7 @@ def crossvalidate(
 
     check_training_extra()
     settings = {
-        name: _settings(config, [*(set_ or []), *changes])
+        name: read_settings(config, [*(set_ or []), *changes])
         for name, changes in split_variants(variants or ["CONFIG:"]).items()
     }
     common: dict[str, Any] = {
@@ -113,7 +113,8 @@ def crossvalidate(
         _show(validation)
 
 
-def _settings(config: Path, overrides: list[str]) -> TrainSettings:
+def read_settings(config: Path, overrides: list[str]) -> TrainSettings:
+    """Return the settings of a training, with changes over its file."""
     from wsi_suite.config import parse_settings
     from wsi_suite.settings_files import read_values
     from wsi_suite.training.settings import TrainSettings
@@ -164,7 +165,7 @@ def show_comparison(report: VariantComparison) -> None:
                 (
                     variant.name if name == "map" else "",
                     words,
-                    _text(folds.spread(UNCHANGED, figure)),
+                    spread_text(folds.spread(UNCHANGED, figure)),
                     *(("", "", "") if difference is None else _difference(difference)),
                 )
             )
@@ -190,13 +191,14 @@ def _show(report: CrossValidation) -> None:
             *(lambda figures, name=name: figures.ap[name] for name in classes),
             lambda figures: figures.f1_without_classes,
         ]
-        rows.append((shift, *(_text(report.spread(shift, column)) for column in columns)))
+        rows.append((shift, *(spread_text(report.spread(shift, column)) for column in columns)))
     show_table(
         ("held-out tiles", "mAP", *(f"AP {name}" for name in classes), "F1, any class"), rows
     )
 
 
-def _text(spread: Spread) -> str:
+def spread_text(spread: Spread) -> str:
+    """Return a mean with its range; a dash of none."""
     if spread.mean != spread.mean:  # NaN: no fold has it
         return "-"
     return f"{spread.mean:.3f} ({spread.lowest:.2f}-{spread.highest:.2f})"

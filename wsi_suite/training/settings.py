@@ -19,6 +19,9 @@ class SplitSettings(Section):
     validation_runs: tuple[str, ...] = Field(
         (), description="runs that calibrate and set the threshold"
     )
+    train_runs: tuple[str, ...] = Field(
+        (), description="runs to train on; by default all that are not in the other parts"
+    )
 
 
 class OptimiserSettings(Section):

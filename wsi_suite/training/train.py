@@ -11,6 +11,7 @@ import logging
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,32 @@ def split_tiles(tiles: list[LabelledTile], settings: SplitSettings) -> Split:
         A run is not there, is in two parts, a part has another name, or nothing is left to train
         on.
     """
-    if not settings.test_runs and not settings.validation_runs and any(t.part for t in tiles):
+    named = (settings.train_runs, settings.validation_runs, settings.test_runs)
+    if not any(named) and any(t.part for t in tiles):
         return _split_by_part(tiles)
-    twice = set(settings.test_runs) & set(settings.validation_runs)
-    if twice:
-        raise DataError(f"split: run {sorted(twice)[0]} is both test and validation; keep one")
+    _refuse_twice(settings)
     test = tiles_of_runs(tiles, settings.test_runs)
     validation = tiles_of_runs(tiles, settings.validation_runs)
     kept = set(settings.test_runs) | set(settings.validation_runs)
     train = [tile for tile in tiles if tile.run not in kept]
+    if settings.train_runs:
+        train = tiles_of_runs(tiles, settings.train_runs)
     if not train:
         raise DataError("split: no run is left to train on; name fewer test or validation runs")
     return Split(train, validation, test)
+
+
+def _refuse_twice(settings: SplitSettings) -> None:
+    """Refuse a run that is in two parts."""
+    parts = {
+        "test": settings.test_runs,
+        "validation": settings.validation_runs,
+        "train": settings.train_runs,
+    }
+    for (one, runs), (other, others) in combinations(parts.items(), 2):
+        twice = set(runs) & set(others)
+        if twice:
+            raise DataError(f"split: run {sorted(twice)[0]} is both {one} and {other}; keep one")
 
 
 def _split_by_part(tiles: list[LabelledTile]) -> Split:

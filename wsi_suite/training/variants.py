@@ -124,6 +124,19 @@ def _check(variants: Mapping[str, TrainSettings]) -> list[str]:
             "variants: expected two or more, the first to compare the others with; give --variant "
             "again, as in --variant scratch:"
         )
+    check_alike(variants)
+    return names
+
+
+def check_alike(variants: Mapping[str, TrainSettings]) -> None:
+    """Refuse settings whose classes or seeds differ.
+
+    Raises
+    ------
+    ConfigError
+        They do; the message names the variant.
+    """
+    names = list(variants)
     classes, seed = variants[names[0]].labels.names, variants[names[0]].optimiser.seed
     for name, settings in variants.items():
         if settings.optimiser.seed != seed:
@@ -136,7 +149,6 @@ def _check(variants: Mapping[str, TrainSettings]) -> list[str]:
                 f"variant {name}: its classes ({', '.join(settings.labels.names)}) are not those "
                 f"of {names[0]} ({', '.join(classes)}); only the same can be compared"
             )
-    return names
 
 
 def _plan(
