@@ -22,6 +22,7 @@ from wsi_suite.errors import OutputError
 from wsi_suite.measurements import NUCLEUS_DAB
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.report import SlideResult, write_slide_page
+from wsi_suite.report.words import percentage
 from wsi_suite.scoring.hscore import Score, score_nuclei
 from wsi_suite.scoring.intensity import grade_nuclei
 
@@ -220,6 +221,27 @@ def test_script_rounds_as_python_does() -> None:
     assert _node("given.map((value) => page.rounded(value, 0))", given=large) == [
         f"{value:,}" for value in large
     ]
+
+
+def test_no_percentage_looks_whole_that_is_not() -> None:
+    values = [
+        0,
+        1,
+        100,
+        0.97,
+        29.996,
+        0.03,
+        19.44,
+        9.96,
+        99.99999,
+        *(k * 100 / 997 for k in range(997)),
+    ]
+    shown = [percentage(value) for value in values]
+    assert shown[:8] == [
+        *("0.0 %", "1.0 %", "100.0 %", "0.97 %", "29.996 %", "0.03 %", "19.4 %", "9.96 %"),
+    ]
+    assert shown[8] == "100.0000 %"  # four digits are the most
+    assert _node("given.map(page.percentage)", given=values) == shown
 
 
 def test_script_draws_the_same_bars(result: SlideResult, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from wsi_suite.report.quality_map import FEW_JUDGED
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.clinical_words import guideline_cautions
+from wsi_suite.scoring.decimals import fixed
 from wsi_suite.scoring.evenness import UNEVEN_LIMIT
 from wsi_suite.scoring.familiarity_words import aspect_words
 from wsi_suite.scoring.ki67 import Ki67Figures
@@ -97,7 +98,8 @@ def interval_text(interval: Interval | None, *, digits: int) -> str:
     """Return the limits of an interval, such as ``121 – 136``; an empty text without one."""
     if interval is None or interval.low is None or interval.high is None:
         return ""
-    return " – ".join(as_text(limit, f".{digits}f") for limit in (interval.low, interval.high))
+    limits = interval.low, interval.high
+    return " – ".join(fixed(limit, digits).replace("-", "−") for limit in limits)
 
 
 def intervals_of(figures: ScoreFigures) -> dict[str, str]:

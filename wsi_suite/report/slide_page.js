@@ -65,6 +65,15 @@ function rounded(value, digits) {
     text.slice(0, place).includes(".") ? "" : ",").replace("-", "−");
 }
 
+// As Python: no percentage looks whole that is not, since cut-offs are whole.
+function percentage(value) {
+  let digits = 1;
+  while (digits < 4 && !Number.isInteger(value) && Number.isInteger(Number(value.toFixed(digits)))) {
+    digits += 1;
+  }
+  return `${rounded(value, digits)} %`;
+}
+
 function figureText(score, figure) {
   const grade = Number(figure.slice(-1));
   const measured = score.counts.reduce((sum, count) => sum + count, 0);
@@ -76,7 +85,7 @@ function figureText(score, figure) {
   switch (figure) {
     case "hScore": return rounded(score.hScore, 1);
     case "hScoreWhole": return rounded(score.hScore, 0);
-    case "positivePercent": return `${rounded(score.positivePercent, 1)} %`;
+    case "positivePercent": return percentage(score.positivePercent);
     case "allred": return String(score.allred.score);
     case "allredParts": return `${score.allred.proportion} + ${score.allred.intensity}`;
     case "irs": return String(score.irs.score);
@@ -205,7 +214,7 @@ function start() {
 }
 
 if (typeof document === "undefined") {
-  module.exports = { barsPath, figureText, rowOf, rounded, scorePart };
+  module.exports = { barsPath, figureText, percentage, rowOf, rounded, scorePart };
 } else {
   start();
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from wsi_suite.pages import as_text
+from wsi_suite.scoring.decimals import fixed
 from wsi_suite.scoring.names import short_name
 
 
@@ -14,8 +15,8 @@ def whole(value: float | None) -> str:
 
 
 def percentage(value: float | None) -> str:
-    """Return a percentage with its sign, or a dash."""
-    return as_text(value, ".1f") + ("" if value is None else " %")
+    """Return a percentage with its sign, or a dash; none looks whole that is not."""
+    return "–" if value is None else fixed(value, 1).replace("-", "−") + " %"
 
 
 def mm2(value: float | None) -> str:

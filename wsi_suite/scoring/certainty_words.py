@@ -10,6 +10,7 @@ from wsi_suite.scoring.certainty import (
     crossed_cutoffs,
     held_cutoffs,
 )
+from wsi_suite.scoring.decimals import fixed
 from wsi_suite.scoring.names import of_regions
 from wsi_suite.scoring.slide_scores import NO_INTERVAL, RegionScores, ScoreFigures
 from wsi_suite.scoring.uncertainty import Interval
@@ -22,13 +23,16 @@ warning."""
 def with_interval(
     value: float | None, interval: Interval | None, *, digits: int, unit: str = ""
 ) -> str | None:
-    """Return a figure and its 95 % interval, if there is one, such as ``128 (121 - 136)``."""
+    """Return a figure and its 95 % interval, if there is one, such as ``128 (121 - 136)``.
+
+    With digits after the point no figure looks whole that is not (:func:`fixed`).
+    """
     if value is None:
         return None
-    figure = f"{value:.{digits}f}{unit}"
+    figure = f"{fixed(value, digits)}{unit}"
     if interval is None or interval.low is None or interval.high is None:
         return figure
-    return f"{figure} ({interval.low:.{digits}f} - {interval.high:.{digits}f})"
+    return f"{figure} ({fixed(interval.low, digits)} - {fixed(interval.high, digits)})"
 
 
 def certainty_warnings(
@@ -77,7 +81,7 @@ def cautions(figures: ScoreFigures, *, cutoffs: Sequence[float]) -> list[str]:
         phrases.append(f"the 95 % interval holds {_percents(held)}")
     if crossed := crossed_cutoffs(percent, doubt, cutoffs):
         phrases.append(
-            f"{doubt.positive_percent:.1f} %, across {_percents(crossed)}, if all nuclei of "
+            f"{fixed(doubt.positive_percent, 1)} %, across {_percents(crossed)}, if all nuclei of "
             "doubtful class were of the other class"
         )
     if share.low is None:
@@ -108,8 +112,8 @@ def _near_cut_off(class_name: str, figures: ScoreFigures) -> str | None:
         why = f"the interval holds the cut-off {_percents(near.held)}"
     elif near.crossed or certainty.enough:  # earlier results do not tell what was crossed
         why = (
-            f"would be {certainty.doubt.positive_percent:.1f}, across a cut-off, if all nuclei of "
-            "doubtful class were of the other class"
+            f"would be {fixed(certainty.doubt.positive_percent, 1)}, across a cut-off, if all "
+            "nuclei of doubtful class were of the other class"
         )
     else:
         return None  # too few nuclei, which has a warning of its own

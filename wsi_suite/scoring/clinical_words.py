@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsi_suite.scoring.certainty import CUTOFFS_PERCENT
 from wsi_suite.scoring.certainty_words import cautions, with_interval
+from wsi_suite.scoring.decimals import fixed
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import NO_INTERVAL, ScoreFigures, SlideScores
@@ -46,13 +47,13 @@ def _ki67(found: Ki67Figures, figures: ScoreFigures) -> str:
     parts = [f"Ki-67: {_share(figures, found.class_name)}"]
     if found.weighted_percent is not None and found.unweighted_percent is not None:
         parts.append(
-            f"{found.unweighted_percent:.1f} % in {len(found.fields)} fields of 100, "
-            f"{found.weighted_percent:.1f} % weighted"
+            f"{fixed(found.unweighted_percent, 1)} % in {len(found.fields)} fields of 100, "
+            f"{fixed(found.weighted_percent, 1)} % weighted"
         )
     elif found.reason is not None:
         parts.append(f"no fields: {found.reason}")
     if found.hot_spot_percent is not None:
-        parts.append(f"{found.hot_spot_percent:.1f} % in the hottest spot")
+        parts.append(f"{fixed(found.hot_spot_percent, 1)} % in the hottest spot")
     elif found.no_hot_spot is not None:
         parts.append(f"no hottest spot: {found.no_hot_spot}")
     agree = "well" if found.reliable else "too little for a decision"

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from wsi_suite.documents import Part
+from wsi_suite.scoring.decimals import fixed
 from wsi_suite.scoring.hscore import Score, mean_intensity
 
 GUIDELINE = "ASCO/CAP 2020"
@@ -111,7 +112,7 @@ def controls_warning(status: ReceptorStatus) -> list[str]:
     if not status.report_controls:
         return []
     return [
-        f"{status.marker} is positive in {status.positive_percent:.1f} % of the nuclei of "
+        f"{status.marker} is positive in {fixed(status.positive_percent, 1)} % of the nuclei of "
         f"{status.class_name}: from 0 % to 10 % {GUIDELINE} wants the status of the controls "
         "reported; check that internal and external controls stain as expected."
     ]
