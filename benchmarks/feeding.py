@@ -34,6 +34,7 @@ from wsi_suite.analysis import blocks, worker_cache
 from wsi_suite.config import load_settings
 from wsi_suite.detector import detector as at_work
 from wsi_suite.detector.detector import Compute, Detector
+from wsi_suite.detector.network import NucleusNet
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.runs import cluster, scheduling
@@ -159,18 +160,18 @@ def _replayed(batch: int, *, file: Path | None) -> Iterator[None]:
     kept: dict[bytes, dict[str, Tensor]] = {}
     if file is not None and file.exists():
         kept = torch.load(file)
-    look = Detector.look
 
-    def replay(self: Detector, rgb: Tensor) -> dict[str, Tensor]:
+    def replay(network: NucleusNet, rgb: Tensor) -> dict[str, Tensor]:
         keys = [window[:, 7::61, 7::61].contiguous().numpy().tobytes() for window in rgb]
         for key, window in zip(keys, rgb, strict=True):
             if key not in kept:
-                kept[key] = {name: maps.clone() for name, maps in look(self, window[None]).items()}
+                kept[key] = {name: maps.clone() for name, maps in network(window[None]).items()}
         return {name: torch.cat([kept[key][name] for key in keys]) for name in kept[keys[0]]}
 
     compute = Compute("cpu", "fp32", batch)
     with (
-        patch.object(Detector, "look", replay),
+        patch.object(Detector, "look", lambda self, rgb: replay(self.network, rgb)),
+        patch.object(NucleusNet, "look_for_peaks", replay),
         patch.object(at_work, "choose_compute", lambda *_, **__: compute),
         patch.object(worker_cache, "takes_turns", lambda _compute: True),
     ):

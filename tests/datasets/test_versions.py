@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsi_suite.datasets.agreement import vote
 from wsi_suite.datasets.card import DatasetCard
 from wsi_suite.datasets.collecting import add_images
 from wsi_suite.datasets.commits import commit, create_dataset
@@ -239,3 +240,17 @@ def test_an_interrupted_revocation_is_told_and_finished(folder, monkeypatch, wri
     assert [new for _, new in done.digests] == [one.digest for one in list_versions(folder)]
     assert verify_dataset(open_dataset(folder)) == []
     assert not (folder / "images" / "02.png").exists()
+
+
+def test_training_refuses_pictures_of_no_part_and_several_annotators(folder, make):
+    split_dataset(open_dataset(folder), shares={"train": 4, "val": 1, "test": 1})
+    add_images(folder, [make("late.png")], message="")
+    with pytest.raises(DataError, match="picture 'late' belongs to no part"):
+        split_tiles(load_tiles(folder, LabelSpec()), SplitSettings())
+    labels = nucleus_labels([(1, 2), (1, 2)], ["Stroma"] * 2, annotators=["ann", "bob"])
+    twice = replace(make("twice.png"), labels=labels)
+    add_images(folder, [twice], message="")
+    with pytest.raises(DataError, match=r"'twice\.png' has labels of several annotators"):
+        load_tiles(folder, LabelSpec())
+    commit(folder, list(vote(read_images(open_dataset(folder)))), message="")
+    assert sum(tile.id == "twice" for tile in load_tiles(folder, LabelSpec())) == 1

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wsi_suite.datasets.agreement import CONSENSUS
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.pictures import read_rgb, tile_id
 from wsi_suite.datasets.store import is_dataset, open_dataset, read_images
@@ -131,6 +132,12 @@ def load_tiles(folder: Path, labels: LabelSpec, *, mpp: float | None = None) -> 
 def _tile(image: LabelledImage, spec: LabelSpec, *, folder: Path) -> LabelledTile:
     if image.file is None:
         raise DataError(f"{folder}: '{image.name}' has labels only; add its picture")
+    names = {name for name in image.labels.annotators if name and not name.startswith(CONSENSUS)}
+    if len(names) > 1:
+        raise DataError(
+            f"{folder}: '{image.name}' has labels of several annotators, so that nuclei stand there"
+            " more than once; bring them together with 'wsi-suite dataset consensus'"
+        )
     if image.mpp is None:
         raise PixelSizeError(f"{image.file}: no pixel size in tiles.csv; give --mpp")
     return LabelledTile(

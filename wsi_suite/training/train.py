@@ -64,7 +64,7 @@ class Split:
 def split_tiles(tiles: list[LabelledTile], settings: SplitSettings) -> Split:
     """Part tiles by their runs; without runs in the settings by the split of their dataset.
 
-    The parts of a dataset are then ``train``, ``val`` and ``test``; tiles of no part are not used.
+    The parts of a dataset are then ``train``, ``val`` and ``test``; a tile of no part is refused.
 
     Raises
     ------
@@ -108,8 +108,12 @@ def _split_by_part(tiles: list[LabelledTile]) -> Split:
                 f"split: the dataset has a part '{tile.part}', expected train, val and test; split"
                 " it again, or name runs in split.test_runs and split.validation_runs"
             )
-        if tile.part is not None:
-            parts[tile.part].append(tile)
+        if tile.part is None:
+            raise DataError(
+                f"split: picture '{tile.id}' belongs to no part, as it came after the split; split"
+                " the dataset again with 'wsi-suite dataset split'"
+            )
+        parts[tile.part].append(tile)
     if not parts["train"]:
         raise DataError("split: no picture of the dataset is in the part train")
     return Split(parts["train"], parts["val"], parts["test"])

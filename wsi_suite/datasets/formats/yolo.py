@@ -65,6 +65,8 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
             for path in (picture, labels):
                 path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image.file, picture)
+            if not all(map(_is_ring, image.labels.outlines)):  # boxes are written
+                lost["outline"] += sum(one is not None for one in image.labels.outlines)
             labels.write_text(_lines(image, classes, radius_um=options.radius_um), "utf-8")
         document = {
             "path": ".",
