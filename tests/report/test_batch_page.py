@@ -26,6 +26,7 @@ def test_slide_of_another_stain_has_no_verdict_and_is_in_no_median(tmp_path: Pat
     assert "no verdict (stain: H&E): not to be used" in page.text
     assert "No verdict: the slide shows hematoxylin and eosin, not hematoxylin and" in page.text
     assert "H-score of 1 slide;" in page.text
+    assert "Slides2\nScored1\nNo verdict1\nFailed0\n" in page.text
     assert ("tr", {"data-state": "done", "class": "unusable"}) in page.tags
 
 

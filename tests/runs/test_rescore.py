@@ -14,11 +14,13 @@ from bench import Bench
 
 from wsi_suite.analysis.summary import read_summary, write_summary
 from wsi_suite.config import ScoreSettings, load_settings
-from wsi_suite.errors import ConfigError, DataError, RegionError
+from wsi_suite.errors import BusyError, ConfigError, DataError, RegionError
 from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
 from wsi_suite.qupath.labels import read_labels
 from wsi_suite.qupath.rois import read_rois
+from wsi_suite.runs.folder import lock_folder, unlock_folder
 from wsi_suite.runs.rescore import rescore, write_rescored
+from wsi_suite.runs.rescore_batch import rescore_batch
 from wsi_suite.scoring.intensity import grade_nuclei
 
 UNSET = load_settings().score
@@ -262,3 +264,21 @@ def test_ignored_areas_of_the_run_cannot_be_scored_afterwards(bench: Bench, tmp_
     assert rescore(tmp_path / "tissue", UNSET, rois=only).summary is not None
     with pytest.raises(RegionError, match="did not look at all of it"):
         rescore(tmp_path / "regions", UNSET, rois=only)
+
+
+def test_of_two_that_write_scores_to_one_folder_the_second_is_refused(
+    result: Path, tmp_path: Path
+) -> None:
+    lease = lock_folder(tmp_path)
+    try:
+        with pytest.raises(BusyError, match="another process is at work .*give another --out"):
+            rescore_batch([result], UNSET, out=tmp_path)
+    finally:
+        unlock_folder(tmp_path, lease)
+    assert not list(tmp_path.iterdir())
+    rescore_batch([result], UNSET, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "B12",
+        "summary.csv",
+        "summary.parquet",
+    ]

@@ -153,15 +153,22 @@ def _remedy(*, has_tiles: bool, of_tiles: bool) -> str:
     return "give the settings, --roi among them, of the 'wsi-suite tile' that made the tiles"
 
 
-def lock_folder(folder: Path, *, from_stopped: bool = False) -> Lease:
+def lock_folder(
+    folder: Path,
+    *,
+    from_stopped: bool = False,
+    remedy: str = "wait for it, help it with --share, or give another --out",
+) -> Lease:
     """Keep other processes from working in a folder until this one unlocks it or ends.
 
     Parameters
     ----------
     folder
-        Results folder of a slide; it is made if it is missing.
+        Results folder of a slide, or the folder of new scores; it is made if it is missing.
     from_stopped
         As for :func:`~wsi_suite.leases.take_lease`.
+    remedy
+        What the user can do if another process works there.
 
     Raises
     ------
@@ -173,10 +180,7 @@ def lock_folder(folder: Path, *, from_stopped: bool = False) -> Lease:
     records = folder / RECORDS_NAME
 
     def busy(who: str) -> str:
-        return (
-            f"{folder}: another process is at work in it ({who}); wait for it, help it with "
-            "--share, or give another --out"
-        )
+        return f"{folder}: another process is at work in it ({who}); {remedy}"
 
     with writing(folder):
         for _ in range(_TRIES):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from wsi_suite.config import MeasureSettings, ScoreSettings, StainSettings
 from wsi_suite.errors import ConfigError, WsiSuiteError
 from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.objects import Shape
+from wsi_suite.runs.folder import lock_folder, unlock_folder
 from wsi_suite.runs.hot_spot_file import write_hot_spots
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.rescore import rescore, table_of, write_rescored
@@ -58,33 +60,49 @@ def rescore_batch(
     ------
     ConfigError
         Scores would take the place of others in `out`.
+    BusyError
+        Another process writes scores to `out`.
     """
     several = len(results) > 1
     scored = partial(
         rescore, settings=settings, measure=measure, stain=stain, rois=rois, several=several
     )
-    outcomes = [_rescored(result, scored) for result in results]
-    if out is not None:
+    if out is None:
+        outcomes = [_rescored(result, scored) for result in results]
+        for outcome in outcomes:
+            tell(outcome)
+        return outcomes
+    nuclei = None
+    if geojson is not None:
+        nuclei = partial(
+            write_rescored,
+            settings=settings,
+            shape=geojson,
+            by_region=by_region,
+            rois=rois,
+            several=several,
+        )
+    with _alone_in(out):
+        outcomes = [_rescored(result, scored) for result in results]
         _refuse_same_folders(out, results, outcomes)
-        nuclei = None
-        if geojson is not None:
-            nuclei = partial(
-                write_rescored,
-                settings=settings,
-                shape=geojson,
-                by_region=by_region,
-                rois=rois,
-                several=several,
-            )
         outcomes = [
             _written(outcome, result, folder=_folder_of(outcome, out), nuclei=nuclei)
             for outcome, result in zip(outcomes, results, strict=True)
         ]
-    for outcome in outcomes:
-        tell(outcome)
-    if out is not None:
+        for outcome in outcomes:
+            tell(outcome)
         _write_table(out, outcomes, tell=tell)
     return outcomes
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep other processes from writing scores there: of two, each would keep a part."""
+    lease = lock_folder(out, remedy="wait for it, or give another --out")
+    try:
+        yield
+    finally:
+        unlock_folder(out, lease)
 
 
 def _rescored(result: Path, scored: Callable[[Path], Outcome]) -> Outcome:
