@@ -329,7 +329,7 @@ def _refuse_measured_otherwise(
 
 
 def _changes(files: Sequence[Path], alone: Sequence[Settings]) -> Iterator[str]:
-    """Return a line for each file that changes what earlier ones set."""
+    """Return a line for each file that overrides a value of an earlier file."""
     held: dict[str, tuple[object, Path]] = {}
     for file, settings in zip(files, alone, strict=True):
         given = _given(settings)

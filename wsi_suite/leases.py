@@ -197,7 +197,7 @@ def disk_time(folder: Path) -> float:
 
 
 def _claim(place: Path) -> Lease | None:
-    """Try to take a lease that nobody holds; ``None`` if another process was faster."""
+    """Try to take a free lease; ``None`` if another process was faster."""
     token = secrets.token_hex(6)
     new = place.with_name(f"{_NEW}{token}")
     own = place / token
@@ -259,7 +259,7 @@ def _put_away(folder: Path) -> None:
 
 
 def _clean_up(folder: Path) -> None:
-    """Remove what contenders left that were killed; one that is alive tries again."""
+    """Remove the folders of killed contenders; one that is alive tries again."""
     for path in folder.glob("lease-*"):
         if path.name.startswith((_NEW, _OVER)):
             shutil.rmtree(path, ignore_errors=True)

@@ -62,7 +62,7 @@ def alive() -> None:
 
 
 def with_patience(function: Callable[[], T], *, path: Path, timeout_s: float) -> T:
-    """Return what a function returns, unless it is silent for too long.
+    """Call a function and return its result, unless it is silent for too long.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Return what separates the names: commas may be decimals further down.
+    """Return the delimiter of the names: commas may be decimals further down.
 
     It is looked for in the first row that has one: a title may stand above the names.
     """

@@ -271,7 +271,7 @@ def test_of_two_that_write_scores_to_one_folder_the_second_is_refused(
 ) -> None:
     lease = lock_folder(tmp_path)
     try:
-        with pytest.raises(BusyError, match="another process is at work .*give another --out"):
+        with pytest.raises(BusyError, match=r"another process is at work .*give another --out"):
             rescore_batch([result], UNSET, out=tmp_path)
     finally:
         unlock_folder(tmp_path, lease)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Analysed:
-    """What was found on a slide or a picture.
+    """Result of an analysis of a slide or a picture.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How far a slide lies from what its model has seen, told from a sample of its tissue.
+"""Distance of a slide to its model's training data, from a sample of its tissue.
 
 The fields are those that the stains are sampled from. They are described on the CPU in float32,
 whatever the device and precision of the run, because the model's statistics were learned so.
@@ -32,7 +32,7 @@ _DIGITS = 12  # of the name of a model's statistics
 
 
 def find_familiarity(model: ModelFolder, facts: SlideFacts, job: SlideJob) -> Familiarity:
-    """Return how far a slide lies from what a model has seen.
+    """Return the distance of a slide to a model's training data.
 
     Parameters
     ----------

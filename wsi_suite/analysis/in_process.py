@@ -17,7 +17,7 @@ _BLOCKS_AT_ONCE = 2  # while one block ends, the next is being read
 def do_blocks(
     job: SlideJob, grid: TileGrid, *, progress: Progress
 ) -> tuple[list[Nuclei], list[Box]]:
-    """Return the nuclei of each block, and what cannot be read.
+    """Return the nuclei and the unreadable area of each block.
 
     If a block fails or `progress` raises, the others end, too.
     """

@@ -104,7 +104,7 @@ def _stain_outside(slide: Slide, tissue: TissueMask) -> QualityKind | None:
 
 
 def _seen_whole(found: Mask, tissue: TissueMask, slide: Slide) -> QualityKind:
-    """Return what was found at the resolution of the tissue's mask, on all of the slide."""
+    """Return an artefact over all of the slide, at the resolution of the tissue's mask."""
     return QualityKind(
         mpp=round(math.sqrt(slide.mpp[0] * tissue.scale.x * slide.mpp[1] * tissue.scale.y), 4),
         sampled_share=1.0,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def without_unreadable(facts: SlideFacts, lost: Iterable[Box]) -> SlideFacts:
-    """Return the facts of a slide whose tissue is what can be analysed.
+    """Return the facts of a slide, its tissue without the unreadable area.
 
     Left out is what cannot be read and a margin about it: a detector and the measurement of stain
     see as far. In the rest, nuclei are those of the undamaged slide.

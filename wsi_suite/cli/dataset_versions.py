@@ -99,7 +99,7 @@ def split(
 
 
 def log(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None:
-    """List the versions of a dataset, and what was revoked."""
+    """List the versions and the revocations of a dataset."""
     from wsi_suite.cli.terminal import note, print_json, show_table
     from wsi_suite.datasets.store import list_versions, read_revoked
 
@@ -133,7 +133,7 @@ def diff(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show what differs between two versions: pictures, their facts, and nuclei by kind of change.
+    """Show the changes between two versions: pictures, their facts, and nuclei by kind of change.
 
     A nucleus moved if it has a counterpart within 3.5 um.
     """
@@ -167,7 +167,7 @@ def diff(
 def verify(
     *, dataset: Folder, version: VersionName = None, as_json: Json = False, debug: Debug = False
 ) -> None:
-    """Read all of a dataset again and tell what is damaged, missing, or leaks between parts.
+    """Read all of a dataset again and report damage, missing files, and leaks between parts.
 
     The exit code is 1 if anything is wrong.
     """

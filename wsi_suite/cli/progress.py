@@ -81,7 +81,7 @@ def _leaving_at_once(said: str, *, first: Callable[[], None] = lambda: None) -> 
 
 
 def _remove_passing_folders() -> None:
-    """End the program and all its threads, and remove what it leaves, in this order.
+    """End the program and all its threads, then remove its temporary folders.
 
     A thread that still reads there might take what is gone for empty. On Windows, where files in
     use cannot be removed, the next run does it.

@@ -232,7 +232,7 @@ def from_qupath(
 
 
 def _read_qupath(source: str, *, image: str | None) -> tuple[NamedStains, tuple[str, ...]]:
-    """Return vectors, and the names of what they are from."""
+    """Return stain vectors and the names of their sources."""
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note
     from wsi_suite.errors import ConfigError, InputError

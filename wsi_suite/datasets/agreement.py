@@ -1,4 +1,4 @@
-"""How far annotators agree about the nuclei of pictures, and what they agree on.
+"""Agreement of annotators about the nuclei of pictures, and their consensus.
 
 The labels of all annotators of a picture are brought together into nuclei: a point belongs to the
 nearest nucleus that another one has labelled within 3.5 um. An annotator who has labels in a

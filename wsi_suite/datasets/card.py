@@ -1,4 +1,4 @@
-"""The card of a dataset, ``dataset.yaml``: what it is called, who may use it, and its classes."""
+"""The card of a dataset, ``dataset.yaml``: its name, licence and classes."""
 
 from __future__ import annotations
 

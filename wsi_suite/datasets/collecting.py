@@ -87,7 +87,7 @@ def make_dataset(
 def _merged(
     before: Iterable[LabelledImage], added: Iterable[LabelledImage], *, replace: bool, folder: Path
 ) -> Iterator[LabelledImage]:
-    """Yield the pictures of both in the order of their names; what was added counts."""
+    """Yield the pictures of both in the order of their names; an added one takes precedence."""
     held: LabelledImage | None = None
     tagged = heapq.merge(
         ((image, False) for image in before),

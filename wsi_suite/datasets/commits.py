@@ -171,7 +171,7 @@ def _add_version(
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left; nobody else writes here now."""
+    """Remove the files that killed processes left; no other process writes here now."""
     for path in filter(is_leftover, [*folder.rglob(f"*{PARTIAL}")]):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -181,7 +181,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Counts:
-    """What the tables of a version hold."""
+    """Number of rows of a version's tables."""
 
     images: int
     nuclei: int
@@ -244,7 +244,7 @@ def _write_images(table: pa.Table, made: Path) -> None:
 
 @dataclass(frozen=True)
 class _Picture:
-    """What is known of the pixels of a picture that is in the dataset."""
+    """Facts of the pixels of a picture in the dataset."""
 
     sha256: str
     dhash: int | None

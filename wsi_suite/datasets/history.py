@@ -1,4 +1,4 @@
-"""What differs between versions of a dataset, and whether all of it is as it was written."""
+"""Differences between versions of a dataset, and the check of its files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FACTS = ("mpp_x", "mpp_y", "patient", "slide", "laboratory", "stain", "split", 
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to a picture between two versions.
+    """Change of a picture between two versions.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Change:
 
 
 def diff_versions(before: Dataset, after: Dataset) -> list[Change]:
-    """Return what differs between two versions, picture by picture, in the order of their names.
+    """Return the changes between two versions, picture by picture, in the order of their names.
 
     A nucleus that has no counterpart at the same place is the one that moved there from at most
     3.5 um, or else was added or removed.
@@ -110,7 +110,7 @@ def _compare(left: _Content, right: _Content) -> Change:
 
 
 def verify_dataset(dataset: Dataset) -> list[str]:
-    """Return what is wrong with a dataset, in sentences; nothing if all is as it was written.
+    """Return the faults of a dataset, in sentences; none if all is as it was written.
 
     All versions and all pictures are read. Pictures that no version names are told, too: they are
     left of an import that failed, and may be deleted.

@@ -1,4 +1,4 @@
-"""A picture and the nuclei that people labelled in it: what every format is read into."""
+"""A picture and its labelled nuclei: the common form of all formats."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class LabelledImage:
 
     @property
     def group(self) -> str:
-        """What the picture stays together with in every split: patient, else slide, else itself."""
+        """Unit that no split divides: the patient, else the slide, else the picture."""
         return self.patient or self.slide or self.name
 
 

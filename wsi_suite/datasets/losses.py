@@ -1,4 +1,4 @@
-"""What a format cannot hold of labels, counted while they are written."""
+"""Losses of an export: facts of labels that a format cannot hold, counted."""
 
 from __future__ import annotations
 

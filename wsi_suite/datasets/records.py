@@ -11,7 +11,7 @@ from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage
 
 
 def facts_of(image: LabelledImage) -> dict[str, Any]:
-    """Return what is known of a picture but its labels; what is not known is ``None``."""
+    """Return the facts of a picture without its labels; unknown ones are ``None``."""
     return {
         "name": image.name,
         "width_px": image.size_px[0],
@@ -29,7 +29,7 @@ def facts_of(image: LabelledImage) -> dict[str, Any]:
 
 
 def nuclei_of(image: LabelledImage) -> dict[str, list[Any]]:
-    """Return the columns of the labels, each of one length; what is not known is ``None``."""
+    """Return the columns of the labels, all of one length; unknown ones are ``None``."""
     labels = image.labels
     return {
         "x": labels.points[:, 0].tolist(),

@@ -145,7 +145,7 @@ def _costs(
 def _amounts(
     rows: Sequence[Row], counts: Mapping[str, Mapping[str, int]]
 ) -> npt.NDArray[np.float64]:
-    """Return what is balanced, a row a picture: itself, its nuclei by class, its strata."""
+    """Return the amounts to balance, a row a picture: itself, its nuclei by class, its strata."""
     classes = sorted({name for one in counts.values() for name in one})
     strata = [
         (column, value)

@@ -54,7 +54,7 @@ def use_cpu_layers(network: NucleusNet) -> NucleusNet:
 
 
 class _Conv(nn.Module):
-    """A convolution, what it adds to, and the clipping at zero."""
+    """A convolution with its residual sum and ReLU."""
 
     def __init__(self, conv: nn.Conv2d, *, clip: bool) -> None:
         super().__init__()

@@ -186,7 +186,7 @@ class Detector:
         return self._shown(windows, self.look)
 
     def _shown(self, windows: Pixels, look: Callable[[Tensor], T]) -> T:
-        """Return what `look` says of windows on the device."""
+        """Return the result of `look` for windows on the device."""
         try:
             rgb = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
             with torch.inference_mode():

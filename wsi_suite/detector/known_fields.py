@@ -1,4 +1,4 @@
-"""The file ``familiarity.json`` beside a model: what its training fields look like.
+"""The file ``familiarity.json`` beside a model: statistics of its training fields.
 
 It is no part of the model's hash: it changes no nucleus and no score, so that it can be added to a
 model whose results exist. It names the weights that it was made with.
@@ -18,7 +18,7 @@ _REMEDY = "copy the model again, or remove the file: then nothing is said of fam
 
 
 def read_known_fields(model: ModelFolder) -> tuple[KnownFields, str] | None:
-    """Return what a model's training fields look like, and the SHA-256 of the file.
+    """Return the statistics of a model's training fields, and the SHA-256 of the file.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a model is, in words and numbers for whoever is to choose one."""
+"""Facts of a model, in words and numbers, by which users choose one."""
 
 from __future__ import annotations
 

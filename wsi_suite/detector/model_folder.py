@@ -109,7 +109,7 @@ class Runs(Part):
 
 
 class History(Part):
-    """How a model was trained, and the one it started from; what is not known is empty."""
+    """Training of a model, and the model it started from; unknown facts are empty."""
 
     name: str | None = None
     runs: Runs = Runs()

@@ -154,7 +154,7 @@ class _Head(nn.Sequential):
         return maps
 
     def at(self, features: Tensor, cells: tuple[Tensor, ...]) -> Tensor:
-        """Return the ``(cells, outputs)`` values of what :meth:`forward` returns in some cells."""
+        """Return the outputs of :meth:`forward` in some cells, ``(cells, outputs)``."""
         conv, *block, final = self
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(final, nn.Conv2d)

@@ -1,4 +1,4 @@
-"""Maps of what speaks for the class of one cell of the network's output."""
+"""Grad-CAM maps of the class of one cell of the network's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nuclei of a slide, and the map of what speaks for the class of each."""
+"""Nuclei of a slide, and the class map of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DECIDING_STAGE = 3  # coarser cells hold the whole nucleus, finer ones single e
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """What speaks for the class of a nucleus, and where.
+    """Map of the evidence for the class of a nucleus.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Explained:
     maps: tuple[ClassMap, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is known of the nucleus as plain values."""
+        """Return the facts of the nucleus as plain values."""
         box = self.field
         return {
             "x": round(self.point[0], 2),

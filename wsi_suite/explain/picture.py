@@ -1,4 +1,4 @@
-"""The picture of explained nuclei: the plain field, and the map of what speaks for the class."""
+"""The picture of explained nuclei: the plain field beside the class map."""
 
 from __future__ import annotations
 

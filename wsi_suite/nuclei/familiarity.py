@@ -1,4 +1,4 @@
-"""How far a slide lies from what a model has seen: statistics of fields, and distances to them.
+"""Distance of a slide to a model's training data: statistics of fields, and distances to them.
 
 A field is a square of tissue. It is described under several aspects, each a vector: its stain, the
 size of its nuclei, its sharpness, and features of the network. Under each aspect a model keeps a
@@ -154,7 +154,7 @@ class AspectFigures(Part):
 
 
 class Familiarity(Part):
-    """How far a slide lies from what its model has seen.
+    """Distance of a slide to its model's training data.
 
     Attributes
     ----------
@@ -218,7 +218,7 @@ def learn_aspect(values: Vectors, groups: Sequence[str], *, held_out: Vectors) -
 
 
 def folds_of(runs: Sequence[str]) -> tuple[list[str], Literal["run", "tile"]]:
-    """Return what to leave out together, by field: its run, or a fifth where runs are few."""
+    """Return the fold of each field for leaving out: its run, or one of five where runs are few."""
     if len(set(runs)) >= 3:
         return list(runs), "run"
     return [str(number % _FOLDS) for number in range(len(runs))], "tile"

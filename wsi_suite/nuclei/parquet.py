@@ -243,7 +243,7 @@ def _detected(table: pa.Table) -> npt.NDArray[np.float64] | None:
 
 
 def _mpp(description: _Description) -> tuple[float, float] | None:
-    """Return the pixel size, which whoever wrote the table may have left out."""
+    """Return the pixel size, which tables of other writers may lack."""
     try:
         x, y = (description.model_extra or {})["mpp"]
         return float(x), float(y)

@@ -37,7 +37,7 @@ class QualityKind(Part):
     reason: str | None = None
 
     def area(self) -> MultiPolygon:
-        """Return what was found, level-0 pixels; maybe empty."""
+        """Return the area of the artefact, level-0 pixels; maybe empty."""
         return _area(self.wkt)
 
     def unjudged_area(self) -> MultiPolygon:
@@ -68,7 +68,7 @@ class SlideQuality(Part):
     unreadable: QualityKind | None = None
 
     def kinds(self) -> Iterator[tuple[str, QualityKind]]:
-        """Yield the name of each kind and what was found of it."""
+        """Yield the name and the finding of each kind of artefact."""
         yield "focus", self.focus
         yield "pen", self.pen
         if self.unreadable is not None:
@@ -83,7 +83,7 @@ class SlideQuality(Part):
         return kind in ("pen", "unreadable") or kind in self.excluded
 
     def excluded_areas(self) -> list[MultiPolygon]:
-        """Return what was taken out of the tissue, level-0 pixels."""
+        """Return the areas taken out of the tissue, level-0 pixels."""
         return [
             found.area()
             for kind, found in self.kinds()

@@ -157,7 +157,7 @@ def feature_collection(
 def _in_order(
     make: Callable[[npt.NDArray[np.int_]], pa.Buffer], runs: Iterable[npt.NDArray[np.int_]]
 ) -> Iterator[pa.Buffer]:
-    """Yield what is made of each run of rows; some are made ahead, in threads.
+    """Yield the text of each run of rows; some are made ahead, in threads.
 
     Arrow works beside Python, so that threads divide the time.
     """

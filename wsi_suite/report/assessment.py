@@ -1,4 +1,4 @@
-"""What follows from the scores of a slide, and how sure they are, in sentences."""
+"""Verdict and certainty of a slide's scores, in sentences."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _none(summary: Summary) -> Iterator[Finding]:
 
 
 def _of_figures(summary: Summary) -> Iterator[Finding]:
-    """Yield what guidelines and cut-offs say of the headline, and how sure it is."""
+    """Yield the verdicts of guidelines and cut-offs on the headline, and its certainty."""
     figures = summary.scores[summary.headline.class_name]
     if summary.receptor is not None:
         yield _receptor(summary.receptor, figures)
@@ -162,7 +162,7 @@ def _ki67(found: Ki67Figures, figures: ScoreFigures) -> Finding:
 
 
 def _share(figures: ScoreFigures, class_name: str) -> str:
-    """Return positive % with its interval and of what it is a share."""
+    """Return positive % with its interval and its denominator."""
     limits = interval_text(figures.positive_percent_interval, digits=1)
     interval = f" ({LEVEL}: {limits})" if limits else ""
     return (

@@ -54,7 +54,7 @@ class BatchSlide:
 
     @property
     def verdict(self) -> str | None:
-        """What most of it is if that is bad, its receptor status, what is said of its cut-offs."""
+        """The prevailing artefact, the receptor status, and cautions about cut-offs, if any."""
         summary = self.summary
         if summary is None:
             return None

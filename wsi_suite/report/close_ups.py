@@ -45,7 +45,7 @@ class ShownField:
 
 @dataclass(frozen=True)
 class ShownNucleus:
-    """A doubtful nucleus: picture, outline, and what the suite holds it for."""
+    """A doubtful nucleus: picture, outline, and the classes that the suite gives it."""
 
     x: int
     y: int

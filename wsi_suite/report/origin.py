@@ -22,7 +22,7 @@ def describe_origin(
     versions: Mapping[str, str],
     settings: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, str]]:
-    """Return names and values of what the figures depend on.
+    """Return names and values of all facts that the figures depend on.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ def show_quality(
 
 
 def _in_words(name: str, figures: ArtefactFigures, *, anywhere: bool) -> tuple[str, str]:
-    """Return what is known of a kind of artefact: in a few words, and the rest as a sentence."""
+    """Return the finding of a kind of artefact: in a few words, and the rest as a sentence."""
     if not figures.looked_for:
         return "not looked for", _sentence(figures.reason or "no reason is known")
     judged = ""

@@ -37,7 +37,7 @@ _SHORTEST_NAME = 8
 
 @dataclass(frozen=True)
 class Layer:
-    """One map: what it shows, and its key."""
+    """One map: its picture, and its key."""
 
     name: str
     title: str

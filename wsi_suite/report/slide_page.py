@@ -188,7 +188,7 @@ def _table(summary: Summary, *, classes: int) -> list[_TablePart]:
 
 
 def _live(binned: BinnedCounts, result: SlideResult) -> dict[str, Any]:
-    """Return what the page's script works with."""
+    """Return the data of the page's script."""
     before, after = _command(result.folder)
     headline = _headline_index(result)
     return {

@@ -11,7 +11,7 @@ from wsi_suite.config import Settings
 
 @dataclass(frozen=True)
 class Entry:
-    """A slide of a batch, with what a manifest says of it; ``None`` where it says nothing.
+    """A slide of a batch, with its facts from a manifest; ``None`` where there is none.
 
     Attributes
     ----------

@@ -140,7 +140,7 @@ def _draw(
 
 
 def _hatched(facts: SlideFacts) -> list[MultiPolygon]:
-    """Return the areas to hatch: tissue out of focus or folded, and what cannot be read."""
+    """Return the areas to hatch: artefacts and unreadable area."""
     if facts.quality is None:
         return []
     kinds = (facts.quality.focus, facts.quality.folds, facts.quality.unreadable)

@@ -30,7 +30,7 @@ _NUCLEI, _TILES, _UNREADABLE = ".parquet", ".tiles", ".unreadable"
 
 
 class BlockResult(NamedTuple):
-    """What a worker returns of a block.
+    """Result of a block, as a worker returns it.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Records:
             partial.touch()
 
     def keep_lost(self, block: Block, lost: Sequence[Box]) -> None:
-        """Remember what a block could not read, or that it has read everything."""
+        """Record the unreadable area of a block, empty if it has read everything."""
         path = self._path(block, _UNREADABLE)
         if lost:
             boxes = tuple((box.x, box.y, box.width, box.height) for box in lost)

@@ -1,4 +1,4 @@
-"""Reports of results folders: what their pages need is gathered here."""
+"""Reports of results folders: the data of their pages is gathered here."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class RunRecord(Document):
         return replace(fingerprint, settings={**fingerprint.settings, "detect": detect})
 
     def as_json(self) -> dict[str, Any]:
-        """Return the content as plain values; what went wrong only if something did."""
+        """Return the content as plain values; the error only if there was one."""
         faults = {"error": self.error, "unreadable_blocks": self.unreadable_blocks}
         fine = {name for name, fault in faults.items() if not fault}
         return self.model_dump(mode="json", exclude=fine)

@@ -31,7 +31,7 @@ _WAITING = "waiting for slides that other processes are at work on; what they le
 
 @dataclass(eq=False)
 class Sharing:
-    """What a process of several knows of the slides that the others do.
+    """State of the slides of a batch that several processes share, as one of them sees it.
 
     Attributes
     ----------

@@ -138,7 +138,7 @@ def record_block(
     *,
     lost: Sequence[Box] = (),
 ) -> None:
-    """Keep the nuclei that a worker sent back, and what it could not read; the block is done then.
+    """Keep the nuclei and the unreadable area that a worker sent back; the block is done then.
 
     What is lost is kept first: no other record may stand for a block that was not read whole.
     """

@@ -1,4 +1,4 @@
-"""How far the slides of a results folder are, read from what their runs leave there.
+"""Progress of the slides of a results folder, read from the files of their runs.
 
 Nothing is written and no lock is taken, so that this may be asked while runs are at work, on any
 machine that sees the folder.

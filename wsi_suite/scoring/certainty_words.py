@@ -38,7 +38,7 @@ def with_interval(
 def certainty_warnings(
     class_name: str, figures: ScoreFigures, *, regions: Sequence[RegionScores]
 ) -> list[str]:
-    """Return what readers of the headline should know of how sure it is.
+    """Return warnings about the certainty of the headline.
 
     Of several regions each kind of warning tells how many, and names some.
 
@@ -63,7 +63,7 @@ def certainty_warnings(
 
 
 def cautions(figures: ScoreFigures, *, cutoffs: Sequence[float]) -> list[str]:
-    """Return what speaks against a verdict by some cut-offs of positive %, as phrases.
+    """Return the cautions against a verdict by some cut-offs of positive %, as phrases.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The status of a receptor and Ki-67 in one line each, with what speaks against it."""
+"""The status of a receptor and Ki-67 in one line each, with cautions against it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wsi_suite.scoring.slide_scores import NO_INTERVAL, ScoreFigures, SlideScore
 
 
 def clinical_lines(scores: SlideScores) -> list[str]:
-    """Return what the guideline of the marker has to say of a slide.
+    """Return the lines of the marker's guideline about a slide.
 
     Nothing without a guideline, without nuclei, and on slides that get no verdict.
     """
@@ -25,7 +25,7 @@ def clinical_lines(scores: SlideScores) -> list[str]:
 
 
 def guideline_cautions(marker: str | None, figures: ScoreFigures) -> list[str]:
-    """Return what speaks against the verdict of a marker's guideline, as phrases.
+    """Return the cautions against the verdict of a marker's guideline, as phrases.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far a slide lies from what its model has seen, in words."""
+"""Distance of a slide to its model's training data, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def aspect_words(figures: AspectFigures) -> str:
 
 
 def far_warnings(found: Familiarity | None) -> list[str]:
-    """Return a warning if a slide is far from what its model has seen."""
+    """Return a warning if a slide is far from its model's training data."""
     if found is None or found.verdict != "far":
         return []
     far = sorted(

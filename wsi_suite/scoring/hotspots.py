@@ -173,7 +173,7 @@ class _Guesses(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """What exact figures are computed from."""
+    """Points and index from which exact figures are computed."""
 
     tree: cKDTree
     hot: npt.NDArray[np.bool_] | None
@@ -193,7 +193,7 @@ class _Search:
         return np.asarray(np.ceil(middle * 100) / 100)
 
     def values(self, centres: Floats, radii: Floats) -> tuple[Floats, Integers]:
-        """Return what circles are ranked by, and their nuclei; a circle that is no use has -1."""
+        """Return the ranking value and the nuclei of circles; -1 for a circle of no use."""
         members = self.tree.query_ball_point(centres, radii)
         counts = np.array([len(rows) for rows in members], np.int_)
         if self.hot is None:

@@ -1,4 +1,4 @@
-"""Artefacts in what is scored: how much was looked at, found and left out."""
+"""Artefacts in the scored tissue: how much was looked at, found and left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MISSED_SHARE, _MISSED_MM2 = 0.02, 0.01  # real slides: up to 0.005, and 0.002 m
 
 
 class ArtefactFigures(Part):
-    """One kind of artefact in what is scored.
+    """One kind of artefact in the scored tissue.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class ArtefactFigures(Part):
 
 
 class QualityFigures(Part):
-    """Artefacts in what is scored.
+    """Artefacts in the scored tissue.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ def _missed_warnings(missed: ArtefactFigures | None) -> list[str]:
 
 
 def mostly_bad(figures: QualityFigures | None) -> str | None:
-    """Return what most of the tissue is, such as "mostly out of focus"; ``None``: nothing known."""
+    """Return the prevailing artefact, such as "mostly out of focus"; ``None``: none prevails."""
     if figures is None:
         return None
     shares = {words: figures.artefacts[name].found_share for name, words in _IN_WORDS.items()}

@@ -167,7 +167,7 @@ def polygons_of(area: BaseGeometry) -> list[Polygon]:
 
 
 def without_holes(area: BaseGeometry) -> BaseGeometry:
-    """Return an area and what it encloses, such as the lumina of glands in tissue."""
+    """Return an area with its holes filled, such as the lumina of glands in tissue."""
     import shapely
 
     return shapely.union_all([shapely.polygons(part.exterior) for part in polygons_of(area)])

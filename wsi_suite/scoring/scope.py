@@ -1,4 +1,4 @@
-"""What of a slide is scored: its tissue or regions of interest, without what is ignored."""
+"""Scored area of a slide: its tissue or regions of interest, without ignored regions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Rows = npt.NDArray[np.int_]
 
 @dataclass(frozen=True)
 class ScoredRegion:
-    """A region of interest, without what is ignored.
+    """A region of interest, without ignored regions.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class ScoredRegion:
 
 @dataclass(frozen=True)
 class Scope:
-    """What of a slide is scored.
+    """Scored area of a slide.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ def find_scope(
     size_px0: tuple[int, int] | None,
     mpp: tuple[float, float],
 ) -> Scope:
-    """Return what of a slide is scored.
+    """Return the scored area of a slide.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class ScoreFigures(Part):
     def of(
         cls, score: Score, *, area_mm2: float | None, certainty: Certainty | None = None
     ) -> ScoreFigures:
-        """Return the figures of a score; `area_mm2` is what its density divides by."""
+        """Return the figures of a score; `area_mm2` is the divisor of its density."""
         return cls(
             nuclei=score.nuclei,
             not_measurable=score.not_measurable,

@@ -1,4 +1,4 @@
-"""What other stain vectors would make of the scores, and whether a slide is of the right stain."""
+"""Effect of other stain vectors on the scores, and whether a slide is of the right stain."""
 
 from __future__ import annotations
 

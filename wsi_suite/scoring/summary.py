@@ -219,7 +219,7 @@ class _Counted:
         )
 
     def held_against(self) -> dict[str, Any]:
-        """Return the fields of scores that say what was held against which thresholds."""
+        """Return the fields of scores that name the measurement and its thresholds."""
         settings, nuclei = self.settings, self.nuclei
         return {
             "marker": settings.marker,
@@ -259,7 +259,7 @@ def _headline_class(settings: ScoreSettings, *, classes: tuple[str, ...]) -> str
 def _warnings_of_slide(
     scores: SlideScores, settings: ScoreSettings, *, tissue_warnings: Sequence[str]
 ) -> Iterator[str]:
-    """Yield what to know of the slide, its stain and the settings before the figures are used."""
+    """Yield warnings of the slide, its stain and the settings."""
     yield from no_verdict_warnings(scores)
     yield from little_tissue_warnings(scores)
     yield from tissue_warnings
@@ -278,7 +278,7 @@ def _warnings_of_nuclei(
     seen: SeenFields | None,
     mpp: tuple[float, float],
 ) -> Iterator[str]:
-    """Yield what to know of the nuclei that were found, and of how sure the headline is."""
+    """Yield warnings of the nuclei, and of the certainty of the headline."""
     parts = [(part.roi.name, nuclei.take(part.rows)) for part in scope.parts]
     far = far_warnings(scores.familiarity)  # says more than that fields are unlike
     yield from far or unfamiliar_warnings(nuclei, scope.rows, regions=parts, seen=seen, mpp=mpp)

@@ -253,7 +253,7 @@ def _centred(mask: Mask, place: Vector, *, radius: float) -> Vector:
 def _sized(
     lattice: Lattice, rows: int | None, columns: int | None
 ) -> tuple[Lattice, tuple[int, int]]:
-    """Return the lattice of a given size, what is beyond it taken off, and its size."""
+    """Return the lattice cut to a given size, and its size."""
     nodes = lattice.nodes[lattice.on]
     first, shape = [], []
     for axis, given in enumerate((rows, columns)):
@@ -270,7 +270,7 @@ def _sized(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What is at a place of the grid: its centre in mask pixels, and the share of a core."""
+    """Candidate at a place of the grid: its centre in mask pixels, and the share of a core."""
 
     name: str
     centre: Vector
@@ -286,7 +286,7 @@ def _at_places(
     diameter: float,
     circle: float,
 ) -> Iterator[_Found]:
-    """Yield what is at each place of the grid, row by row."""
+    """Yield the candidate at each place of the grid, row by row."""
     whole = {
         tuple(node): point
         for node, point in zip(lattice.nodes[lattice.on].tolist(), points[lattice.on], strict=True)

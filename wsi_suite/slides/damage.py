@@ -93,7 +93,7 @@ class MendingReader:
 
     @property
     def lost_px0(self) -> float:
-        """Area of what no level shows, level-0 pixels."""
+        """Area that no level shows, level-0 pixels."""
         by_level: dict[int, float] = {}
         with self._lock:
             for level, cell in self.lost:

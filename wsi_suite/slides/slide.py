@@ -94,7 +94,7 @@ class Slide:
 
     @property
     def lost_px0(self) -> float:
-        """Area of what was shown but could not be read, level-0 pixels; see `open_slide`."""
+        """Area of shown tiles that could not be read, level-0 pixels; see `open_slide`."""
         if not isinstance(self._reader, MendingReader):
             return 0.0
         return self._reader.lost_px0

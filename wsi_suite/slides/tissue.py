@@ -332,7 +332,7 @@ def glass_colour(rgb: npt.NDArray[np.uint8], canvas: Mask | None = None) -> Floa
 
 
 def _brightest_grey(rgb: npt.NDArray[np.uint8], scanned: Mask) -> float:
-    """Return the grey that 99 % of what was scanned are not brighter than."""
+    """Return the 99th percentile of the grey of scanned pixels."""
     counts = np.zeros(3 * 255 + 1, np.int64)
     for strip in strips(scanned.shape):
         sums = rgb[strip.rows][scanned[strip.rows]].sum(axis=1, dtype=np.int64)

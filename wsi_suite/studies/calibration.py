@@ -238,7 +238,7 @@ def _refuse_no_fit(fit: Fit, scores: npt.NDArray[np.float64]) -> None:
 
 @contextmanager
 def _named(labels: Path, notes: Sequence[str]) -> Iterator[None]:
-    """Name the labels, and what was left out of them, in errors of a fit."""
+    """Name the labels, and those left out, in errors of a fit."""
     try:
         yield
     except DataError as error:

@@ -175,7 +175,7 @@ def _histogram(all_od: Ods, graded: Sequence[GradedSlide]) -> Histogram:
 
 
 def _completed(fit: Fit, of_runs: Thresholds | None) -> Thresholds:
-    """Return all three thresholds; what was not fitted is as in the runs."""
+    """Return all three thresholds; those not fitted are as in the runs."""
     low, middle, high = fit.thresholds_od
     assert low is not None
     if middle is not None and high is not None:

@@ -39,5 +39,5 @@ def write_comparison_page(path: Path, agreement: Agreement) -> None:
 
 
 def score_title(score: str) -> str:
-    """Return what people call a score."""
+    """Return the common name of a score."""
     return {H_SCORE: "H-score", POSITIVE_PERCENT: "positive %"}[score]

@@ -1,4 +1,4 @@
-"""Runs of a control slide: which there are, in what order, and what was set otherwise."""
+"""Runs of a control slide: their order, and their differences in settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ScoredRun:
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """Runs of a control slide in order, and folders that have no score of it by what they lack."""
+    """Runs of a control slide in order, and folders without a score of it, by the reason."""
 
     runs: tuple[ScoredRun, ...]
     without: dict[str, str]

@@ -1,4 +1,4 @@
-"""What people corrected in QuPath, as figures of how good the detections were.
+"""Corrections made in QuPath, as figures of how good the detections were.
 
 Read is what ``wsi-suite pull`` writes: for each image a table of all nuclei that were pushed or
 added, with their state. Only images in which something was corrected tell how good detections are;
@@ -31,7 +31,7 @@ _SAME_PLACE_PX0 = 1.0
 
 @dataclass(frozen=True)
 class Corrections:
-    """What became of the nuclei of an image, or of several.
+    """Counts of kept, changed, deleted and added nuclei of an image, or of several.
 
     Attributes
     ----------

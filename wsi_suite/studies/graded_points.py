@@ -96,7 +96,7 @@ def read_points(path: Path) -> tuple[dict[str, Grades], list[str]]:
 
 
 def _place_columns(axis: str, unit: str) -> Sequence[str]:
-    """Return what columns of places are called; QuPath's own are ``Centroid X µm`` and ``px``."""
+    """Return the names of columns of coordinates; QuPath's are ``Centroid X µm`` and ``px``."""
     if unit == "um":
         return tuple(
             f"{start}{axis}_{mark}" for start in ("", "centroid_") for mark in ("um", "µm")

@@ -1,4 +1,4 @@
-"""Labels that somebody should look at again: doubles, likely misses, likely wrong classes.
+"""Doubtful labels for review: doubles, likely misses, likely wrong classes.
 
 Doubles and lonely classes follow from the labels alone. With a model its detections are matched
 with the labels: what it finds with certainty and nobody labelled was likely missed, what it does
@@ -48,7 +48,7 @@ _PICTURE_PX = 120
 
 @dataclass(frozen=True)
 class Doubt:
-    """A label, or a place without one, that somebody should look at.
+    """A doubtful label, or a place where one may be missing.
 
     Attributes
     ----------

@@ -143,7 +143,7 @@ def slide_column_of(table: Table) -> str:
 
 
 def key_of(slide: str, region: str = "") -> Key:
-    """Return what a slide is known by: its name without folder and ending, whatever its case."""
+    """Return the key of a slide: its name without folder and ending, in lower case."""
     name = slide.replace("\\", "/").rstrip("/").rpartition("/")[2]
     path = Path(name)
     # Only what is an ending: 'B12.3' is a slide of its own.

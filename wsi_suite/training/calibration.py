@@ -37,7 +37,7 @@ _STRENGTH = 1e-3
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes probabilities of logits; the defaults change nothing.
+    """Calibration of logits to probabilities; the defaults change nothing.
 
     Attributes
     ----------

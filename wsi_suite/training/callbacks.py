@@ -1,4 +1,4 @@
-"""What is done after each epoch of a training: looks, early end, curves, progress.
+"""Callbacks after each epoch of a training: looks, early stopping, curves, progress.
 
 The checkpoint holds the state of all of it: a resumed training ends as an uninterrupted one.
 """

@@ -217,7 +217,7 @@ def write_page(path: Path, report: EvaluationReport, trial: Trial, *, read_mpp: 
 
 
 def model_names(report: EvaluationReport) -> tuple[str, str]:
-    """Return what to call the model and the other one, told apart by their hashes if need be."""
+    """Return the names of the model and the other one, with their hashes if they are the same."""
     against = report.against
     if against is None:
         return report.model, ""

@@ -167,7 +167,7 @@ class _Fitting(L.LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> _Fitting:
-        """Set the mode; what is frozen stays in evaluation mode, which keeps its statistics."""
+        """Set the mode; frozen layers stay in evaluation mode, which keeps their statistics."""
         super().train(mode)
         if self.settings.optimiser.freeze:
             self.network.backbone.eval()

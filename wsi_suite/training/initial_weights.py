@@ -25,7 +25,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 class InitialWeights(Part):
-    """What a backbone took from a file.
+    """Weights that a backbone took from a file.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ def _tensors(content: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whatever the 
 
 
 def _without_prefix(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return weights by timm's names: without what stands before the stages' names."""
+    """Return weights by timm's names: without the prefix before the stages' names."""
     landmark = min((name for name in weights if name.endswith(_LANDMARK)), key=len, default=None)
     if landmark is None:
         found = f"found {_some(list(weights))}" if weights else "found no weights"

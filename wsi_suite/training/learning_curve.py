@@ -1,4 +1,4 @@
-"""Learning curve: trainings on growing shares of the cases, and what more cases would bring.
+"""Learning curve: trainings on growing shares of the cases, and the gain of more cases.
 
 In each repeat some cases are held out, the same for all shares, and each share holds those before.
 All trainings have equally many steps, so that what differs is the annotation.
@@ -46,7 +46,7 @@ TEST_SHARE = 0.25
 
 @dataclass(frozen=True)
 class _Work:
-    """What all trainings share."""
+    """Data and settings that all trainings share."""
 
     tiles: list[LabelledTile]
     data: Path
@@ -69,7 +69,7 @@ def learn_curve(
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> LearningCurve:
-    """Train on growing shares of the cases and tell what more of them would bring.
+    """Train on growing shares of the cases and estimate the gain of more of them.
 
     Each training has a folder in `out`. A curve that was stopped continues when it is called
     again; so does one with more repeats or other shares. A training that fails is recorded, and

@@ -137,7 +137,7 @@ class LearningCurve(Document):
 
 
 def outlook_of(figure: str, points: Sequence[CurvePoint]) -> Outlook:
-    """Return what trainings say of a figure with more cases."""
+    """Return the outlook of a figure with more cases."""
     words, value = FIGURES[figure]
     cases = sorted({point.cases for point in points})
     repeats = sorted({point.repeat for point in points})
@@ -152,7 +152,7 @@ def outlook_of(figure: str, points: Sequence[CurvePoint]) -> Outlook:
 def warnings_of(
     curves: Iterable[VariantCurve], variants: Mapping[str, TrainSettings]
 ) -> Iterable[str]:
-    """Tell what to know before the figures are used."""
+    """Return the warnings about the figures."""
     steps = {
         (s.optimiser.epochs, s.optimiser.epoch_crops, s.optimiser.step_crops)
         for s in variants.values()

@@ -24,7 +24,7 @@ SHOWN_TILES = 4
 
 @dataclass(frozen=True)
 class Look:
-    """What a network does on validation runs.
+    """Figures of a network on validation runs.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a learning curve says of more cases: a fit, its extrapolation with intervals, and words.
+"""Outlook of a learning curve: a fit, its extrapolation with intervals, and words.
 
 Repeats, not single trainings, are drawn again, because those of one repeat share their test cases.
 """
@@ -43,7 +43,7 @@ class Gain(Part):
 
 
 class Outlook(Part):
-    """What the measured values of a figure say of more cases.
+    """Outlook of a figure with more cases, from its measured values.
 
     Attributes
     ----------
@@ -79,14 +79,14 @@ class Outlook(Part):
     words: str
 
     def at(self, times: int) -> Expected:
-        """Return what is expected with a multiple of the largest number of cases."""
+        """Return the expected value at a multiple of the largest number of cases."""
         return next(part for part in self.curve if part.cases == times * self.cases[-1])
 
 
 def look_ahead(
     figure: str, cases: Sequence[int], values: Floats, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Outlook:
-    """Fit an inverse power law to a figure and tell what more cases would bring.
+    """Fit an inverse power law to a figure and extrapolate it to more cases.
 
     The interval is that of repeats drawn again with replacement. Of R repeats it is too narrow, so
     that it is widened by ``sqrt(R / (R - 1))`` times the ratio of the quantiles of t and normal.

@@ -41,7 +41,7 @@ class Start:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What ``model.yaml`` says of it."""
+        """Entry of the start in ``model.yaml``."""
         origin = None
         if self.model is not None:
             spec = self.model.spec
@@ -49,7 +49,7 @@ class Start:
         return {"start_from": origin, "init": self.init and self.init.as_json()}
 
     def remarks(self, split: SplitSettings) -> list[str]:
-        """Return what the user should know of it."""
+        """Return remarks for the user about the start."""
         remarks = [] if self.init is None else [f"init {self.init}"]
         if self.model is not None:
             seen = trained_runs(self.model.spec.provenance) & set(split.validation_runs)
@@ -62,7 +62,7 @@ class Start:
 
 
 def average_with_start(network: NucleusNet, weights: Mapping[str, Tensor], *, share: float) -> None:
-    """Average a fine-tuned network, weight by weight, with what it started from.
+    """Average a fine-tuned network, weight by weight, with its initial weights.
 
     The average often keeps what the start knew and gains most of what was learned since. Source:
     Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022.

@@ -48,7 +48,7 @@ def draw_found(
     *,
     min_confidence: float,
 ) -> Picture:
-    """Draw a tile with what was found in it, and what was mistaken and missed.
+    """Draw a tile with its found, false and missed nuclei.
 
     A filled disc is a detection of the right class, in the colour of that class; a disc with a ring
     one of the wrong class, the ring in the colour of the right one; a cross a detection that takes

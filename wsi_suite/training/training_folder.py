@@ -86,7 +86,7 @@ def claim(out: Path, settings: TrainSettings) -> None:
 
 
 def _is_new(out: Path) -> bool:
-    """Return whether a folder holds nothing but what a training that was killed at once left."""
+    """Return whether a folder holds at most the leftovers of a training that was killed at once."""
     there = (path.relative_to(out).parts for path in out.rglob("*") if not is_leftover(path))
     return all(
         parts[0] == WORK_FOLDER and (len(parts) == 1 or parts[1].startswith(_LEASE))

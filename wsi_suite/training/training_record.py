@@ -40,7 +40,7 @@ _PACKAGES = (
 
 
 class Environment(Part):
-    """What a training runs on.
+    """Hardware and software of a training.
 
     Attributes
     ----------
@@ -199,7 +199,7 @@ def keep_record(work: Path, record: TrainingRecord) -> TrainingRecord:
 
 
 def _find_change(before: TrainingRecord, now: TrainingRecord) -> str | None:
-    """Return what differs between two records, in words."""
+    """Return the differences between two records, in words."""
     if before.start != now.start:
         return "the model of start_from has changed"
     if (before.init and before.init.sha256) != (now.init and now.init.sha256):
@@ -221,7 +221,7 @@ def _changed_tile(before: Mapping[str, TileRecord], now: Mapping[str, TileRecord
 
 
 def find_environment(device: str) -> Environment:
-    """Return what a training on `device` runs on here."""
+    """Return the hardware and software of a training on `device` here."""
     return Environment(
         wsi_suite=wsi_suite.__version__,
         commit=find_commit(),

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a source does not say of itself.
+    """Facts that a source leaves open, given by the user.
 
     Attributes
     ----------
@@ -115,12 +115,12 @@ FORMATS: Mapping[str, Format] = {
 
 
 def reader_of(name: str) -> Read:
-    """Return what reads a format; the function is loaded when it is asked for."""
+    """Return the reader of a format; its module is imported here."""
     return _function(name, "read")  # type: ignore[no-any-return]
 
 
 def writer_of(name: str) -> Write:
-    """Return what writes a format; see :func:`reader_of`."""
+    """Return the writer of a format; see :func:`reader_of`."""
     return _function(name, "write")  # type: ignore[no-any-return]
 
 

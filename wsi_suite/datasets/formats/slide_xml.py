@@ -78,7 +78,7 @@ def _shape(vertices: list[tuple[float, float]]) -> Shape | None:
 
 
 def _asap(root: ET.Element) -> tuple[list[Drawn], float | None]:
-    """Return what ASAP has: annotations with a group, and ordered coordinates."""
+    """Read ASAP's XML: annotations with a group, and ordered coordinates."""
     if root.tag != "ASAP_Annotations":
         raise ValueError(f"its root is {root.tag}")
     drawn: list[Drawn] = []
@@ -95,7 +95,7 @@ def _asap(root: ET.Element) -> tuple[list[Drawn], float | None]:
 
 
 def _imagescope(root: ET.Element) -> tuple[list[Drawn], float | None]:
-    """Return what ImageScope has: layers of regions, and um per pixel."""
+    """Read ImageScope's XML: layers of regions, and um per pixel."""
     if root.tag != "Annotations":
         raise ValueError(f"its root is {root.tag}")
     stated = root.get("MicronsPerPixel")

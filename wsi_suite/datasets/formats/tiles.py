@@ -34,7 +34,7 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 
 
 def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
-    """Write a folder of tiles; ``classes.csv`` says what label values mean.
+    """Write a folder of tiles; ``classes.csv`` names the class of each label value.
 
     Returns
     -------
