@@ -155,8 +155,8 @@ def _fields(tissue: TissueMask, slide: Slide) -> Iterator[tuple[slice, slice]]:
 
 def _starts(mask: Mask, side: int) -> list[tuple[int, int]]:
     rows, columns = np.arange(0, mask.shape[0], side), np.arange(0, mask.shape[1], side)
-    counts = np.add.reduceat(np.add.reduceat(mask.astype(np.int64), rows, axis=0), columns, axis=1)
-    found = np.argwhere(counts > 0) * side
+    any_of = np.logical_or.reduceat
+    found = np.argwhere(any_of(any_of(mask, rows, axis=0), columns, axis=1)) * side
     return [(int(row), int(column)) for row, column in found]
 
 

@@ -152,7 +152,7 @@ def _mean_of(density: FloatArray, mask: Mask, *, sigma_px: float) -> FloatArray:
 
 def _bands(dense: Mask, *, mpp: float) -> Iterator[tuple[Mask, tuple[slice, slice]]]:
     """Yield the long and narrow pieces, the largest first, each in its bounds."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(dense.astype(np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(dense.view(np.uint8))
     by_area = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable") + 1
     count = 0
     for label in by_area.tolist():
