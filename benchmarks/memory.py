@@ -1,14 +1,15 @@
 """Peak memory of `wsi-suite run` on a small slide, and on a large one with the same tissue.
 
-    python benchmarks/memory.py [--sides 16384 98304] [--network] [--threads 2] [--tissue 0.39]
+    python benchmarks/memory.py [--sides 16384 98304] [--one-level] [--network] [--tissue 0.39]
 
 The large slide is the small one in a field of glass: its encoded tiles are copied, so that both
 hold the very same tissue. Each is run in a process of its own. The maps of the network are replaced
 by the darkness of the pixels unless `--network` is given, since a forward pass takes 0.8 GB for
 each thread whatever the slide, beside which the memory of the rest could not be seen. Printed are
 the peaks of each part of a run, in MiB: anonymous memory, and pages of files (libraries, model),
-which the system can take back at any time; and the memory that the imports and the model take.
-Linux only.
+which the system can take back at any time; the memory that the imports and the model take; and the
+CPU seconds of each part. With `--one-level` slides have no coarser levels, so that all of their
+pixels are decoded for the survey. Linux only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,8 +39,10 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs=2, default=(16384, 98304), help="px of 0.25 um")
     parser.add_argument("--tissue", type=float, default=0.39, help="share of the small slide")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--one-level", action="store_true", help="slides without coarser levels")
     parser.add_argument("--network", action="store_true", help="with forward passes")
     parser.add_argument("--keep", action="store_true", help="store tiles, too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--folder", type=Path, help="where slides are kept for another time")
     parser.add_argument(_CHILD, type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -47,10 +51,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
-        slides = _slides(folder, arguments.sides, tissue=arguments.tissue)
+        slides = _slides(
+            folder, arguments.sides, tissue=arguments.tissue, one_level=arguments.one_level
+        )
         with tempfile.TemporaryDirectory() as out:
             found = [_measure(slide, Path(out)) for slide in slides]
-    _print(arguments.sides, found)
+    if arguments.json:
+        print(json.dumps(found))  # noqa: T201
+    else:
+        _print(arguments.sides, found)
 
 
 def _print(sides: tuple[int, int], found: list[dict[str, dict[str, float]]]) -> None:
@@ -58,7 +67,7 @@ def _print(sides: tuple[int, int], found: list[dict[str, dict[str, float]]]) -> 
 
     console = Console(highlight=False, soft_wrap=True)
     small, large = found
-    console.print(f"{'MiB':24} {sides[0]:>12} px {sides[1]:>12} px    ratio")
+    console.print(f"{'MiB or s':24} {sides[0]:>12} px {sides[1]:>12} px    ratio")
     for part, before in small.items():
         for kind, value in before.items():
             after = large[part][kind]
@@ -98,7 +107,7 @@ def _watched(threads: int) -> Iterator[dict[str, dict[str, float]]]:
     from wsi_suite.runs import batch, cluster, scheduling
 
     peaks: dict[str, dict[str, float]] = {}
-    now = ["imports"]
+    now, seconds = ["imports"], [0.0]
     over = threading.Event()
 
     def look() -> None:
@@ -108,6 +117,9 @@ def _watched(threads: int) -> Iterator[dict[str, dict[str, float]]]:
                 peak = peaks.setdefault(part, dict.fromkeys(memory, 0.0))
                 for kind, value in memory.items():
                     peak[kind] = max(peak[kind], value)
+            spent, seconds[0] = time.process_time() - seconds[0], time.process_time()
+            for part in (now[0], "whole run"):
+                peaks[part]["CPU s"] = peaks[part].get("CPU s", 0.0) + spent
 
     def during(part: str, call: Callable[..., Any], then: str) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -163,15 +175,19 @@ def _without_network() -> Iterator[None]:
         cell = round(network.spec.cell_px)
         dark = 1 - avg_pool2d(rgb.float().mean(1, keepdim=True), cell) / 255
         heat = avg_pool2d(dark, 5, 1, 2) - avg_pool2d(dark, 25, 1, 12)
-        kind = heat.repeat(1, network.spec.classes, 1, 1)
+        classes = network.kind[-1].out_channels  # of the bundled model
+        kind = heat.repeat(1, classes, 1, 1)
         maps = {"heat": 40 * heat, "kind": kind, "offset": heat.new_zeros(1, 2, *heat.shape[2:])}
         return {**maps, "size": heat.new_full(heat.shape, 5.0)}
 
-    with patch.object(Detector, "look", look):
+    with (
+        patch.object(Detector, "look", lambda self, rgb: look(self.network, rgb)),
+        patch.object(NucleusNet, "look_for_peaks", look),
+    ):
         yield
 
 
-def _slides(folder: Path, sides: tuple[int, int], *, tissue: float) -> list[Path]:
+def _slides(folder: Path, sides: tuple[int, int], *, tissue: float, one_level: bool) -> list[Path]:
     """Make the two slides, unless they are there."""
     from wsi_suite.synthetic import make_slide
 
@@ -179,12 +195,18 @@ def _slides(folder: Path, sides: tuple[int, int], *, tissue: float) -> list[Path
     small, large = (folder / f"{side}-{tissue:g}.tif" for side in sides)
     if not small.exists():
         make_slide(small, width=sides[0], height=sides[0], mpp=0.25, tissue_fraction=tissue)
-    if not large.exists():
+    if not large.exists() and not one_level:
         _surround(small, large, side=sides[1])
-    return [small, large]
+    if not one_level:
+        return [small, large]
+    flat = [slide.with_name(f"one-level-{slide.name}") for slide in (small, large)]
+    for slide, side in zip(flat, sides, strict=True):
+        if not slide.exists():
+            _surround(small, slide, side=side, levels=1)
+    return flat
 
 
-def _surround(small: Path, large: Path, *, side: int) -> None:
+def _surround(small: Path, large: Path, *, side: int, levels: int | None = None) -> None:
     """Put a slide into the middle of glass: its encoded tiles are copied."""
     import numpy as np
     import tifffile
@@ -199,7 +221,7 @@ def _surround(small: Path, large: Path, *, side: int) -> None:
         tifffile.TiffWriter(partial, bigtiff=True) as tiff,
     ):
         corner = (side - source.pages[0].imagewidth) // 2
-        for number, page in enumerate(source.pages):
+        for number, page in enumerate(source.pages[:levels]):
             edge, length = page.tilewidth, side // 4**number
             first = corner // (edge * 16) * (16 // 4**number)  # whole tiles of the coarsest level
             across, down = -(-page.imagewidth // edge), -(-page.imagelength // edge)

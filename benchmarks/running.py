@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 from rich.console import Console
 
 from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.analysis.worker_cache import usable_threads
-from wsi_suite.config import load_settings
+from wsi_suite.config import Settings, load_settings
 from wsi_suite.detector.detector import Detector, choose_compute
 from wsi_suite.detector.model_folder import find_model
 from wsi_suite.geometry import Box
@@ -59,24 +60,11 @@ def _synthetic(folder: Path, side: int) -> Path:
 def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> None:
     settings = load_settings(overrides=[f"detect.model={model}", f"run.device={device}"])
     detector = Detector(find_model(model), choose_compute(device))
-    facts = survey_slide(slide, settings, spec=detector.spec)
-    grid = facts.grid(align_px=detector.spec.network.align_px)
-    cores = [tile.core for block in grid.blocks for tile in block.tiles]
-    chunk = grid.chunk_px
-    pixels = int(facts.wanted.sum()) * chunk**2
-    with open_slide(slide) as opened:
-        raster = opened.raster(detector.spec.read_mpp)
-        tiles = [
-            raster.read(Box(col * chunk, row * chunk, chunk, chunk))
-            for row, col in np.argwhere(facts.wanted)
-        ]
-    # The same pixels, in tiles as large as the run's, without halo: the least a run could do.
-    per_tile = (grid.tile_px // chunk) ** 2
-    batches = [tiles[i : i + per_tile] for i in range(0, len(tiles), per_tile)]
-    forward = _forward_seconds(detector, batches)
-    mm2 = pixels * facts.working_mpp[0] * facts.working_mpp[1] / 1e6
+    batches, mm2 = tissue_batches(slide, detector, settings)
+    pixels = sum(batch.shape[1] * batch.shape[2] for batch in batches)
+    forward = forward_alone(detector, batches)
     console.print(
-        f"{slide.name}: {mm2:.2f} mm2 in {len(tiles)} chunks, {len(cores)} tiles, "
+        f"{slide.name}: {mm2:.2f} mm2 in {len(batches)} windows, "
         f"{detector.compute.device} {detector.compute.precision}"
     )
     console.print(
@@ -100,25 +88,54 @@ def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> Non
         )
 
 
-def _forward_seconds(detector: Detector, batches: list[list[np.ndarray]]) -> float:
-    """Time forward passes alone, with as many threads as a run has."""
-    on_cpu = detector.compute.device == "cpu"
+def tissue_batches(
+    slide: Path, detector: Detector, settings: Settings
+) -> tuple[list[npt.NDArray[np.uint8]], float]:
+    """Return the chunks that a run looks at, ``(1, H, W, 3)`` each four of them, and mm2.
 
-    def forward(chunks: list[np.ndarray]) -> None:
-        half = len(chunks) // 2
-        if half > 1:
-            window = np.vstack([np.hstack(chunks[:half]), np.hstack(chunks[half : 2 * half])])
+    They are in windows as large as the tiles of a run, without halo: the least that it could do.
+    """
+    facts = survey_slide(slide, settings, spec=detector.spec)
+    grid = facts.grid(align_px=detector.spec.network.align_px)
+    chunk = grid.chunk_px
+    with open_slide(slide) as opened:
+        raster = opened.raster(detector.spec.read_mpp)
+        chunks = [
+            raster.read(Box(col * chunk, row * chunk, chunk, chunk))
+            for row, col in np.argwhere(facts.wanted)
+        ]
+    per_tile = (grid.tile_px // chunk) ** 2
+    batches = [_window(chunks[i : i + per_tile])[None] for i in range(0, len(chunks), per_tile)]
+    mm2 = len(chunks) * chunk**2 * facts.working_mpp[0] * facts.working_mpp[1] / 1e6
+    return batches, mm2
+
+
+def _window(chunks: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    if len(chunks) % 2:
+        return np.hstack(chunks)
+    half = len(chunks) // 2
+    return np.vstack([np.hstack(chunks[:half]), np.hstack(chunks[half:])])
+
+
+def forward_alone(detector: Detector, batches: list[npt.NDArray[np.uint8]]) -> float:
+    """Return the seconds of forward passes alone, with as many threads as a run has.
+
+    On a CPU the maps beside the heatmap are not computed, since a run needs them at nuclei only.
+    """
+    on_cpu, batch = detector.compute.device == "cpu", detector.compute.batch
+
+    def forward(windows: npt.NDArray[np.uint8]) -> None:
+        if on_cpu:
+            detector._shown(windows, detector.network.look_for_peaks)
         else:
-            window = np.hstack(chunks)
-        maps = detector.forward(np.stack([window] * detector.compute.batch))
-        maps["heat"].sum().item()  # waits for a GPU
+            detector.forward(np.repeat(windows, batch, axis=0))["heat"].sum().item()  # waits
 
     threads = usable_threads(1) if on_cpu else 1
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(forward, batches[:threads]))  # warm-up
         start = time.perf_counter()
         list(pool.map(forward, batches))
-        return (time.perf_counter() - start) / detector.compute.batch
+        return (time.perf_counter() - start) / batch
 
 
 def _compare_memory(folder: Path, *, model: str, device: str) -> None:

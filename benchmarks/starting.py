@@ -32,18 +32,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         slide = arguments.slide or _small_slide(folder)
-        commands = {
-            "python": [sys.executable, "-c", "pass"],
-            "import torch": [sys.executable, "-c", "import torch"],
-            "wsi-suite --help": [sys.executable, "-m", "wsi_suite", "--help"],
-            "wsi-suite run": [sys.executable, __file__, _CHILD, str(slide)],
-        }
-        for command in commands.values():  # files are in memory and modules compiled from here on
-            _seconds(command, folder)
-        taken: dict[str, list[tuple[float, float]]] = {what: [] for what in commands}
+        compared = commands(slide)
+        for command in compared.values():  # files are in memory and modules compiled from here on
+            seconds(command, folder)
+        taken: dict[str, list[tuple[float, float]]] = {what: [] for what in compared}
         for _ in range(arguments.rounds):
-            for what, command in commands.items():
-                taken[what].append(_seconds(command, folder))
+            for what, command in compared.items():
+                taken[what].append(seconds(command, folder))
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
@@ -55,7 +50,17 @@ def main() -> None:
     console.print(f"run beside torch   {beside[0]:6.2f} s CPU {beside[1]:6.2f} s wall")
 
 
-def _seconds(command: list[str], folder: Path) -> tuple[float, float]:
+def commands(slide: Path) -> dict[str, list[str]]:
+    """Return what is compared, by name."""
+    return {
+        "python": [sys.executable, "-c", "pass"],
+        "import torch": [sys.executable, "-c", "import torch"],
+        "wsi-suite --help": [sys.executable, "-m", "wsi_suite", "--help"],
+        "wsi-suite run": [sys.executable, __file__, _CHILD, str(slide)],
+    }
+
+
+def seconds(command: list[str], folder: Path) -> tuple[float, float]:
     """Return CPU and wall seconds of a process."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         before, start = os.times(), time.perf_counter()

@@ -6,6 +6,7 @@ Run ``python benchmarks/writing.py``; see README.md.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from wsi_suite.slides.chunks import CHUNK_PX
 from wsi_suite.slides.grid import BLOCK_PX, plan_grid
 from wsi_suite.slides.ome_metadata import OmeZarrVersion
 from wsi_suite.slides.store import TileStore
-from wsi_suite.slides.store_pixels import COMPRESSOR, ZSTD_LEVEL
+from wsi_suite.slides.store_pixels import COMPRESSOR, ZSTD_LEVEL, halve
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,8 +61,19 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
         for x in range(0, BLOCK_PX, CHUNK_PX)
     ]
 
+    room = bytearray(2 * len(chunks[0]))
+
     def compress() -> int:
-        return sum(len(imagecodecs.zstd_encode(chunk, level=ZSTD_LEVEL)) for chunk in chunks)
+        return sum(len(_zstd(chunk, room)) for chunk in chunks)
+
+    pyramid = pyramid_chunks(pixels)
+
+    def compress_into_a_file() -> int:
+        with (folder / "chunks").open("wb") as file:
+            file.writelines(_zstd(chunk, room) for chunk in pyramid)
+            file.flush()
+            os.fsync(file.fileno())
+        return (folder / "chunks").stat().st_size
 
     def copy() -> int:
         return pixels.copy().nbytes
@@ -72,6 +84,7 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
 
     return {
         "zstd alone": compress,
+        "zstd of 4 levels, into a file": compress_into_a_file,
         "memory copy": copy,
         "np.save": save,
         "zarr, shard": with_zarr(planes, folder / "a.zarr", empty_chunks=False),
@@ -80,6 +93,22 @@ def ways(pixels: Pixels, folder: Path) -> dict[str, Callable[[], int]]:
         "TileStore 0.5, 4 levels, half blank": with_store(pixels, folder, version="0.5", share=0.5),
         "TileStore 0.4, 4 levels": with_store(pixels, folder, version="0.4"),
     }
+
+
+def pyramid_chunks(pixels: Pixels) -> list[bytes]:
+    """Return the chunks of the four levels that a block is stored at, as planes."""
+    chunks = []
+    while pixels.shape[0] >= CHUNK_PX:
+        for y in range(0, pixels.shape[0], CHUNK_PX):
+            for x in range(0, pixels.shape[1], CHUNK_PX):
+                part = pixels[y : y + CHUNK_PX, x : x + CHUNK_PX]
+                chunks.append(part.transpose(2, 0, 1).tobytes())
+        pixels = halve(pixels)
+    return chunks
+
+
+def _zstd(chunk: bytes, room: bytearray) -> memoryview:
+    return memoryview(imagecodecs.zstd_encode(chunk, level=ZSTD_LEVEL, out=room))
 
 
 def with_zarr(planes: Pixels, path: Path, *, empty_chunks: bool) -> Callable[[], int]:

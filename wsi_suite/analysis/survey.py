@@ -22,8 +22,9 @@ from wsi_suite.geometry import Roi
 from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape, chunks_in_rois, chunks_with_tissue
 from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
+from wsi_suite.slides.one_pass import read_whole
 from wsi_suite.slides.slide import Raster, Slide, open_slide
-from wsi_suite.slides.tissue import TissueMask, find_tissue, is_fluorescence
+from wsi_suite.slides.tissue import TissueMask, is_fluorescence, tissue_of
 from wsi_suite.staining.glass import glass_colour
 from wsi_suite.staining.measurement import halo_um
 
@@ -68,13 +69,15 @@ def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
     SlideError
         The slide cannot be read, or is no brightfield one.
     """
-    thumbnail, _ = slide.thumbnail(1024)
+    raster = slide.raster(settings.mpp)
+    thumbnail, rgb = read_whole([slide.thumbnail_raster(1024), raster])
     if is_fluorescence(thumbnail):
         raise SlideError(
             f"{slide.path}: dark, with light in single colours, as fluorescence is; expected a "
             "brightfield slide"
         )
-    tissue = find_tissue(slide, settings)
+    tissue = tissue_of(rgb, raster, settings)
+    del rgb  # the mask keeps its picture
     outline = outline_to_the_edge(tissue.mask, tissue, slide)
     return Overview(thumbnail, tissue, outline, find_artefacts(slide, tissue))
 

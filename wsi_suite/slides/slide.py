@@ -144,10 +144,14 @@ class Slide:
 
         It is area-averaged from the nearest larger level, never enlarged.
         """
+        raster = self.thumbnail_raster(max_px)
+        return raster.read(raster.box), raster.scale
+
+    def thumbnail_raster(self, max_px: int) -> Raster:
+        """Return what :meth:`thumbnail` reads."""
         factor = max(1.0, max(self.width, self.height) / max_px)
         fitting = [n for n, level in enumerate(self.levels) if max(_axes(level.scale)) <= factor]
-        raster = Raster(self, fitting[-1], Scale(factor, factor))
-        return raster.read(raster.box), raster.scale
+        return Raster(self, fitting[-1], Scale(factor, factor))
 
     def describe(self) -> dict[str, Any]:
         """Return the properties of the slide, ready for JSON and without patient data."""
@@ -253,17 +257,26 @@ class Raster:
         """
         source = source_box(box, factor=self.factor)
         if source == box or source.area <= part_px or box.area == 1:
-            return self._read_part(box, source)
+            return self.shrink(self.slide.read_level(self.level, source), box)
         out = np.empty((box.height, box.width, 3), np.uint8)
         for half in _halves(box):
             out[half.within(box)] = self.read(half, part_px=part_px)
         return out
 
-    def _read_part(self, box: Box, source: Box) -> Pixels:
-        pixels = self.slide.read_level(self.level, source)
+    def shrink(self, pixels: Pixels, box: Box) -> Pixels:
+        """Return the working pixels of `box` from the level's pixels that they cover.
+
+        Parameters
+        ----------
+        pixels
+            ``(H, W, 3)`` pixels of the level, those of :func:`source_box` of `box`.
+        box
+            In working pixels.
+        """
         block = block_size(self.factor)
         if block is not None:
             return average_blocks(pixels, block=block)
+        source = source_box(box, factor=self.factor)
         return average_areas(pixels, box, source_at=source, factor=self.factor)
 
 

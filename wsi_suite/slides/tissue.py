@@ -40,7 +40,7 @@ from wsi_suite.slides.mask_shapes import (
     touching,
 )
 from wsi_suite.slides.overview_density import OverviewDensity, density_of
-from wsi_suite.slides.slide import Slide
+from wsi_suite.slides.slide import Raster, Slide
 from wsi_suite.slides.strips import (
     highest,
     in_strips,
@@ -196,7 +196,23 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
         Resolution of the mask, and what to leave out.
     """
     raster = slide.raster(settings.mpp)
-    rgb = raster.read(raster.box)
+    return tissue_of(raster.read(raster.box), raster, settings)
+
+
+def tissue_of(
+    rgb: npt.NDArray[np.uint8], raster: Raster, settings: TissueSettings = _DEFAULTS
+) -> TissueMask:
+    """Find the tissue of a slide that has been read.
+
+    Parameters
+    ----------
+    rgb
+        All ``(H, W, 3)`` pixels of `raster`.
+    raster
+        The slide at `settings.mpp`.
+    settings
+        Resolution of the mask, and what to leave out.
+    """
     mpp = math.sqrt(raster.mpp[0] * raster.mpp[1])
     seen = find_masks(rgb, mpp=mpp, settings=settings)
     mask, left_out, counted = seen.tissue, seen.canvas | seen.ink, seen.pale_ink & seen.tissue
