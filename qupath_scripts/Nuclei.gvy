@@ -217,7 +217,7 @@ class Nuclei {
         if (discardCorrections) {
             outdated.addAll(state.changed)
             state.changed.clear()
-            state.deleted = new long[0]
+            state.deleted.clear()
         }
         List<PathObject> within = new ArrayList<>(nuclei.size())
         List<Shape> shapes = new ArrayList<>(nuclei.size())
@@ -244,7 +244,7 @@ class Nuclei {
         hierarchy.addObjects(placed)
         imageData.setProperty(RECORD, state.recordAfter(placed).write())
         return [placed: placed.size(), removed: outdated.size(), changed: state.changed.size(),
-            deleted: state.deleted.length, added: added.size(),
+            deleted: state.countDeleted(), added: added.size(),
             suppressed: within.size() - placed.size(), cleared: state.cleared, replaced: state.replaced]
     }
 
@@ -276,7 +276,7 @@ class Nuclei {
         final List<PathObject> untouched = []
         final List<PathObject> changed = []
         final Set<String> compartments = new HashSet<>()
-        long[] deleted
+        Map<String, long[]> deleted  // by group
         int cleared   // gone, but not deleted one by one
         int replaced  // of these, where a detection of somebody else's is now
         private final Positions.Record record
@@ -303,12 +303,22 @@ class Nuclei {
             deleted = deletedFrom(present, hierarchy)
         }
 
+        int countDeleted() {
+            int count = 0
+            for (long[] keys : deleted.values())
+                count += keys.length
+            return count
+        }
+
         /** Return where nuclei were deleted, in this push's time or before. */
-        private long[] deletedFrom(Map<String, Positions.LongList> present, PathObjectHierarchy hierarchy) {
+        private Map<String, long[]> deletedFrom(Map<String, Positions.LongList> present,
+                PathObjectHierarchy hierarchy) {
             Positions.LongList pushed = new Positions.LongList()
-            BitSet gone = new BitSet(), away = new BitSet()
+            Map<String, int[]> groups = new LinkedHashMap<>(), runs = new LinkedHashMap<>()  // first, end
+            BitSet gone = new BitSet()
             for (Map.Entry<String, long[]> entry : record.pushed.entrySet()) {
-                long[] there = listOf(present, entry.getKey()).sorted()
+                String run = Positions.Record.runOf(entry.getKey())
+                long[] there = listOf(present, run).sorted()
                 int first = pushed.size
                 for (long key : entry.getValue()) {
                     if (!isInside(key))
@@ -316,22 +326,45 @@ class Nuclei {
                     gone.set(pushed.size, Arrays.binarySearch(there, key) < 0)
                     pushed.add(key)
                 }
-                int all = pushed.size - first
-                if (all >= Removals.CLEARED && gone.get(first, pushed.size).cardinality() == all)
-                    away.set(first, pushed.size)
+                groups.put(entry.getKey(), [first, pushed.size] as int[])
+                // Groups of one run follow one another.
+                runs.put(run, [runs.containsKey(run) ? runs.get(run)[0] : first, pushed.size] as int[])
+            }
+            BitSet away = new BitSet()
+            for (int[] range : runs.values()) {
+                int all = range[1] - range[0]
+                if (all >= Removals.CLEARED && gone.get(range[0], range[1]).cardinality() == all)
+                    away.set(range[0], range[1])
             }
             if (!gone.isEmpty())
                 away = withCleared(away, pushed.all(), gone, hierarchy)
-            Positions.LongList lost = new Positions.LongList()
-            for (long key : record.deleted) {
-                if (isInside(key))
-                    lost.add(key)
-            }
-            long[] keys = pushed.all()
             gone.andNot(away)
-            for (int i = gone.nextSetBit(0); i >= 0; i = gone.nextSetBit(i + 1))
-                lost.add(keys[i])
-            return lost.sorted()
+            Map<String, Positions.LongList> lost = new TreeMap<>()
+            addFrom(record.deleted, lost, true)
+            long[] keys = pushed.all()
+            for (Map.Entry<String, int[]> entry : groups.entrySet()) {
+                int end = entry.getValue()[1]
+                for (int i = gone.nextSetBit(entry.getValue()[0]); i >= 0 && i < end; i = gone.nextSetBit(i + 1))
+                    listOf(lost, entry.getKey()).add(keys[i])
+            }
+            return sorted(lost)
+        }
+
+        /** Add those keys of a record that lie inside of the region, or outside of it. */
+        private void addFrom(Map<String, long[]> part, Map<String, Positions.LongList> lists, boolean within) {
+            for (Map.Entry<String, long[]> entry : part.entrySet()) {
+                for (long key : entry.getValue()) {
+                    if (isInside(key) == within)
+                        listOf(lists, entry.getKey()).add(key)
+                }
+            }
+        }
+
+        private static Map<String, long[]> sorted(Map<String, Positions.LongList> lists) {
+            Map<String, long[]> arrays = new TreeMap<>()
+            for (Map.Entry<String, Positions.LongList> entry : lists.entrySet())
+                arrays.put(entry.getKey(), entry.getValue().sorted())
+            return arrays
         }
 
         /** Return `away` and what was cleared with a region, and count them. */
@@ -350,30 +383,20 @@ class Nuclei {
 
         /** Return the record once nuclei were put in. */
         Positions.Record recordAfter(List<PathObject> placed) {
-            Map<String, Positions.LongList> pushed = new TreeMap<>()
-            for (Map.Entry<String, long[]> entry : record.pushed.entrySet()) {
-                for (long key : entry.getValue()) {
-                    if (!isInside(key))
-                        listOf(pushed, entry.getKey()).add(key)
-                }
-            }
+            Map<String, Positions.LongList> pushed = new TreeMap<>(), gone = new TreeMap<>()
+            addFrom(record.pushed, pushed, false)
             for (List<PathObject> objects : [changed, placed]) {
                 for (PathObject object : objects) {
                     Shape before = Shape.before(object)
                     if (before != null)
-                        listOf(pushed, runOf(object)).add(before.key())
+                        listOf(pushed, Positions.Record.groupOf(runOf(object), before.compartment))
+                            .add(before.key())
                 }
             }
-            Positions.LongList gone = new Positions.LongList()
-            gone.addAll(deleted)
-            for (long key : record.deleted) {
-                if (!isInside(key))
-                    gone.add(key)
-            }
-            Positions.Record after = new Positions.Record(deleted: gone.sorted())
-            for (Map.Entry<String, Positions.LongList> entry : pushed.entrySet())
-                after.pushed.put(entry.getKey(), entry.getValue().sorted())
-            return after
+            addFrom(record.deleted, gone, false)
+            for (Map.Entry<String, long[]> entry : deleted.entrySet())
+                listOf(gone, entry.getKey()).addAll(entry.getValue())
+            return new Positions.Record(pushed: sorted(pushed), deleted: sorted(gone))
         }
 
         private boolean isInside(long key) {
@@ -384,10 +407,10 @@ class Nuclei {
             return markOf(object, RUN) ?: ""
         }
 
-        private static Positions.LongList listOf(Map<String, Positions.LongList> lists, String run) {
-            Positions.LongList list = lists.get(run)
+        private static Positions.LongList listOf(Map<String, Positions.LongList> lists, String key) {
+            Positions.LongList list = lists.get(key)
             if (list == null)
-                lists.put(run, list = new Positions.LongList())
+                lists.put(key, list = new Positions.LongList())
             return list
         }
     }
@@ -432,8 +455,10 @@ class Nuclei {
         }
         Positions.Grid grid = new Positions.Grid(x, y, Math.max(reach, 1d))
         boolean[] hit = new boolean[x.length]
-        for (long key : state.deleted)
-            grid.markNear(hit, Positions.xOf(key), Positions.yOf(key), reach)
+        for (long[] keys : state.deleted.values()) {
+            for (long key : keys)
+                grid.markNear(hit, Positions.xOf(key), Positions.yOf(key), reach)
+        }
         for (List<PathObject> kept : [state.changed, added]) {
             for (PathObject object : kept) {
                 ROI roi = object.getROI()
@@ -491,7 +516,7 @@ class Nuclei {
      * Return every nucleus of ours and what became of it: untouched, corrected, deleted or added.
      *
      * Deleted nuclei, and points of point annotations, are returned as points that are not in the
-     * image.
+     * image; of the deleted ones PUSHED tells the class.
      */
     static Map<PathObject, String> states(ImageData imageData) {
         PathObjectHierarchy hierarchy = imageData.getHierarchy()
@@ -505,10 +530,15 @@ class Nuclei {
             states.put(object, UNTOUCHED)
         for (PathObject object : inOrder(state.changed))
             states.put(object, CORRECTED)
-        for (long key : state.deleted) {
-            double x = Positions.xOf(key), y = Positions.yOf(key)
-            states.put(named(PathObjects.createDetectionObject(ROIs.createPointsROI(x, y,
-                ImagePlane.getDefaultPlane())), "deleted at ${x}, ${y}"), DELETED)
+        for (Map.Entry<String, long[]> entry : state.deleted.entrySet()) {
+            String compartment = Positions.Record.compartmentOf(entry.getKey())
+            for (long key : entry.getValue()) {
+                double x = Positions.xOf(key), y = Positions.yOf(key)
+                PathObject point = named(PathObjects.createDetectionObject(
+                    ROIs.createPointsROI(x, y, ImagePlane.getDefaultPlane())), "deleted at ${x}, ${y}")
+                mark(point, [(PUSHED): new Shape(x: x, y: y, area: 0d, compartment: compartment).toString()])
+                states.put(point, DELETED)
+            }
         }
         if (!state.compartments.isEmpty()) {
             for (PathObject object : inOrder(addedTo(hierarchy, state.compartments, mpp, inside)))

@@ -68,11 +68,29 @@ class Positions {
         return values
     }
 
-    /** Where nuclei of ours were put in, by the run that found them, and where they were deleted. */
+    /**
+     * Where nuclei of ours were put in and where they were deleted, both by group.
+     *
+     * A group is the run that found them and the class that it gave them: as groupOf() joins them.
+     */
     @CompileStatic
     static class Record {
         Map<String, long[]> pushed = new TreeMap<>()
-        long[] deleted = new long[0]
+        Map<String, long[]> deleted = new TreeMap<>()
+
+        static String groupOf(String run, String compartment) {
+            return run + "\t" + compartment.replaceAll("\\s+", " ")
+        }
+
+        static String runOf(String group) {
+            return group.split("\t", 2)[0]
+        }
+
+        /** Return the class of a group; "" where an earlier version of wsi-suite did not keep it. */
+        static String compartmentOf(String group) {
+            int tab = group.indexOf("\t")
+            return tab < 0 ? "" : group.substring(tab + 1)
+        }
 
         /** Read what write() wrote; null: nothing was put in yet. */
         static Record read(String text) {
@@ -88,23 +106,24 @@ class Positions {
         private static Record parse(String[] lines) {
             Record record = new Record()
             for (String line : lines) {
-                int space = line.lastIndexOf(" ")
-                if (line.startsWith("deleted "))
-                    record.deleted = unpack(line.substring(space + 1))
-                else if (line.startsWith("pushed "))
-                    record.pushed.put(line.substring(7, Math.max(7, space)),
-                        unpack(line.substring(space + 1)))
+                int first = line.indexOf(" "), last = line.lastIndexOf(" ")
+                Map<String, long[]> part = line.startsWith("deleted ") ? record.deleted :
+                    line.startsWith("pushed ") ? record.pushed : null
+                if (part != null)
+                    part.put(line.substring(first + 1, Math.max(first + 1, last)),
+                        unpack(line.substring(last + 1)))
             }
             return record
         }
 
-        /** Write lines: "pushed", the run and its positions; "deleted" and positions. */
+        /** Write lines: "pushed" or "deleted", the group and its positions. */
         String write() {
-            StringBuilder text = new StringBuilder()
+            List<String> lines = []
             for (Map.Entry<String, long[]> entry : pushed.entrySet())
-                text.append("pushed ").append(entry.getKey()).append(" ").append(
-                    pack(entry.getValue())).append("\n")
-            return text.append("deleted ").append(pack(deleted)).toString()
+                lines.add("pushed " + entry.getKey() + " " + pack(entry.getValue()))
+            for (Map.Entry<String, long[]> entry : deleted.entrySet())
+                lines.add("deleted " + entry.getKey() + " " + pack(entry.getValue()))
+            return lines.join("\n")
         }
     }
 

@@ -57,8 +57,10 @@ def test_a_project_is_its_file_or_its_folder(tmp_path: Path) -> None:
 
 def test_what_is_no_project_is_refused(project: Path, tmp_path: Path) -> None:
     check_project(project.parent, create=False, writes=True)
-    with pytest.raises(InputError, match="--create makes one"):
+    with pytest.raises(InputError, match="'wsi-suite push' with --create makes a new one"):
         check_project(tmp_path / "absent", create=False, writes=True)
+    with pytest.raises(InputError, match=r"expected the folder of a project or its \.qpproj file$"):
+        check_project(tmp_path / "absent", create=False, writes=False)
     check_project(tmp_path / "absent", create=True, writes=True)
     with pytest.raises(InputError, match="neither a QuPath project nor empty"):
         check_project(tmp_path, create=True, writes=True)
@@ -236,7 +238,7 @@ def test_a_project_that_went_while_it_was_waited_for_leaves_no_folder(
     opening = {"path": str(file), "create": False, "readonly": False, "qupath": None}
     answer = project_process.answer(session, {"do": "open", **opening})
     assert answer["kind"] == "InputError"
-    assert "--create makes one" in answer["error"]
+    assert "project.qpproj is missing" in answer["error"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -110,6 +110,7 @@ ours[1].setName("mitosis")
 ours[2].setLocked(true)
 ours[3].setROI(ours[3].ROI.translate(40, 0))
 ours[4].setPathClass(PathClass.fromString(ours[4].pathClass.toString().split(": ")[0] + ": 3+"))
+def gone = ours[5..8].collect { it.pathClass.toString().split(": ")[0] }
 hierarchy.removeObjects(ours[5..8], true)
 def plane = ImagePlane.defaultPlane
 def stroma = PathClass.fromString("Stroma")
@@ -122,7 +123,7 @@ hierarchy.addObjects([PathObjects.createAnnotationObject(points, stroma),
     PathObjects.createAnnotationObject(large, stroma),
     PathObjects.createAnnotationObject(small, PathClass.fromString("Tumor")), foreign])
 [kept: ours[0..3]*.ID*.toString(), gone: ours[5..8]*.ID*.toString(), other: foreign.ID.toString(),
- at: ours[3].ROI.centroidX]
+ gone_classes: gone, at: ours[3].ROI.centroidX]
 """
 
 
@@ -202,6 +203,8 @@ def test_a_pull_tells_what_became_of_each_nucleus(
     ]
     ignored = next(row for row in rows if row["class"] == "Ignore*")
     assert ignored["pushed_class"] in ("Epithelium", "Stroma")
+    gone = [row["pushed_class"] for row in rows if row["state"] == "deleted"]
+    assert sorted(gone) == sorted(edited["gone_classes"])
     labels = read_labels(done.folder / "nuclei.geojson", mpp=0.25)
     assert np.bincount(labels.states, minlength=4).tolist() == [untouched, 4, 3, 0]
     drawn = json.loads((done.folder / "annotations.geojson").read_text("utf-8"))

@@ -306,6 +306,62 @@ def test_what_counts_as_corrected_is_the_same_in_groovy_and_python(groovy):
     }
 
 
+PLACED = """
+    def rois = qupath.lib.roi.ROIs, objects = qupath.lib.objects.PathObjects
+    def classes = qupath.lib.objects.classes.PathClass
+    def imageData = new qupath.lib.images.ImageData(
+        server: new qupath.lib.images.servers.ImageServer())
+    def make = { String name, double x, String run ->
+        double[] across = [x, x + 4, x + 4, x], down = [0, 0, 4, 4]
+        def square = rois.createPolygonROI(across, down, null)
+        def nucleus = objects.createDetectionObject(square, classes.fromString(name, null))
+        Nuclei.mark(nucleus, [(Nuclei.SOURCE): "wsi-suite", (Nuclei.RUN): run])
+        nucleus
+    }
+    def push = { String run ->
+        Nuclei.place(imageData, nuclei.collect { make(it[0], it[1], run) }, null, false, 0.25d)
+    }
+    def delete = { int at ->
+        def hierarchy = imageData.hierarchy
+        def gone = hierarchy.detectionObjects.find { it.ROI.centroidX as int == at + 2 }
+        hierarchy.removeObjects([gone], true)
+    }
+    def deleted = {
+        Nuclei.states(imageData).findAll { it.value == Nuclei.DELETED }.keySet().collectEntries {
+            [it.ROI.centroidX as int, Nuclei.markOf(it, Nuclei.PUSHED).split(",", 4)[3]] }
+    }
+"""
+
+
+def test_deleted_nuclei_keep_the_class_that_they_were_found_with(groovy):
+    code = """
+        push("r1"); delete(100); delete(300)
+        def told = [deleted()]
+        def counts = push("r2"); delete(200); told << deleted() << counts
+        push("r2"); told << deleted()
+        told
+    """
+    found = [["Stroma: 1+", 100], ["Gland: inner: 2+", 200], ["Epithelium", 300], ["Stroma", 400]]
+    first, second, counts, third = groovy(PLACED + code, nuclei=found)
+    assert first == {"102": "Stroma", "302": "Epithelium"}
+    assert second == third == {**first, "202": "Gland: inner"}
+    assert (counts["deleted"], counts["placed"], counts["suppressed"]) == (2, 2, 2)
+
+
+def test_a_record_of_an_earlier_version_still_tells_what_was_deleted(groovy):
+    code = """
+        push("r1"); delete(100)
+        def key = { x -> Positions.keyOf(x as double, 2d) }
+        imageData.setProperty(Nuclei.RECORD, "pushed r1 " +
+            Positions.pack([102, 202].collect(key) as long[]) + "\\ndeleted " +
+            Positions.pack([key(302)] as long[]))
+        def told = [deleted()]
+        told << push("r2").deleted << deleted()
+    """
+    told = groovy(PLACED + code, nuclei=[["Stroma", 100], ["Stroma", 200]])
+    assert told == [{"102": "", "302": ""}, 2, {"102": "", "302": ""}]
+
+
 READ = """
     GeoJson.read(new StringReader(text), "nuclei.geojson", { }).collect {
         [id: it.ID.toString(), kind: it.ROI.kind, x: it.ROI.centroidX, y: it.ROI.centroidY,

@@ -14,6 +14,7 @@ c,30,10,corrected,Stroma,Epithelium: 2+
 d,40,10,corrected,Stroma,Stroma
 e,50,10,deleted,,
 f,60,10.5,deleted,,
+i,61,11,deleted,Stroma,
 g,70,10,added,,"Tumor, odd"
 h,80,10,added,,
 """
@@ -33,13 +34,13 @@ def test_missed_false_and_wrong_classes_are_counted(pulled):
     assert one.renamed == {("Stroma", "Epithelium"): 1}
     assert one.reshaped == {"Stroma": 1}
     assert one.missed == {"Tumor, odd": 1, "": 1}
-    assert one.false == {"": 2}
-    assert (one.precision, one.recall, one.class_accuracy) == (4 / 6, 4 / 6, 3 / 4)
+    assert one.false == {"": 2, "Stroma": 1}
+    assert (one.precision, one.recall, one.class_accuracy) == (4 / 7, 4 / 6, 3 / 4)
     assert not untouched.is_corrected
     assert total([one, untouched]).untouched == one.untouched
 
 
-def test_deleted_nuclei_get_the_class_that_they_were_found_with(pulled, tmp_path):
+def test_a_run_tells_the_class_of_nuclei_that_an_earlier_version_pushed(pulled, tmp_path):
     folder = tmp_path / "results" / "B1"
     folder.mkdir(parents=True)
     nuclei = Nuclei(
@@ -52,7 +53,11 @@ def test_deleted_nuclei_get_the_class_that_they_were_found_with(pulled, tmp_path
     grades = np.zeros(2, np.uint8)
     write_nuclei(nuclei, folder / "nuclei.parquet", intensity=grades, metadata={})
     one, _ = read_corrections(pulled, results=tmp_path / "results")
-    assert one.false == {"Epithelium": 1, "": 1}  # the other is not where the run found one
+    assert one.false == {
+        "Epithelium": 1,
+        "": 1,
+        "Stroma": 1,
+    }  # the other is not where the run found one
 
 
 def test_another_table_is_refused(pulled, tmp_path):

@@ -20,7 +20,8 @@ Results = Annotated[
     Path | None,
     typer.Option(
         "--results",
-        help="Results folder that was pushed; it tells the classes of deleted nuclei.",
+        help="Results folder that was pushed; it tells the classes of deleted nuclei that a project"
+        " of an earlier version does not tell.",
         metavar="DIR",
         show_default=False,
     ),
@@ -35,8 +36,8 @@ def corrections(
     Images in which nothing was corrected do not count: nobody may have looked at them. Nor does a
     nucleus outside the part of an image that was looked at, so correct whole fields.
     """
-    from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.studies.corrections import read_corrections, total
+    from wsi_suite.cli.terminal import note, print_json, say, show_table
+    from wsi_suite.studies.corrections import NO_CLASS, read_corrections, total
 
     found = read_corrections(pulled, results=results)
     seen = [one for one in found if one.is_corrected]
@@ -52,6 +53,16 @@ def corrections(
         renamed = total(found).renamed
         for (before, now), count in sorted(renamed.items(), key=lambda one: -one[1]):
             say(f"{count:,} {before or 'without class'} became {now or 'without class'}")
+    unknown = total(found).false.get(NO_CLASS, 0)
+    if unknown:
+        note(
+            f"the class of {unknown:,} deleted nuclei is not known: "
+            + (
+                f"{results} holds no results of these images with a nucleus there"
+                if results
+                else "give --results with the folder that was pushed"
+            )
+        )
     if len(seen) < len(found):
         say(f"{len(found) - len(seen)} of {len(found)} images were not corrected, and do not count")
 

@@ -79,7 +79,11 @@ def check_project(path: Path, *, create: bool, writes: bool) -> None:
     elif restorable:
         _check_writable(file)
     elif not create:
-        raise InputError(f"{path}: no QuPath project ({file.name}); --create makes one")
+        remedy = "; 'wsi-suite push' with --create makes a new one" if writes else ""
+        raise InputError(
+            f"{path}: no QuPath project ({file.name} is missing); expected the folder of a project "
+            f"or its .qpproj file{remedy}"
+        )
     elif not _is_free(file.parent):
         raise InputError(
             f"{file.parent}: neither a QuPath project nor empty; name an empty or a new folder"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from wsi_suite.errors import DataError
@@ -91,8 +92,8 @@ def read_corrections(pulled: Path, *, results: Path | None = None) -> list[Corre
     pulled
         Holds ``<image>/nuclei.csv``.
     results
-        Results folder of the run that was pushed, by which deleted nuclei get their class; QuPath
-        keeps their places only.
+        Results folder of the run that was pushed; it tells the class of deleted nuclei whose
+        ``pushed_class`` is empty, as in projects that an earlier version pushed to.
 
     Raises
     ------
@@ -151,17 +152,26 @@ def _corrections(path: Path, *, results: Path | None) -> Corrections:
 
 
 def _deleted_classes(table: Table, *, image: str, results: Path | None) -> Counter[str]:
-    """Return the deleted nuclei by the class that they had in the run."""
-    deleted = [state == "deleted" for state in table.column("state")]
-    at = np.column_stack([table.numbers("x"), table.numbers("y")])[deleted]
-    source = None if results is None else _results_of(image, results)
-    if source is None or not len(at):
-        return Counter({NO_CLASS: len(at)} if len(at) else {})
+    """Return the deleted nuclei by the class that they were pushed with."""
+    states, pushed = np.array(table.column("state")), np.array(table.column("pushed_class"))
+    deleted = states == "deleted"
+    classes = Counter[str](map(str, pushed[deleted & (pushed != NO_CLASS)]))
+    unknown = deleted & (pushed == NO_CLASS)
+    at = np.column_stack([table.numbers("x"), table.numbers("y")])[unknown]
+    if len(at):
+        classes.update(_classes_at(at, None if results is None else _results_of(image, results)))
+    return classes
+
+
+def _classes_at(at: npt.NDArray[np.float64], source: Path | None) -> list[str]:
+    """Return the classes of the nuclei of a run at ``(N, 2)`` places."""
+    if source is None:
+        return [NO_CLASS] * len(at)
     nuclei, _ = read_nuclei(source)
     if not len(nuclei):
-        return Counter({NO_CLASS: len(at)})
+        return [NO_CLASS] * len(at)
     near: Any = cKDTree(nuclei.points).query_ball_point(at, _SAME_PLACE_PX0)
-    return Counter(nuclei.classes[nuclei.label[rows[0]]] if rows else NO_CLASS for rows in near)
+    return [nuclei.classes[nuclei.label[rows[0]]] if rows else NO_CLASS for rows in near]
 
 
 def _results_of(image: str, results: Path) -> Path | None:
