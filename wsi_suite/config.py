@@ -88,14 +88,14 @@ class TissueSettings(Section):
     )
 
 
-Artefact = Literal["focus", "folds"]
+Artefact = Literal["bubbles", "focus", "folds"]
 
 
 class QualitySettings(Section):
     """Artefacts that are looked for in the tissue and told."""
 
     exclude: tuple[Artefact, ...] = Field(
-        (), description="kinds to leave out of the tissue: focus (out of focus), folds"
+        (), description="kinds to leave out of the tissue: focus (out of focus), folds, bubbles"
     )
 
     @field_validator("exclude")

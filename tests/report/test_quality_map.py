@@ -46,7 +46,16 @@ def test_what_was_found_is_drawn_and_the_rest_is_named(tmp_path: Path) -> None:
     assert "scored, too. Looked for at 1 µm per pixel. 90.0 % of the tissue" in page.text
     assert "Pen: none found." in page.text
     assert "Folds: not looked for." in page.text
-    assert "Bubbles: not looked for." in page.text
+    assert "Bubbles: not looked for. A version before this one did not" in page.text
+
+
+def test_bubbles_are_drawn_and_told(tmp_path: Path) -> None:
+    bubbles = LOOKED.model_copy(update={"wkt": outlined(2000, 2500)})
+    quality = SlideQuality(focus=LOOKED, pen=LOOKED, bubbles=bubbles, excluded=("bubbles",))
+    page = page_of(make_result(make_nuclei(300), quality=quality), tmp_path)
+    assert drawn(page) == ["bubbles"]
+    assert "of the tissue, left out. Looked for at" in page.text
+    assert "of the tissue is under air bubbles and was left out." in page.text, "as a warning"
 
 
 def test_nothing_found_is_not_the_same_as_not_looked_for(tmp_path: Path) -> None:

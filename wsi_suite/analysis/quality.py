@@ -14,12 +14,15 @@ from shapely.geometry import MultiPolygon
 from wsi_suite.analysis.facts import outline_text
 from wsi_suite.config import Artefact
 from wsi_suite.nuclei.quality import QualityKind, SlideQuality
+from wsi_suite.slides.bubbles import find_bubbles
 from wsi_suite.slides.focus import find_blurred
 from wsi_suite.slides.folds import find_folds
 from wsi_suite.slides.slide import Slide
 from wsi_suite.slides.tissue import TissueMask, outline_of
 
 Mask = npt.NDArray[np.bool_]
+
+_TOO_COARSE = "the pixels of the slide or of the tissue's mask are too coarse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,11 @@ class Artefacts:
 def find_artefacts(slide: Slide, tissue: TissueMask) -> Artefacts:
     """Look for all kinds of artefacts on a slide, in its tissue; errors as of reading it."""
     (focus, blurred), (folds, folded) = _focus(slide, tissue), _folds(slide, tissue)
+    bubbles, covered = _bubbles(slide, tissue)
     pen, missed = _pen(slide, tissue), _stain_outside(slide, tissue)
     return Artefacts(
-        SlideQuality(focus=focus, pen=pen, folds=folds, stain_outside=missed),
-        {"focus": blurred, "folds": folded},
+        SlideQuality(focus=focus, pen=pen, folds=folds, bubbles=bubbles, stain_outside=missed),
+        {"focus": blurred, "folds": folded, "bubbles": covered},
     )
 
 
@@ -82,8 +86,7 @@ def _focus(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
 def _folds(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
     found = find_folds(slide, tissue)
     if found is None:
-        reason = "the pixels of the slide or of the tissue's mask are too coarse"
-        return QualityKind(reason=reason), np.zeros_like(tissue.mask)
+        return QualityKind(reason=_TOO_COARSE), np.zeros_like(tissue.mask)
     if not tissue.mask.any():
         return QualityKind(reason="there is no tissue"), found.folded
     kind = _seen_whole(found.folded, tissue, slide)
@@ -91,6 +94,15 @@ def _folds(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
     judged_share = np.count_nonzero(found.judged) / np.count_nonzero(tissue.mask)
     changes = {"judged_share": judged_share, "unjudged_wkt": unjudged}
     return kind.model_copy(update=changes), found.folded
+
+
+def _bubbles(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
+    found = find_bubbles(slide, tissue)
+    if found is None:
+        return QualityKind(reason=_TOO_COARSE), np.zeros_like(tissue.mask)
+    if not tissue.mask.any():
+        return QualityKind(reason="there is no tissue"), found.covered
+    return _seen_whole(found.covered, tissue, slide), found.covered
 
 
 def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:

@@ -52,8 +52,9 @@ class SlideQuality(Part):
     ----------
     focus, pen
         What was found of each kind.
-    folds, stain_outside
-        Folded tissue, and stain outside the tissue; ``None`` in results of earlier versions.
+    folds, bubbles, stain_outside
+        Folded tissue, tissue under air bubbles, and stain outside the tissue; ``None`` in results
+        of earlier versions.
     excluded
         Kinds that were taken out of the tissue.
     unreadable
@@ -63,6 +64,7 @@ class SlideQuality(Part):
     focus: QualityKind
     pen: QualityKind
     folds: QualityKind | None = None
+    bubbles: QualityKind | None = None
     stain_outside: QualityKind | None = None
     excluded: tuple[Artefact, ...] = ()
     unreadable: QualityKind | None = None
@@ -75,6 +77,8 @@ class SlideQuality(Part):
             yield "unreadable", self.unreadable
         if self.folds is not None:
             yield "folds", self.folds
+        if self.bubbles is not None:
+            yield "bubbles", self.bubbles
         if self.stain_outside is not None:
             yield "stain_outside", self.stain_outside
 

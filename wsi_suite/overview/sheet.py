@@ -115,7 +115,7 @@ def draw_overview(
     field_um = side_px0 * mpp[0] if fields else None
     texts = _key_texts(solid_class, field_um=field_um, hot_spots=len(hot_spots))
     if any(not area.is_empty for area in artefacts):
-        texts.append("hatched: tissue out of focus, folded or unreadable")
+        texts.append("hatched: tissue out of focus, folded, under air bubbles or unreadable")
     key = _key(texts, width=text_width, unit=unit)
     sheet = ImageOps.expand(
         _joined([words, pictures, key], across=False, gap=unit), border=2 * unit, fill=PAPER

@@ -269,11 +269,13 @@ def _missing_cores(summary: Summary) -> Finding:
 
 
 def _quality(figures: QualityFigures) -> Iterator[Finding]:
-    focus, folds = (figures.artefacts.get(name) for name in ("focus", "folds"))
+    focus, folds, bubbles = (figures.artefacts.get(n) for n in ("focus", "folds", "bubbles"))
     if focus is not None:
         yield _artefact("Out of focus", "what is out of focus", focus, name="focus")
     if folds is not None and folds.looked_for:
         yield _artefact("Folds", "folds that were found", folds, name="folds")
+    if bubbles is not None and bubbles.looked_for:
+        yield _artefact("Bubbles", "bubbles that were found", bubbles, name="bubbles")
 
 
 def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) -> Finding:

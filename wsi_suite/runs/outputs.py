@@ -143,7 +143,8 @@ def _hatched(facts: SlideFacts) -> list[MultiPolygon]:
     """Return the areas to hatch: artefacts and unreadable area."""
     if facts.quality is None:
         return []
-    kinds = (facts.quality.focus, facts.quality.folds, facts.quality.unreadable)
+    quality = facts.quality
+    kinds = (quality.focus, quality.folds, quality.bubbles, quality.unreadable)
     return [kind.area() for kind in kinds if kind is not None]
 
 

@@ -14,6 +14,7 @@ _NAMES = {
     "focus": "Out of focus",
     "pen": "Pen",
     "folds": "Fold",
+    "bubbles": "Air bubble",
     "stain_outside": "Stain outside the tissue",
     "unreadable": "Unreadable",
 }

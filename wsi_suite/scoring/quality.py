@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _NO_TISSUE = ("pen", "stain_outside")  # they were never part of it
-_IN_WORDS = {"focus": "out of focus", "folds": "folded"}
+_IN_WORDS = {"focus": "out of focus", "folds": "folded", "bubbles": "under air bubbles"}
 _HARM = {
     "focus": "where nuclei are missed and classes are doubtful",
     "folds": "where nuclei lie on nuclei and read too dense",
+    "bubbles": "where nuclei are blurred, and dark at the rim",
 }
 _NOT_LOOKED_FOR = {
     "folds": "a version before this one did not; draw them as regions of class Ignore*",
-    "bubbles": "not looked for; draw them as regions of class Ignore*",
+    "bubbles": "a version before this one did not; draw them as regions of class Ignore*",
 }
-QUALITY_TOLD = {"focus": 0.1, "folds": 0.02}
+QUALITY_TOLD = {"focus": 0.1, "folds": 0.02, "bubbles": 0.01}
 """Share of the tissue from which an artefact is warned of, by kind."""
 _MOSTLY = 0.5
 _MISSED_SHARE, _MISSED_MM2 = 0.02, 0.01  # real slides: up to 0.005, and 0.002 mm2
@@ -62,8 +63,8 @@ class QualityFigures(Part):
     ----------
     artefacts
         By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``stain_outside``
-        (stain that lies outside the tissue, and is not scored), ``folds``,
-        ``unreadable`` if the file is damaged in tissue, and ``bubbles``, which are not looked for.
+        (stain that lies outside the tissue, and is not scored), ``folds``, ``bubbles`` (air under
+        the cover glass), and ``unreadable`` if the file is damaged in tissue.
     lost_mm2, lost_share
         Area that was taken out of the tissue, as ``quality.exclude`` wants or because it cannot be
         read, and its share of the tissue before.
