@@ -114,6 +114,43 @@ def try_tissue(kind: Heterogeneity, *, area_mm2: float, pieces: int) -> list[str
     ]
 
 
+def try_extreme(kind: Heterogeneity, *, area_mm2: float, pieces: int) -> list[str]:
+    """Return a line of the table of percentages near 0 or 100."""
+    rng = np.random.default_rng(2)
+    truth, held, binomials, right, none = kind.positive_percent, 0, 0, 0, 0
+    for _ in range(pieces):
+        blocks = blocks_of(draw_counts(kind, area_mm2=area_mm2, rng=rng))
+        found = find_interval(blocks, POSITIVE, rng=np.random.default_rng(0))
+        if found.low is None or found.high is None:
+            none += 1
+            continue
+        holds = found.low <= truth <= found.high
+        held += holds
+        binomials += found.method == "binomial"
+        right += holds and found.method == "binomial"
+    told = pieces - none
+    return [
+        f"{truth:g}",
+        f"{kind.correlation_um:g}" if kind.common else "alone",
+        f"{area_mm2:g}",
+        f"{100 * held / told:.1f}" if told else "-",
+        f"{binomials} ({right} hold)",
+        f"{100 * none / pieces:.0f}",
+    ]
+
+
+def print_extremes(console: Console, *, pieces: int) -> None:
+    """Print how often intervals hold percentages near 0, near 100 and near cut-offs."""
+    table = Table("true %", "clusters um", "mm2", "% held", "binomial", "none %")
+    for percent in (0.2, 0.5, 1, 2, 10, 99.5):
+        share = percent / 100
+        for correlation_um, common in ((0, 0.0), (25, 0.5), (50, 0.5)):
+            kind = Heterogeneity(correlation_um, (share, share / 2, share / 4), common=common)
+            for area_mm2 in (0.75, 1.5, 6):
+                table.add_row(*try_extreme(kind, area_mm2=area_mm2, pieces=pieces))
+    console.print(table)
+
+
 def main() -> None:
     """Print the table, and each line as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +158,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind of tissue")
     parser.add_argument("--um", type=float, nargs="+", default=[0, 50, 100, 250, 500])
     parser.add_argument("--mm2", type=float, nargs="+", default=[0.75, 1.5, 3, 6, 12, 50])
+    parser.add_argument("--extremes", action="store_true", help="percentages near 0 and 100 only")
     options = parser.parse_args()
+    if options.extremes:
+        print_extremes(Console(width=130), pieces=options.pieces)
+        return
     columns = ["kind", "corr. um", "mm2"]
     columns += ["% held", "width", "none %", "H held", "width", "binomial", "500 um"]
     table = Table(*columns, title=f"{options.pieces} pieces a line; in percent, 95 is right")

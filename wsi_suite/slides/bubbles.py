@@ -126,7 +126,7 @@ def _enclosed(tissue: TissueMask, *, mpp: float) -> Iterator[Floats]:
         line = (ridge >= round(100 * contrast_od)).astype(np.uint8)
         yield from _pieces(1 - line, mpp=mpp, lines=False)
         for points in _pieces(line, mpp=mpp, lines=True):
-            hull = cv2.convexHull(points)[:, 0]
+            hull = np.asarray(cv2.convexHull(points)[:, 0], np.float32)
             if cv2.contourArea(hull) * mpp**2 > _SMALLEST_UM2:
                 yield hull
 

@@ -64,15 +64,16 @@ def draw_bubble(rgb: Rgb, bubble: Bubble, *, mpp: float) -> tuple[Rgb, Mask]:
     """
     inward_um, turn = _inward(rgb.shape, bubble, mpp=mpp)
     covered = inward_um >= 0
-    light = rgb.astype(np.float32) / 255
+    light = rgb.astype(np.float32) / np.float32(255)
     blurred = cv2.GaussianBlur(light, (0, 0), max(bubble.blur_um, 0.1) / mpp)
-    shift = np.float32([[1, 0, bubble.blur_um / mpp], [0, 1, bubble.blur_um / mpp / 2]])
+    aside = bubble.blur_um / mpp
+    shift = np.array([[1, 0, aside], [0, 1, aside / 2]], np.float32)
     inside = cv2.warpAffine(
         blurred, shift, rgb.shape[1::-1], borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_LINEAR
     )
     inside = inside * (1 - bubble.haze) + bubble.haze * inside.mean()
     edge = np.clip(inward_um / (2 * mpp) + 0.5, 0, 1)[..., None]  # two pixels wide
-    light = light * (1 - edge) + inside * edge
+    light = np.asarray(light * (1 - edge) + inside * edge, np.float32)
     depth = np.clip(inward_um / bubble.rim_um, 0, 1)
     wall = np.maximum(np.cos(np.pi / 2 * depth), 0) ** 0.7
     wall *= np.abs(turn) >= np.pi * bubble.open_share
@@ -119,4 +120,5 @@ def _inward(
     radius = np.ones_like(turn)
     for waves, (size, phase) in enumerate(bubble.lobes, 2):
         radius += size * np.cos(waves * turn + phase)
-    return bubble.radius_um * radius - np.hypot(x, y), turn
+    inward_um = bubble.radius_um * radius - np.hypot(x, y)
+    return inward_um.astype(np.float32), turn.astype(np.float32)
