@@ -263,10 +263,11 @@ class Service {
         List<String> lines = [counts.placed == 1 ? "1 nucleus in ${where}.".toString()
             : "${counts.placed} nuclei in ${where}.".toString()]
         scores.each { name, words -> lines << "${name}: ${words}".toString() }
-        if (scores.isEmpty())
-            lines << (counts.placed ? "No score: none of these nuclei could be measured."
-                : "No score: there are no nuclei.")
         def summary = job.summary instanceof Map ? job.summary as Map : [:]
+        if (scores.isEmpty())
+            lines << (text(summary.no_verdict) ? "No score: ${text(summary.no_verdict)}.".toString()
+                : counts.placed ? "No score: none of these nuclei could be measured."
+                : "No score: there are no nuclei.")
         lines.addAll(basis(summary))
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)

@@ -258,6 +258,23 @@ def test_what_the_user_set_is_kept_unless_asked(results: Results, qupath: InQuPa
     assert qupath(red) == 255
 
 
+def test_qupath_computes_no_score_of_a_slide_without_a_verdict(
+    results: Results, qupath: InQuPath
+) -> None:
+    file = results.folder / "summary.json"
+    summary = json.loads(file.read_text("utf-8"))
+    summary["no_verdict"] = "the slide shows hematoxylin and eosin, not hematoxylin and DAB"
+    file.write_text(json.dumps(summary), "utf-8")
+    push(results, qupath.project)
+    seen = qupath(SHOWN)
+    assert set(seen["classes"]) == {"Epithelium", "Stroma"}
+    assert seen["type"] == "UNSET"
+    shown = qupath("""def table = new qupath.lib.gui.measure.ObservableMeasurementTableData()
+        table.setImageData(imageData, [hierarchy.rootObject])
+        return table.allNames.findAll { it =~ /H-score|Positive %|Allred/ }""")
+    assert shown == []
+
+
 def test_another_size_is_refused_with_both(
     slide: tuple[Path, Truth], results: Results, qupath: InQuPath, tmp_path: Path
 ) -> None:

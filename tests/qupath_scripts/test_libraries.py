@@ -172,6 +172,12 @@ def test_an_odd_summary_still_gives_a_report(groovy, summary):
     ]
 
 
+def test_a_slide_of_another_stain_is_said_to_be_why_there_is_no_score(groovy):
+    job = {"summary": {"no_verdict": "the slide shows hematoxylin and eosin"}}
+    told = groovy("Service.report(job, [placed: 3], [:], 'all tissue')", job=job)
+    assert told.splitlines()[1] == "No score: the slide shows hematoxylin and eosin."
+
+
 def test_no_nuclei_are_said_to_be_why_there_is_no_score(groovy):
     told = groovy("Service.report([:], [placed: 0], [:], '2 annotations')")
     assert told.splitlines() == ["0 nuclei in 2 annotations.", "No score: there are no nuclei."]

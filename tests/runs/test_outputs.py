@@ -15,6 +15,7 @@ from shapely.geometry import MultiPolygon, box
 from wsi_suite.analysis.slide_record import read_facts
 from wsi_suite.analysis.summary import read_summary
 from wsi_suite.geometry import Box, Roi
+from wsi_suite.nuclei.parquet import read_grades
 from wsi_suite.overview import Caption
 from wsi_suite.runs import outputs
 from wsi_suite.runs.outcome import Outcome
@@ -125,6 +126,25 @@ def test_a_tumour_without_positive_nuclei_scores_zero_everywhere(
     assert caption.headline == "H-score 0"
     assert "0.0 % positive" in caption.detail
     assert "thresholds 7 / 8 / 9 (set by the user)" in caption.facts
+
+
+def test_nuclei_of_a_slide_without_a_verdict_have_no_intensities_in_qupath(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QuPath would compute H-scores of them, and mark none."""
+    of_results = outputs.summary_of
+    monkeypatch.setattr(
+        outputs,
+        "summary_of",
+        lambda results: of_results(results).model_copy(update={"no_verdict": "it shows H&E"}),
+    )
+    outcome = bench.run_one(tmp_path)
+    assert outcome.folder is not None
+    features = json.loads((outcome.folder / "nuclei.geojson").read_text("utf-8"))["features"]
+    shown = {feature["properties"]["classification"]["name"] for feature in features}
+    assert shown <= {"Epithelium", "Stroma"}
+    assert len(features) > 10
+    assert set(read_grades(outcome.folder / "nuclei.parquet")) > {0}
 
 
 def test_stored_tiles_stand_in_for_level_0(bench: Bench, tmp_path: Path) -> None:

@@ -187,7 +187,9 @@ def test_scores_of_a_slide_without_a_verdict_are_marked(
     (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
     (transfer,) = push_results([folder], project.folder)
     assert transfer.notes[0].startswith("No verdict: the slide shows hematoxylin and eosin")
+    assert transfer.notes[0].endswith("no intensities there, so that QuPath computes no scores.")
     ((_, asked),) = project.pushed
+    assert asked["intensities"] is False
     names = [name for name in asked["regions"][0].measurements if "score" in name or "%" in name]
     assert names
     assert all(name.endswith(" (not to be used)") for name in names)

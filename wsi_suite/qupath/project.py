@@ -148,6 +148,7 @@ class Project:
         regions: Sequence[Region] = (),
         image_type: str | None = None,
         shape: str = "polygon",
+        intensities: bool = True,
         discard_corrections: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> Pushed:
@@ -163,6 +164,7 @@ class Project:
             regions=plain(regions),
             image_type=image_type,
             shape=shape,
+            intensities=intensities,
             discard_corrections=discard_corrections,
         )
         self._pushes += 1

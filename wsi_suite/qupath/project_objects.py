@@ -31,6 +31,7 @@ def push_table(
     regions: Sequence[Region],
     image_type: str | None,
     shape: Shape,
+    intensities: bool,
     discard_corrections: bool,
     progress: Callable[[float], None],
     may_write: Callable[[], None] = lambda: None,
@@ -51,6 +52,9 @@ def push_table(
         What the image is to be, whatever it is now; ``None``: H-DAB if nothing was set yet.
     shape
         Of the nuclei.
+    intensities
+        Whether their classes tell intensities, of which QuPath computes scores. Without them an
+        image that has no type gets none.
     discard_corrections
         Keep nothing that somebody corrected.
     progress
@@ -69,7 +73,9 @@ def push_table(
     check_frame(entry.image_name, frame, size=provenance["size_px0"], table=table)
     found = read_data(entry)
     data, notes = found.data, list(found.notes)
-    notes += _pixel_size_notes(frame, provenance) + set_type(data, image_type, provenance)
+    notes += _pixel_size_notes(frame, provenance)
+    if intensities or image_type is not None:
+        notes += set_type(data, image_type, provenance)
     library, origin = groovy_library(), origin_of(provenance)
     objects = library.java("java.util.ArrayList")()
     grades = read_grades(Path(table))
@@ -77,7 +83,7 @@ def push_table(
         rows = np.arange(start, min(start + _BLOCK, len(nuclei)))
         made = detections(
             nuclei.take(rows),
-            grades=grades[rows],
+            grades=grades[rows] if intensities else None,
             shape=shape,
             radius_px0=circle_radius_px0(provenance),
         )

@@ -27,7 +27,7 @@ from wsi_suite.runs.quality_file import write_quality
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.intensity import grade_nuclei
 from wsi_suite.scoring.regions import is_ignored
-from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
+from wsi_suite.scoring.verdicts import NOT_TO_BE_USED, shown_intensities
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.slides.store import TileStore
 from wsi_suite.slides.store_layout import writing
@@ -86,14 +86,14 @@ def _write_files(
     nuclei, provenance = results.nuclei, results.provenance.as_json()
     grades = grade_nuclei(nuclei, results.settings.score.thresholds_od)
     write_nuclei(nuclei, folder / TABLE_NAME, intensity=grades, metadata=provenance)
+    summary = summary_of(results)
     write_geojson(
         nuclei,
         folder / NUCLEI_NAME,
-        grades=grades,
+        grades=shown_intensities(grades, summary.no_verdict),
         radius_px0=circle_radius_px0(provenance),
         origin=origin_of(provenance),
     )
-    summary = summary_of(results)
     write_summary(folder, summary)
     write_hot_spots(folder, summary, provenance=results.provenance)
     write_quality(folder, provenance=results.provenance)

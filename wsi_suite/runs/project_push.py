@@ -38,6 +38,7 @@ class _Result:
     slide: Path
     identity: SlideIdentity
     regions: tuple[Region, ...]
+    has_verdict: bool
     notes: tuple[str, ...]
 
 
@@ -115,7 +116,7 @@ def push_results(
                 image, notes = _image_of(
                     result, images, entries=entries, project=opened, content_of=content_of
                 )
-                answer = push(image, regions=result.regions)
+                answer = push(image, regions=result.regions, intensities=result.has_verdict)
             except WsiSuiteError as error:
                 transfers.append(Transfer(folder.name, folder, error=error))
             else:
@@ -197,8 +198,12 @@ def _read_result(folder: Path) -> _Result:
         for roi, region in zip(rois, summary.regions, strict=True)
     )
     slide = Path(run.slide_path)
-    notes = tuple(no_verdict_warnings(summary))
-    return _Result(folder, slide, run.fingerprint.slide, regions, notes)
+    has_verdict = summary.no_verdict is None
+    notes = tuple(
+        f"{warning} Nuclei have no intensities there, so that QuPath computes no scores."
+        for warning in no_verdict_warnings(summary)
+    )
+    return _Result(folder, slide, run.fingerprint.slide, regions, has_verdict, notes)
 
 
 def _scores_of(region: RegionScores, scores: SlideScores) -> dict[str, float]:

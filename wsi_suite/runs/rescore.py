@@ -29,6 +29,7 @@ from wsi_suite.scoring.regions import (
     rows_that_count,
     scored_rois,
 )
+from wsi_suite.scoring.verdicts import shown_intensities, why_no_verdict
 from wsi_suite.settings_files import REPLACED_BY
 from wsi_suite.slides.sources import roi_file_of
 from wsi_suite.staining.qupath_stains import stains_of_qupath
@@ -121,7 +122,10 @@ def write_rescored(
     """
     nuclei, metadata = read_nuclei(table_of(result))
     provenance = _provenance(metadata, table_of(result))
-    grades = grade_nuclei(nuclei, _completed(settings, provenance).thresholds_od)
+    grades = shown_intensities(
+        grade_nuclei(nuclei, _completed(settings, provenance).thresholds_od),
+        why_no_verdict(provenance.stains),
+    )
     regions = _rois(provenance, rois, several=several)
     radius_px0 = circle_radius_px0(metadata)
     counted = at_centroids(nuclei, shape=shape, radius_px0=radius_px0)
@@ -140,7 +144,7 @@ def write_rescored(
         written += write_geojson(
             nuclei.take(rows),
             folder / name,
-            grades=grades[rows],
+            grades=None if grades is None else grades[rows],
             shape=shape,
             radius_px0=radius_px0,
             origin=origin_of(metadata),

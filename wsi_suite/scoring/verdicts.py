@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.scoring.ki67 import Ki67Figures
 from wsi_suite.scoring.receptors import ReceptorStatus
 from wsi_suite.scoring.slide_scores import ScoreFigures, SlideScores
@@ -25,10 +29,11 @@ _SHOWN = {
 NOT_TO_BE_USED = "not to be used"
 """Mark of the figures of a slide without a verdict, wherever they stand."""
 
+Codes = npt.NDArray[np.uint8]
 S = TypeVar("S", bound=SlideScores)
 
 
-def why_no_verdict(stains: StainFigures | None) -> str | None:
+def why_no_verdict(stains: StainFigures | StainCheck | None) -> str | None:
     """Return why a slide of these stains gets no verdict, or ``None`` if it gets one."""
     if stains is None or stains.kind not in _SHOWN:
         return None
@@ -66,6 +71,14 @@ def marked(name: str, scores: SlideScores) -> str:
     For figures that stand alone, as among the measurements of an annotation in QuPath.
     """
     return name if scores.no_verdict is None else f"{name} ({NOT_TO_BE_USED})"
+
+
+def shown_intensities(grades: Codes, no_verdict: str | None) -> Codes | None:
+    """Return the intensities that nuclei may have in QuPath: none if the slide gets no verdict.
+
+    QuPath computes H-scores and positive % from the classes of nuclei, and cannot mark them.
+    """
+    return grades if no_verdict is None else None
 
 
 def no_verdict_warnings(scores: SlideScores) -> list[str]:

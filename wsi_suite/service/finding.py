@@ -15,6 +15,7 @@ from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.qupath.geojson import PART_SIZE, feature_collection
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, origin_of
 from wsi_suite.scoring.intensity import grade_nuclei
+from wsi_suite.scoring.verdicts import shown_intensities
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Finding:
     Attributes
     ----------
     nuclei, grades
-        All nuclei, merged and sorted, and their intensities.
+        All nuclei, merged and sorted, and their intensities; no intensities if the slide gets no
+        verdict.
     blocks
         Rows of the nuclei of each block that has some.
     shape, radius_px0, origin
@@ -36,7 +38,7 @@ class Finding:
     """
 
     nuclei: Nuclei
-    grades: npt.NDArray[np.uint8]
+    grades: npt.NDArray[np.uint8] | None
     blocks: tuple[npt.NDArray[np.int_], ...]
     shape: Shape
     radius_px0: float
@@ -55,7 +57,7 @@ class Finding:
                 part = rows[first : first + PART_SIZE]
                 yield feature_collection(
                     self.nuclei.take(part),
-                    grades=self.grades[part],
+                    grades=None if self.grades is None else self.grades[part],
                     shape=self.shape,
                     radius_px0=self.radius_px0,
                     origin=self.origin,
@@ -64,15 +66,16 @@ class Finding:
 
 def finding_of(results: Results, *, shape: Shape, timings: Mapping[str, float]) -> Finding:
     """Score results and keep the parts that are sent."""
-    provenance = results.provenance.as_json()
+    provenance, summary = results.provenance.as_json(), summary_of(results)
+    grades = grade_nuclei(results.nuclei, results.settings.score.thresholds_od)
     return Finding(
         nuclei=results.nuclei,
-        grades=grade_nuclei(results.nuclei, results.settings.score.thresholds_od),
+        grades=shown_intensities(grades, summary.no_verdict),
         blocks=_rows_by_block(results.nuclei, results.facts),
         shape=shape,
         radius_px0=circle_radius_px0(provenance),
         origin=origin_of(provenance),
-        summary=summary_of(results).as_json(),
+        summary=summary.as_json(),
         timings=timings,
     )
 
