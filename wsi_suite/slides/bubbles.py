@@ -41,11 +41,11 @@ _GREY_SPREAD_AFAR = 0.6  # over tissue a rim takes some of its hue
 _SMALLEST_UM2, _LARGEST_UM2 = 2000.0, 20e6
 _FULL = 0.55  # of its bounds that a bubble fills; a circle fills 0.79
 _LONGEST = 4.0
-_AFAR_OD, _USUAL_AFAR_OD, _AFAR_SHARE = 0.1, 0.15, 0.7
+_AFAR_OD, _USUAL_AFAR_OD, _AFAR_SHARE = 0.1, 0.3, 0.7
 _SHORTEST_UM, _SEEN_SHARE, _DARK_SHARE = 240.0, 0.4, 0.8
 _USUAL_OD = 0.55  # of a rim; rings of nuclei full of DAB add up to 0.59, less evenly
 _EVEN, _GREY_SPREAD = 0.75, 0.5
-_MOST_LOOKED_AT = 512
+_MOST_LOOKED_AT = 1024
 _CELL_PX = 512
 
 
@@ -92,13 +92,15 @@ def find_bubbles(slide: Slide, tissue: TissueMask) -> Bubbles | None:
         return None
     covered = np.zeros(tissue.mask.shape, np.uint8)
     near, far = _overview_sampler(tissue), _raster_sampler(raster, tissue)
-    looked_at = 0
+    likely = []
     for contour in _enclosed(tissue, mpp=mpp):
-        if looked_at == _MOST_LOOKED_AT or _is_known(contour, covered):
+        afar = trace_rim(contour, near, mpp=mpp)
+        if _may_be_rim(afar):
+            likely.append((afar.usual_od, contour))
+    likely.sort(key=lambda each: -each[0])  # so that the darkest are looked at, if there are many
+    for _, contour in likely[:_MOST_LOOKED_AT]:
+        if _is_known(contour, covered):
             continue
-        if not _may_be_rim(trace_rim(contour, near, mpp=mpp)):
-            continue
-        looked_at += 1
         rim = trace_rim(contour, far, mpp=mpp)
         if _is_rim(rim):
             cv2.fillPoly(covered, [np.rint(rim.outline_px - 0.5).astype(np.int32)], 1)
