@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from wsi_suite.config import Settings, load_settings
+from wsi_suite.config import Settings, load_settings, parse_settings
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.resources import sample_configs_folder
+from wsi_suite.runs.cluster_file import ClusterFile, known_options
 from wsi_suite.scoring.summary import summarise
+from wsi_suite.settings_files import read_values
 
 
 def sample_lines(kind: type[BaseModel], *, indent: str = "") -> Iterator[tuple[str, str]]:
@@ -60,9 +62,25 @@ PRESETS = {
 }
 
 
+CLUSTERS = ("cluster_slurm.yaml", "cluster_pbs.yaml", "cluster_ssh.yaml")  # run in tests/runs
+
+
 def test_every_sample_is_tested() -> None:
     names = {path.name for path in sample_configs_folder().iterdir()}
-    assert names == {"run.yaml", "train_endonuke.yaml", "fine_tune.yaml", *PRESETS}
+    assert names == {"run.yaml", "train_endonuke.yaml", "fine_tune.yaml", *PRESETS, *CLUSTERS}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_cluster_samples_explain_every_line(name: str) -> None:
+    text = (sample_configs_folder() / name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    for line in lines:
+        assert "  # " in line, line
+    settings = parse_settings(ClusterFile, read_values(sample_configs_folder() / name))
+    assert settings.options.keys() <= known_options(settings.kind)
+    for field, known in ClusterFile.model_fields.items():
+        said = [line for line in lines if line.startswith(f"{field}: ")]
+        assert not said or said[0].endswith(f"  # {known.description}")
 
 
 @pytest.mark.parametrize("name", PRESETS)

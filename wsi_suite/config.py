@@ -243,6 +243,9 @@ class RunSettings(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     workers: int | None = Field(None, ge=1, description="worker processes (one per device)")
     scheduler: str | None = Field(None, description="address of a Dask scheduler")
+    cluster: Path | None = Field(
+        None, description="file that says on which cluster workers are started"
+    )
     read_timeout_min: float = Field(
         10, gt=0, description="minutes after which a slide whose disk does not answer is given up"
     )

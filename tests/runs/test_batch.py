@@ -583,7 +583,7 @@ def deadly_task(topic: str, key: str, job: Any, region: Any) -> Any:
 def test_slide_that_kills_workers_fails_alone(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def submit(self: cluster.Cluster, key: str, job: Any, region: Any) -> Any:
+    def submit(self: cluster.Cluster, key: str, job: Any, region: Any, **_: Any) -> Any:
         return self.client.submit(deadly_task, self.topic, key, job, region, pure=False)
 
     monkeypatch.setattr(cluster.Cluster, "submit", submit)

@@ -283,8 +283,12 @@ def usable_threads(workers: int) -> int:
     from distributed.system import MEMORY_LIMIT
 
     available = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    fitting = int(available * _MEMORY_SHARE / workers / _FORWARD_BYTES)
-    return max(1, min(CPU_COUNT // workers, fitting))
+    return max(1, min(CPU_COUNT // workers, fitting_threads(available // workers)))
+
+
+def fitting_threads(memory: int) -> int:
+    """Return how many threads have room for a forward pass each in so many bytes; one or more."""
+    return max(1, int(memory * _MEMORY_SHARE / _FORWARD_BYTES))
 
 
 def _compute_on_one_core() -> None:

@@ -127,6 +127,15 @@ Scheduler = Annotated[
         rich_help_panel=_RUNNING,
     ),
 ]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster",
+        help="Start workers on the cluster of this file, as sample_configs/cluster_slurm.yaml.",
+        metavar="FILE.yaml",
+        rich_help_panel=_RUNNING,
+    ),
+]
 KeepTiles = Annotated[
     bool | None,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsi_suite.cli.options import (
+    ClusterFile,
     ConfigFiles,
     Debug,
     Device,
@@ -124,6 +125,7 @@ def run(
     device: Device = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
     keep_tiles: KeepTiles = None,
     overwrite: Overwrite = False,
     share: Share = False,
@@ -168,6 +170,7 @@ def run(
         run__scheduler=scheduler,
         run__stage_dir=None if stage is None else str(stage),
         run__stage_gb=stage_gb,
+        run__cluster=None if cluster is None else str(cluster),
     )
     if project is not None:
         if slides or roi:
@@ -226,6 +229,7 @@ def tile(
     set_: SetValue = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
     overwrite: Overwrite = False,
     share: Share = False,
     stage: StageDir = None,
@@ -249,6 +253,7 @@ def tile(
         run__scheduler=scheduler,
         run__stage_dir=None if stage is None else str(stage),
         run__stage_gb=stage_gb,
+        run__cluster=None if cluster is None else str(cluster),
     )
     _batch(
         expand_entries(slides, tell=note),
@@ -272,6 +277,7 @@ def detect(
     device: Device = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    cluster: ClusterFile = None,
     overwrite: Overwrite = False,
     share: Share = False,
     as_json: Json = False,
@@ -290,6 +296,7 @@ def detect(
         run__device=device,
         run__workers=workers,
         run__scheduler=scheduler,
+        run__cluster=None if cluster is None else str(cluster),
     )
     there = [folder for folder in folders if folder.is_dir()]
     if not there:

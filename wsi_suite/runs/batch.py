@@ -124,7 +124,7 @@ def run_batch(
     device = "cpu" if stage == "tile" else settings.run.device
     with (
         ExitStack() as locks,  # let go last: until then workers may write
-        open_cluster(settings.run, device=device, progress=meter.advance) as cluster,
+        open_cluster(settings.run, device=device, progress=meter.advance, tell=tell) as cluster,
     ):
         compute = None
         if stage != "tile":

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsi_suite.analysis.blocks import SlideJob, process_block
-from wsi_suite.analysis.worker_cache import close_all, open_detector, usable_threads
+from wsi_suite.analysis.worker_cache import (
+    close_all,
+    fitting_threads,
+    open_detector,
+    usable_threads,
+)
 from wsi_suite.config import RunSettings
-from wsi_suite.documents import RUN_FILE
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.geometry import Box
-from wsi_suite.runs.folder import library_versions
+from wsi_suite.runs.connecting import connect
+from wsi_suite.runs.gpus import claim_gpu
+from wsi_suite.runs.probing import Check, ask_workers, fault
 from wsi_suite.runs.records import BlockResult
+from wsi_suite.runs.roll import BLOCKS_PER_WORKER, Demand, Roll
 from wsi_suite.slides.grid import Block
-from wsi_suite.slides.identity import SlideIdentity
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Security
+    from distributed import Client, Future, Worker
 
     from wsi_suite.detector.detector import Compute
     from wsi_suite.detector.model_folder import ModelFolder
 
-_TASKS_PER_WORKER = 2  # while one block ends, the next is being read
+
+log = logging.getLogger(__name__)
+
+
+class Unfit(NamedTuple):
+    """Answer of a worker that cannot do a block.
+
+    Attributes
+    ----------
+    worker
+        Its address.
+    reason
+        Why, in one line that names the worker.
+    """
+
+    worker: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -39,28 +60,68 @@ class Cluster:
     client
         Dask's.
     threads
-        Threads of each worker.
-    window
-        Blocks in flight at once, which bounds the memory.
-    remote
-        Whether workers may be other machines.
-    alone
-        Whether the only worker lives in this process.
+        Threads of each worker; of a cluster, of the largest one at the start.
     topic
         Under which workers report.
+    size
+        Number of workers in this process or on this machine; 0 with a `roll`.
+    roll
+        The workers of a cluster, which may be other machines, and come and go.
+    demand
+        How many of them the work could use.
     """
 
     client: Client
     threads: int
-    window: int
-    remote: bool
-    alone: bool
     topic: str
+    size: int = 0
+    roll: Roll | None = None
+    demand: Demand = field(default_factory=Demand)
 
-    def submit(self, key: str, job: SlideJob, block: Block) -> Future[BlockResult]:
-        """Send a block to a worker; `key` names its run where progress is reported."""
-        future: Future[BlockResult] = self.client.submit(
-            block_task, self.topic, key, job, block, pure=False
+    @property
+    def remote(self) -> bool:
+        """Whether workers may be other machines."""
+        return self.roll is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether the only worker lives in this process."""
+        return self.size == 1
+
+    @property
+    def window(self) -> int:
+        """Blocks in flight at once, which bounds the memory; it follows the number of workers."""
+        if self.roll is not None:
+            return len(self.roll.workers()) * BLOCKS_PER_WORKER
+        return self.size * BLOCKS_PER_WORKER + 1
+
+    def submit(
+        self,
+        key: str,
+        job: SlideJob,
+        block: Block,
+        *,
+        check: Check | None = None,
+        worker: str | None = None,
+    ) -> Future[BlockResult | Unfit]:
+        """Send a block to a worker.
+
+        Parameters
+        ----------
+        key
+            Names the block's run where progress is reported.
+        job, block
+            The work.
+        check
+            What a worker of a cluster needs for it.
+        worker
+            Address of the worker that should do it; another one does, if that has left.
+        """
+        where: dict[str, Any] = {}
+        if worker is not None:
+            where = {"workers": [worker], "allow_other_workers": True}
+        future: Future[BlockResult | Unfit] = self.client.submit(
+            block_task, self.topic, key, job, block, check, pure=False, **where
         )
         return future
 
@@ -76,9 +137,7 @@ class Cluster:
 
         if not self.remote:
             return choose_compute(device, precision, flips=flips)
-        answers: dict[str, Any] = self.client.run(
-            choose_compute, device, precision, flips=flips, on_error="return"
-        )
+        answers = ask_workers(self.client, choose_compute, device, precision, flips=flips)
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
                 raise WorkerError(f"worker {worker}: {answer}")
@@ -109,6 +168,7 @@ def open_cluster(
     device: str,
     progress: Callable[[str, int], None],
     connect_s: float = 10,
+    tell: Callable[[str], object] = log.info,
 ) -> Iterator[Cluster]:
     """Start workers here, or connect to a scheduler.
 
@@ -122,30 +182,41 @@ def open_cluster(
         Called with a run's key and the number of working pixels that are done, from any thread.
     connect_s
         How long to wait for the scheduler to answer, in seconds.
+    tell
+        Receives remarks, such as that workers are waited for.
 
     Raises
     ------
     ConfigError
-        No scheduler answers at the address, or it has no workers.
+        No scheduler answers at the address, or it has no workers; the cluster cannot be started.
+    WorkerError
+        No worker of the cluster has joined in time.
     """
     from wsi_suite.runs.local_workers import local_client
 
+    _refuse_several(settings)
+    topic = f"wsi-suite-{uuid.uuid4().hex}"
     with ExitStack() as stack:
-        if settings.scheduler:
-            client = _connect(settings, timeout_s=connect_s)
-            stack.callback(client.close)
-            count, threads = _workers_of(client, settings.scheduler)
+        if settings.scheduler or settings.cluster:
+            demand = Demand()
+            if settings.cluster:
+                from wsi_suite.runs.started import start_cluster
+
+                started = start_cluster(settings.cluster, demand=demand, tell=tell)
+                client = stack.enter_context(started)
+            else:
+                client = connect(settings, timeout_s=connect_s)
+                stack.callback(client.close)
+            roll = Roll(client)
+            threads = max(roll.workers().values(), default=1)
+            cluster = Cluster(client, threads, topic, roll=roll, demand=demand)
         else:
             count = settings.workers or _default_workers(device)
-            threads = usable_threads(count)
-            client = stack.enter_context(local_client(count, threads=_TASKS_PER_WORKER))
+            client = stack.enter_context(local_client(count, threads=BLOCKS_PER_WORKER))
             stack.push(_let_go)
-        topic = f"wsi-suite-{uuid.uuid4().hex}"
+            cluster = Cluster(client, usable_threads(count), topic, size=count)
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
-        window = count * _TASKS_PER_WORKER + 1
-        remote = bool(settings.scheduler)
-        alone = count == 1 and not remote
-        yield Cluster(client, threads, window, remote=remote, alone=alone, topic=topic)
+        yield cluster
 
 
 def common_compute(choices: dict[str, Compute]) -> Compute:
@@ -160,146 +231,47 @@ def common_compute(choices: dict[str, Compute]) -> Compute:
     return compute
 
 
-def block_task(topic: str, key: str, job: SlideJob, block: Block) -> BlockResult:
-    """Dask task: do one block on a worker and report its progress."""
+def block_task(
+    topic: str, key: str, job: SlideJob, block: Block, check: Check | None = None
+) -> BlockResult | Unfit:
+    """Dask task: do one block on a worker and report its progress.
+
+    With a `check` the worker is one of a cluster: it is refused if it does not pass, and works with
+    as many threads as Dask has given it.
+    """
     from distributed import get_worker
 
     worker = get_worker()
+    if check is not None:
+        reason = fault(check)
+        if reason is not None:
+            return Unfit(worker.address, f"worker {worker.address}: {reason}")
+        job = replace(job, threads=_threads_of(worker))
     lost: list[Box] = []
     nuclei = process_block(
         job,
         block,
-        gpu=_own_gpu(job, worker.name),
+        gpu=_own_gpu(job, worker.name, several=check is not None),
         report=lambda pixels: worker.log_event(topic, (key, pixels)),
         lose=lost.append,
     )
     return BlockResult(nuclei, tuple(lost))
 
 
-def probe_workers(
-    client: Client,
-    *,
-    slide: Path | None,
-    identity: SlideIdentity,
-    folder: Path,
-    model: ModelFolder,
-) -> None:
-    """Ask every worker whether it can do the work, and refuse with the reason.
-
-    Parameters
-    ----------
-    client
-        Dask's.
-    slide, identity
-        The slide's file, if it is read, and what it is.
-    folder
-        The results folder, claimed.
-    model
-        The model.
-
-    Raises
-    ------
-    WorkerError
-        A worker cannot read the slide, write the output, or has another model or version.
-    """
-    answers: dict[str, Any] = client.run(
-        _probe,
-        slide=slide,
-        identity=identity,
-        folder=folder,
-        model=model.path.resolve(),
-        model_hash=model.hash,
-        on_error="return",
-    )
-    here = library_versions()
-    for worker, answer in answers.items():
-        if isinstance(answer, BaseException):
-            raise WorkerError(f"worker {worker}: {answer}")
-        for name, version in here.items():
-            if answer.get(name) != version:
-                raise WorkerError(
-                    f"worker {worker}: has {name} {answer.get(name)}, this machine {version}; "
-                    "install the same versions"
-                )
+def _threads_of(worker: Worker) -> int:
+    """Return how many threads of a cluster's worker fit into its memory, at most Dask's number."""
+    limit = worker.memory_manager.memory_limit
+    threads: int = worker.state.nthreads
+    return threads if limit is None else min(threads, fitting_threads(limit))
 
 
-def _probe(
-    *, slide: Path | None, identity: SlideIdentity, folder: Path, model: Path, model_hash: str
-) -> dict[str, str]:
-    """Return the versions of this worker, or raise the reason that it cannot work."""
-    from wsi_suite.detector.model_folder import find_model
-
-    if slide is not None and SlideIdentity.of(slide).content != identity.content:
-        raise WorkerError(f"has another file at {slide}; share the slides' folder")
-    if not (folder / RUN_FILE).exists():
-        raise WorkerError(f"does not see {folder}; share the results' folder")
-    if not os.access(folder, os.W_OK):
-        raise WorkerError(f"cannot write {folder}; share the results' folder")
-    if find_model(model).hash != model_hash:
-        raise WorkerError(f"has another model at {model}; give all workers the same")
-    return library_versions()
-
-
-def _connect(settings: RunSettings, *, timeout_s: float) -> Client:
-    from distributed import Client
-
-    address = settings.scheduler
-    try:
-        return Client(
-            address,
-            security=_security(settings),
-            timeout=timeout_s,
-            set_as_default=False,
+def _refuse_several(settings: RunSettings) -> None:
+    """Refuse settings that name workers in more than one way."""
+    given = [name for name in ("scheduler", "cluster", "workers") if getattr(settings, name)]
+    if len(given) > 1:
+        raise ConfigError(
+            f"--{given[0]}: not with --{given[1]}, as both say where the work is done; give one"
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"--scheduler {address}: no Dask scheduler answers ({error}); start one with "
-            "'dask scheduler', then workers with 'dask worker ADDRESS'"
-        ) from None
-
-
-def _security(settings: RunSettings) -> Security:
-    """Return the certificates for a scheduler: from our settings, else from Dask's own.
-
-    Raises
-    ------
-    ConfigError
-        A file is not there, or is no certificate or key.
-    """
-    from distributed import Security
-
-    files = {
-        "tls_ca_file": settings.tls_ca_file,
-        "tls_client_cert": settings.tls_cert,
-        "tls_client_key": settings.tls_key,
-    }
-    given = {name: str(file) for name, file in files.items() if file is not None}
-    try:
-        security = Security(**given)
-        context = security.get_connection_args("client")["ssl_context"]  # reads the files
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        names = ", ".join(given.values()) or "Dask's distributed.comm.tls settings"
-        raise ConfigError(
-            f"--scheduler {settings.scheduler}: its certificates cannot be used ({names}: "
-            f"{reason}); expected PEM files in run.tls_ca_file, run.tls_cert and run.tls_key"
-        ) from None
-    if context is None and str(settings.scheduler).startswith(("tls://", "wss://")):
-        raise ConfigError(
-            f"--scheduler {settings.scheduler}: it wants a certificate; give run.tls_ca_file, "
-            "run.tls_cert and run.tls_key, or Dask's distributed.comm.tls settings"
-        )
-    return security
-
-
-def _workers_of(client: Client, address: str) -> tuple[int, int]:
-    """Return how many workers a scheduler has, and how many threads the largest one has."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    if not workers:
-        raise ConfigError(
-            f"--scheduler {address}: it has no workers; start some with 'dask worker {address}'"
-        )
-    return len(workers), max(worker["nthreads"] for worker in workers.values())
 
 
 def _let_go(kind: type[BaseException] | None, *_: object) -> None:
@@ -317,10 +289,12 @@ def _default_workers(device: str) -> int:
     return torch.cuda.device_count() if resolve_device(device) == "cuda" else 1
 
 
-def _own_gpu(job: SlideJob, name: object) -> int:
-    """Return the GPU of a worker: those of one machine are numbered, others see their own only."""
-    if job.detect is None or job.detect.compute.device != "cuda" or not isinstance(name, int):
+def _own_gpu(job: SlideJob, name: object, *, several: bool) -> int:
+    """Return the GPU of a worker: ours are numbered, those of a cluster claim one."""
+    if job.detect is None or job.detect.compute.device != "cuda":
         return 0
+    if several:
+        return claim_gpu()
     import torch
 
-    return name % torch.cuda.device_count()
+    return name % torch.cuda.device_count() if isinstance(name, int) else 0

@@ -25,8 +25,8 @@ class _WithoutWebServer:
         """Serve nothing: a worker inside a process would listen to the whole network."""
 
 
-class _Scheduler(_WithoutWebServer, Scheduler):
-    pass
+class SilentScheduler(_WithoutWebServer, Scheduler):
+    """A scheduler that serves no pages."""
 
 
 class _Worker(_WithoutWebServer, Worker):
@@ -64,7 +64,7 @@ def local_client(count: int, *, threads: int) -> Iterator[Client]:
     }
     cluster = SpecCluster(
         scheduler={
-            "cls": _Scheduler,
+            "cls": SilentScheduler,
             "options": {**place, "port": 0, "dashboard": False, "allowed_failures": 0},
         },
         workers=dict.fromkeys(range(count), worker),
@@ -75,7 +75,7 @@ def local_client(count: int, *, threads: int) -> Iterator[Client]:
         with Client(cluster, security=security, set_as_default=False) as client:
             yield client
     finally:
-        _close(cluster)
+        close_cluster(cluster)
 
 
 def _no_security() -> Security:
@@ -86,7 +86,7 @@ def _no_security() -> Security:
     )  # fmt: skip
 
 
-def _close(cluster: SpecCluster) -> None:
+def close_cluster(cluster: SpecCluster) -> None:
     """End the workers; slow ones on a busy machine die with this process."""
     logger = logging.getLogger("tornado.application")
     level = logger.level

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -28,9 +29,10 @@ from wsi_suite.errors import (
 )
 from wsi_suite.files import is_disk_full, output_error
 from wsi_suite.progress import AREA_MM2, Meter
-from wsi_suite.runs.cluster import Cluster, probe_workers
+from wsi_suite.runs.cluster import Cluster, Unfit
 from wsi_suite.runs.folder import unlock_folder
 from wsi_suite.runs.outcome import Outcome, Tell
+from wsi_suite.runs.probing import Check, probe_workers
 from wsi_suite.runs.request import Refused, Request
 from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.sharing import Sharing, taken_over
@@ -54,7 +56,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WAIT_S = 0.5  # Windows hears of Ctrl-C between two waits only
+_WAIT_S = 0.5  # Windows hears of Ctrl-C, and clusters grow, between two waits only
+_PATIENCE_S = 30.0  # with a cluster that has lost all workers that are of use
 
 
 @dataclass
@@ -81,6 +84,8 @@ class Batch:
         Set if other processes do slides of the same batch.
     staging
         Set if slides are copied before they are read.
+    left_out
+        Addresses of workers that were told to be of no use for a slide.
     """
 
     cluster: Cluster
@@ -92,6 +97,7 @@ class Batch:
     disk_full: bool = False
     sharing: Sharing | None = None
     staging: Staging | None = None
+    left_out: set[str] = field(default_factory=set)
 
     def drop_copy(self, request: Request) -> None:
         """Remove the copy of a slide that is over."""
@@ -121,6 +127,10 @@ class _ActiveSlide:
         How many are with the workers now; the folder stays locked until none is.
     failed
         Whether the slide has failed, so that no more blocks are sent.
+    check
+        What a worker of a cluster needs for it.
+    unfit
+        Why workers cannot do it, by their addresses.
     """
 
     run: SlideRun
@@ -128,6 +138,8 @@ class _ActiveSlide:
     left: int
     sent: int = 0
     failed: bool = False
+    check: Check | None = None
+    unfit: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,47 +157,78 @@ class _Window:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._items: dict[object, _Item] = {}
+        self._roll = batch.cluster.roll
+        self._sent: dict[object, tuple[_Item, str | None]] = {}  # and the worker it went to
         # Blocks that are over; None ends the wait for another reason.
-        self._over: SimpleQueue[DaskFuture[BlockResult] | None] = SimpleQueue()
+        self._over: SimpleQueue[DaskFuture[BlockResult | Unfit] | None] = SimpleQueue()
+        self._able_s = time.monotonic()  # when a worker was there last that can do what waits
+        self._told_none = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._sent)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another block may be sent."""
-        return len(self._items) < self._batch.cluster.window
+    def has_room(self, item: _Item) -> bool:
+        """Return whether a block may be sent now; one that no worker can do fails its slide."""
+        if item.slide.failed or self._batch.disk_full:
+            return True  # it is dropped
+        if self._roll is None:
+            return len(self._sent) < self._batch.cluster.window
+        if self._roll.next(without=item.slide.unfit) is not None:
+            return True
+        self._look_for_workers(item.slide)
+        return item.slide.failed
 
     def send(self, item: _Item) -> None:
         """Send a block to a worker, unless its slide has failed in the meantime."""
-        if item.slide.failed:
+        slide, cluster = item.slide, self._batch.cluster
+        if slide.failed:
             return
         if self._batch.disk_full:
-            _fail(self._batch, item.slide, _given_up(item.slide.run.request, "stopped"))
+            _fail(self._batch, slide, _given_up(slide.run.request, "stopped"))
             return
-        key = str(item.slide.run.request.slide)
+        key = str(slide.run.request.slide)
+        worker = None if self._roll is None else self._roll.next(without=slide.unfit)
         try:
-            future = self._batch.cluster.submit(key, item.job, item.block)
+            future = cluster.submit(key, item.job, item.block, check=slide.check, worker=worker)
         except Exception as error:
-            _fail(self._batch, item.slide, error)
+            _fail(self._batch, slide, error)
             return
-        self._items[future.key] = item
-        item.slide.sent += 1
+        self._sent[future.key] = item, worker
+        slide.sent += 1
+        if self._roll is not None and worker is not None:
+            self._roll.give(worker)
         future.add_done_callback(self._over.put)
 
     def wake(self) -> None:
         """End the wait for a block."""
         self._over.put(None)
 
-    def wait(self) -> tuple[DaskFuture[BlockResult], _Item] | None:
-        """Wait until a block is over; ``None`` if :meth:`wake` was called before."""
-        while True:
-            try:
-                future = self._over.get(timeout=_WAIT_S)
-            except Empty:
-                continue
-            return None if future is None else (future, self._items.pop(future.key))
+    def wait(self) -> tuple[DaskFuture[BlockResult | Unfit], _Item] | None:
+        """Wait until a block is over; ``None`` if there may be something else to do."""
+        try:
+            future = self._over.get(timeout=_WAIT_S)
+        except Empty:
+            return None
+        if future is None:
+            return None
+        item, worker = self._sent.pop(future.key)
+        if self._roll is not None and worker is not None:
+            self._roll.take(worker)
+        return future, item
+
+    def _look_for_workers(self, slide: _ActiveSlide) -> None:
+        """Tell if all workers have left; fail a slide that none of those that stay can do."""
+        assert self._roll is not None
+        workers = self._roll.workers()
+        if any(worker not in slide.unfit for worker in workers):
+            self._able_s, self._told_none = time.monotonic(), False
+        elif time.monotonic() - self._able_s < _PATIENCE_S:
+            pass  # one that was restarted is back soon
+        elif workers:
+            _fail(self._batch, slide, WorkerError(slide.unfit[next(iter(workers))]))
+        elif not self._told_none:
+            self._told_none = True
+            self._batch.tell("no worker is left; waiting for new ones")
 
 
 def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
@@ -196,6 +239,7 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
 
     A worker that dies takes all its blocks with it, and which of them killed it is unknown. They
     are sent again one at a time, with no other beside them: the one that kills again is to blame.
+    A scheduler of others sends them again itself a few times first, since machines leave clusters.
     """
     planned = _plan_slides(batch, requests)
     window = _Window(batch)
@@ -218,13 +262,17 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
                 slide = coming.result()
                 coming = None if slide is None else plan_next()
                 waiting.extend(() if slide is None else _begin(batch, slide))
-            if lost and not window:
-                window.send(replace(lost.popleft(), alone=True))
-            while waiting and window.has_room and not lost:
+            blocks = len(window) + len(waiting) + len(lost)
+            batch.cluster.demand.tell(blocks=blocks, more=coming is not None)
+            if lost and not window and window.has_room(lost[0]):
+                window.send(lost.popleft())
+            while waiting and not lost and window.has_room(waiting[0]):
                 window.send(waiting.popleft())
-            if window or (coming is not None and not coming.done()):
+            if window or waiting or lost or (coming is not None and not coming.done()):
                 over = window.wait()
-                lost.extend(() if over is None else _keep_result(batch, *over))
+                again = None if over is None else _keep_result(batch, *over)
+                if again is not None:
+                    (lost if again.alone else waiting).appendleft(again)
 
 
 def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterator[_ActiveSlide]:
@@ -259,15 +307,10 @@ def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
         run = prepare_run(request, staging=batch.staging)
         if run.lease is not None:
             batch.locks.callback(unlock_folder, run.folder, run.lease)
+        slide = _ActiveSlide(run, pending := pending_blocks(run), left=len(pending))
         if batch.cluster.remote and not run.done:
-            probe_workers(
-                batch.cluster.client,
-                slide=run.job.slide,
-                identity=request.identity,
-                folder=request.folder.resolve(),
-                model=request.model,
-            )
-        pending = pending_blocks(run)
+            slide.check = Check.of(run)
+            _leave_out(batch, slide, probe_workers(batch.cluster.client, slide.check))
     except CancelledError:  # the batch is being ended
         return
     except Exception as error:
@@ -276,7 +319,16 @@ def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
         if run is not None:
             release_run(run)
         return
-    yield _ActiveSlide(run, pending, left=len(pending))
+    yield slide
+
+
+def _leave_out(batch: Batch, slide: _ActiveSlide, unfit: Mapping[str, str]) -> None:
+    """Send workers no more blocks of a slide, and tell why, once for each of them."""
+    slide.unfit.update(unfit)
+    for worker, reason in unfit.items():
+        if worker not in batch.left_out:
+            batch.left_out.add(worker)
+            batch.tell(f"{reason}; it is left out")
 
 
 def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
@@ -294,12 +346,14 @@ def _begin(batch: Batch, slide: _ActiveSlide) -> Iterator[_Item]:
         yield _Item(slide, job, block)
 
 
-def _keep_result(batch: Batch, future: DaskFuture[BlockResult], item: _Item) -> list[_Item]:
+def _keep_result(
+    batch: Batch, future: DaskFuture[BlockResult | Unfit], item: _Item
+) -> _Item | None:
     """Record the nuclei that a worker sent back; finish the slide after its last block.
 
     Returns
     -------
-    list of _Item
+    _Item or None
         The block, if it is to be sent again.
     """
     from distributed import KilledWorker
@@ -308,21 +362,27 @@ def _keep_result(batch: Batch, future: DaskFuture[BlockResult], item: _Item) -> 
     slide.sent -= 1
     if slide.failed:
         _release(batch, slide)
-        return []
+        return None
     try:
         result = future.result()
+        if isinstance(result, Unfit):
+            _leave_out(batch, slide, {result.worker: result.reason})
+            return item
         record_block(slide.run, item.job, item.block, result.nuclei, lost=result.lost)
     except KilledWorker:
         if not item.alone:
-            return [item]
-        _fail(batch, slide, _deadly(slide.run.request))
+            return replace(item, alone=True)
+        _fail(batch, slide, _deadly(slide.run.request, remote=batch.cluster.remote))
+    except CancelledError as error:
+        gone = _without_scheduler(slide.run.request) if batch.cluster.remote else error
+        _fail(batch, slide, gone)
     except Exception as error:
         _fail(batch, slide, error)
     else:
         slide.left -= 1
         if slide.left == 0:
             batch.finisher.submit(_finish, batch, slide)
-    return []
+    return None
 
 
 def _finish(batch: Batch, slide: _ActiveSlide) -> None:
@@ -379,10 +439,22 @@ def _given_up(request: Request, how: str) -> DiskError:
     )
 
 
-def _deadly(request: Request) -> WorkerError:
+def _deadly(request: Request, *, remote: bool) -> WorkerError:
+    if remote:
+        return WorkerError(
+            f"{request.slide}: workers died on it again and again, at last on one block alone; the "
+            "file is damaged, or memory too small: give workers more memory or fewer threads"
+        )
     return WorkerError(
         f"{request.slide}: a worker process died on it twice, the second time on one block alone; "
         "the file is damaged, or memory too small: give fewer --workers"
+    )
+
+
+def _without_scheduler(request: Request) -> WorkerError:
+    return WorkerError(
+        f"{request.slide}: the Dask scheduler has ended or dropped the work; start one again, the "
+        "same command goes on"
     )
 
 

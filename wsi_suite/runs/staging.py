@@ -214,9 +214,10 @@ def check_staging(settings: RunSettings) -> None:
     ConfigError
         Workers elsewhere would have to read them, or a limit is given without a folder.
     """
-    if settings.stage_dir is not None and settings.scheduler is not None:
+    elsewhere = "scheduler" if settings.scheduler else "cluster" if settings.cluster else None
+    if settings.stage_dir is not None and elsewhere is not None:
         raise ConfigError(
-            "--stage: not with --scheduler, whose workers may be on other machines and cannot read "
+            f"--stage: not with --{elsewhere}, whose workers may be on other machines and cannot read "
             "copies on the disk of this one"
         )
     if settings.stage_gb is not None and settings.stage_dir is None:
