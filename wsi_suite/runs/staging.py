@@ -217,8 +217,8 @@ def check_staging(settings: RunSettings) -> None:
     elsewhere = "scheduler" if settings.scheduler else "cluster" if settings.cluster else None
     if settings.stage_dir is not None and elsewhere is not None:
         raise ConfigError(
-            f"--stage: not with --{elsewhere}, whose workers may be on other machines and cannot read "
-            "copies on the disk of this one"
+            f"--stage: not with --{elsewhere}, whose workers may be on other machines and "
+            "cannot read copies on the disk of this one"
         )
     if settings.stage_gb is not None and settings.stage_dir is None:
         raise ConfigError("--stage-gb: is the most that copies may take; give --stage DIR, too")
