@@ -41,7 +41,8 @@ class Roll:
         if now - self._looked >= _LOOK_S:
             try:
                 self._workers = dict(self._client.nthreads())
-            except (OSError, RuntimeError, ValueError):  # the scheduler is gone: its futures tell
+            # A client that has given its scheduler up has none to ask; its futures tell.
+            except (OSError, RuntimeError, ValueError, AttributeError):
                 log.debug("scheduler does not answer", exc_info=True)
             self._looked = time.monotonic()
         return self._workers
