@@ -35,6 +35,11 @@ class Roll:
         self._looked = float("-inf")
         self._with: Counter[str] = Counter()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the client has given its scheduler up: no worker will ever come."""
+        return self._client.status == "closed"
+
     def workers(self) -> dict[str, int]:
         """Return the threads of the workers that are there, by their addresses."""
         now = time.monotonic()

@@ -173,6 +173,9 @@ class _Window:
             return True  # it is dropped
         if self._roll is None:
             return len(self._sent) < self._batch.cluster.window
+        if self._roll.gone:
+            _fail(self._batch, item.slide, _without_scheduler(item.slide.run.request))
+            return True
         if self._roll.next(without=item.slide.unfit) is not None:
             return True
         self._look_for_workers(item.slide)
