@@ -214,7 +214,7 @@ def test_processes_that_join_are_killed_and_retired_change_nothing(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_ends_is_told(
+def test_a_scheduler_that_ends_is_told_once_and_soon(
     bench: Bench,
     slides: list[Path],
     tmp_path: Path,
@@ -223,10 +223,23 @@ def test_a_scheduler_that_ends_is_told(
 ) -> None:
     machines.worker()
     wait_for(machines, 1)
-    at_record[2] = lambda _: machines.end()
+    ended_s: list[float] = []
+    told: list[Any] = []
+
+    def end(_: scheduling.Batch) -> None:
+        machines.end()
+        ended_s.append(time.monotonic())
+
+    at_record[2] = end
+    out = tmp_path / "out"
     remote = f"run.scheduler={machines.address}"
-    ends = bench.run(tmp_path / "out", "tiles.keep=false", remote, slides=slides)
-    assert isinstance(ends[0].error, WorkerError)
-    assert "scheduler has ended or dropped the work" in str(ends[0].error)
-    found = undisturbed(bench, slides, tmp_path / "out")
+    ends = bench.run(out, "tiles.keep=false", remote, slides=slides, tell=told.append)
+    assert time.monotonic() - ended_s[0] < 60
+    (remark,) = told
+    assert "connection to the Dask scheduler was lost" in remark
+    assert [type(end.error).__mro__[1] for end in ends] == [WorkerError] * 3
+    assert "a.tif: stopped, as the connection" in str(ends[0].error)
+    assert "c.tif: not begun, as the connection" in str(ends[2].error)
+    assert list(out.glob("a/regions.partial/*.parquet")), "what is done is kept"
+    found = undisturbed(bench, slides, out)
     assert found == undisturbed(bench, slides, tmp_path / "here")

@@ -84,6 +84,11 @@ class Cluster:
         return self.roll is not None
 
     @property
+    def lost(self) -> bool:
+        """Whether a cluster's scheduler was lost, so that no work comes back."""
+        return self.roll is not None and self.roll.lost
+
+    @property
     def alone(self) -> bool:
         """Whether the only worker lives in this process."""
         return self.size == 1
@@ -192,6 +197,8 @@ def open_cluster(
     WorkerError
         No worker of the cluster has joined in time.
     """
+    from distributed.utils import silence_logging_cmgr
+
     from wsi_suite.runs.local_workers import local_client
 
     _refuse_several(settings)
@@ -205,6 +212,8 @@ def open_cluster(
                 started = start_cluster(settings.cluster, demand=demand, tell=tell)
                 client = stack.enter_context(started)
             else:
+                # Dask logs tracebacks of a scheduler that ends; one line of ours tells it.
+                stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
                 client = connect(settings, timeout_s=connect_s)
                 stack.callback(client.close)
             roll = Roll(client)

@@ -34,11 +34,17 @@ class Roll:
         self._workers: dict[str, int] = {}
         self._looked = float("-inf")
         self._with: Counter[str] = Counter()
+        self._lost = False
 
     @property
-    def gone(self) -> bool:
-        """Whether the client has given its scheduler up: no worker will ever come."""
-        return self._client.status == "closed"
+    def lost(self) -> bool:
+        """Whether the connection to the scheduler was lost.
+
+        Dask drops all work then, even if it can connect again. What is submitted while it tries is
+        never begun, and its future stays pending for ever.
+        """
+        self._lost = self._lost or self._client.status != "running"
+        return self._lost
 
     def workers(self) -> dict[str, int]:
         """Return the threads of the workers that are there, by their addresses."""
@@ -46,7 +52,7 @@ class Roll:
         if now - self._looked >= _LOOK_S:
             try:
                 self._workers = dict(self._client.nthreads())
-            # A client that has given its scheduler up has none to ask; its futures tell.
+            # A client that has lost its scheduler has none to ask; `lost` tells.
             except (OSError, RuntimeError, ValueError, AttributeError):
                 log.debug("scheduler does not answer", exc_info=True)
             self._looked = time.monotonic()

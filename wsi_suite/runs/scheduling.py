@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -78,8 +78,9 @@ class Batch:
         Receives outcomes as slides end.
     outcomes
         How slides ended, by their file.
-    disk_full
-        Whether the disk cannot be written, so that no other slide is begun.
+    stopped
+        Set if nothing more can be done: returns the error of a slide, by how far it has come
+        ("stopped", "not begun").
     sharing
         Set if other processes do slides of the same batch.
     staging
@@ -94,7 +95,7 @@ class Batch:
     meter: Meter
     tell: Tell
     outcomes: dict[Path, Outcome] = field(default_factory=dict)
-    disk_full: bool = False
+    stopped: Callable[[Request, str], WsiSuiteError] | None = None
     sharing: Sharing | None = None
     staging: Staging | None = None
     left_out: set[str] = field(default_factory=set)
@@ -169,13 +170,10 @@ class _Window:
 
     def has_room(self, item: _Item) -> bool:
         """Return whether a block may be sent now; one that no worker can do fails its slide."""
-        if item.slide.failed or self._batch.disk_full:
+        if item.slide.failed or self._batch.stopped is not None:
             return True  # it is dropped
         if self._roll is None:
             return len(self._sent) < self._batch.cluster.window
-        if self._roll.gone:
-            _fail(self._batch, item.slide, _without_scheduler(item.slide.run.request))
-            return True
         if self._roll.next(without=item.slide.unfit) is not None:
             return True
         self._look_for_workers(item.slide)
@@ -186,8 +184,8 @@ class _Window:
         slide, cluster = item.slide, self._batch.cluster
         if slide.failed:
             return
-        if self._batch.disk_full:
-            _fail(self._batch, slide, _given_up(slide.run.request, "stopped"))
+        if self._batch.stopped is not None:
+            _fail(self._batch, slide, self._batch.stopped(slide.run.request, "stopped"))
             return
         key = str(slide.run.request.slide)
         worker = None if self._roll is None else self._roll.next(without=slide.unfit)
@@ -212,12 +210,19 @@ class _Window:
             future = self._over.get(timeout=_WAIT_S)
         except Empty:
             return None
-        if future is None:
+        if future is None or future.key not in self._sent:
             return None
         item, worker = self._sent.pop(future.key)
         if self._roll is not None and worker is not None:
             self._roll.take(worker)
         return future, item
+
+    def drop(self) -> Iterator[_Item]:
+        """Forget the blocks that are with the workers, and yield them: nobody will do them."""
+        while self._sent:
+            item, _ = self._sent.popitem()[1]
+            item.slide.sent -= 1
+            yield item
 
     def _look_for_workers(self, slide: _ActiveSlide) -> None:
         """Tell if all workers have left; fail a slide that none of those that stay can do."""
@@ -265,6 +270,8 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
                 slide = coming.result()
                 coming = None if slide is None else plan_next()
                 waiting.extend(() if slide is None else _begin(batch, slide))
+            if _has_lost_scheduler(batch):
+                waiting.extend(window.drop())
             blocks = len(window) + len(waiting) + len(lost)
             batch.cluster.demand.tell(blocks=blocks, more=coming is not None)
             if lost and not window and window.has_room(lost[0]):
@@ -276,6 +283,18 @@ def schedule(batch: Batch, requests: Iterator[Request | Refused]) -> None:
                 again = None if over is None else _keep_result(batch, *over)
                 if again is not None:
                     (lost if again.alone else waiting).appendleft(again)
+        _has_lost_scheduler(batch)
+
+
+def _has_lost_scheduler(batch: Batch) -> bool:
+    """Return whether no block can be done any more; tell it, once for all slides that are left."""
+    if batch.cluster.lost and batch.stopped is None:
+        batch.stopped = _without_scheduler
+        batch.tell(
+            "the connection to the Dask scheduler was lost; what is done is kept, and the same "
+            "command goes on once there is a scheduler"
+        )
+    return batch.cluster.lost
 
 
 def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterator[_ActiveSlide]:
@@ -297,8 +316,8 @@ def _plan_slides(batch: Batch, requests: Iterator[Request | Refused]) -> Iterato
 
 def _plan_slide(batch: Batch, request: Request) -> Iterator[_ActiveSlide]:
     """Plan a slide, and yield it if that works."""
-    if batch.disk_full:  # which has been told
-        error = _given_up(request, "not begun")
+    if batch.stopped is not None:  # which has been told
+        error = batch.stopped(request, "not begun")
         batch.end(Outcome(request.slide, request.folder, State.FAILED, error=error), told=True)
         return
     ended = None if batch.sharing is None else batch.sharing.ended(request)
@@ -376,9 +395,6 @@ def _keep_result(
         if not item.alone:
             return replace(item, alone=True)
         _fail(batch, slide, _deadly(slide.run.request, remote=batch.cluster.remote))
-    except CancelledError as error:
-        gone = _without_scheduler(slide.run.request) if batch.cluster.remote else error
-        _fail(batch, slide, gone)
     except Exception as error:
         _fail(batch, slide, error)
     else:
@@ -419,23 +435,26 @@ def _end_failed(batch: Batch, request: Request, error: Exception, *, run: SlideR
     if batch.sharing is not None and isinstance(error, BusyError):
         batch.sharing.put_off(request)
         return
+    if batch.cluster.lost and not isinstance(error, WsiSuiteError):
+        error = _without_scheduler(request, "stopped")
     told = _told(error, request)
     if run is not None and run.lease is not None and not request.folder.exists():
         told = OutputError(
             f"{request.slide.name}: {request.folder} was removed or renamed meanwhile; run again"
         )
     # Folders that are given one by one may be on different disks.
-    if isinstance(told, DiskError) and request.stage != "detect" and not batch.disk_full:
-        batch.disk_full = True
+    if isinstance(told, DiskError) and request.stage != "detect" and batch.stopped is None:
+        batch.stopped = _without_disk
         told = DiskError(
             f"{told}; no other slide is begun, the same command goes on once it can be written"
         )
     if run is not None:
         fail_run(run, str(told))
-    batch.end(Outcome(request.slide, request.folder, State.FAILED, error=told))
+    known = isinstance(told, _SchedulerLostError)
+    batch.end(Outcome(request.slide, request.folder, State.FAILED, error=told), told=known)
 
 
-def _given_up(request: Request, how: str) -> DiskError:
+def _without_disk(request: Request, how: str) -> DiskError:
     return DiskError(
         f"{request.slide.name}: {how}, as the disk cannot be written; the same command goes on "
         "once it can be"
@@ -454,10 +473,14 @@ def _deadly(request: Request, *, remote: bool) -> WorkerError:
     )
 
 
-def _without_scheduler(request: Request) -> WorkerError:
-    return WorkerError(
-        f"{request.slide}: the Dask scheduler has ended or dropped the work; start one again, the "
-        "same command goes on"
+class _SchedulerLostError(WorkerError):
+    """A slide is not done because there is no scheduler; told once for all of them."""
+
+
+def _without_scheduler(request: Request, how: str) -> _SchedulerLostError:
+    return _SchedulerLostError(
+        f"{request.slide}: {how}, as the connection to the Dask scheduler was lost; the same "
+        "command goes on once there is a scheduler"
     )
 
 
