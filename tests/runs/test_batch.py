@@ -106,9 +106,9 @@ def test_killed_run_goes_on_and_ends_in_the_same_bytes(
     submitted: list[object] = []
     submit = cluster.Cluster.submit
 
-    def counted(self: cluster.Cluster, *arguments: Any) -> Any:
+    def counted(self: cluster.Cluster, *arguments: Any, **where: Any) -> Any:
         submitted.append(arguments)
-        return submit(self, *arguments)
+        return submit(self, *arguments, **where)
 
     monkeypatch.setattr(cluster.Cluster, "submit", counted)
     bench.run_one(tmp_path)
