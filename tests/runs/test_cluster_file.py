@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ class SshServer(threading.Thread):
                 await process.redirect(stdout=child.stdout, stderr=child.stderr)
                 process.exit(await child.wait())
             finally:
-                if child.returncode is None:
+                with suppress(ProcessLookupError):
                     os.killpg(child.pid, 9)
 
         async def listen() -> None:
