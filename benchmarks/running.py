@@ -117,7 +117,9 @@ def _window(chunks: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return np.vstack([np.hstack(chunks[:half]), np.hstack(chunks[half:])])
 
 
-def forward_alone(detector: Detector, batches: list[npt.NDArray[np.uint8]]) -> float:
+def forward_alone(
+    detector: Detector, batches: list[npt.NDArray[np.uint8]], *, warm_up: bool = True
+) -> float:
     """Return the seconds of forward passes alone, with as many threads as a run has.
 
     On a CPU the maps beside the heatmap are not computed, since a run needs them at nuclei only.
@@ -132,7 +134,8 @@ def forward_alone(detector: Detector, batches: list[npt.NDArray[np.uint8]]) -> f
 
     threads = usable_threads(1) if on_cpu else 1
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(forward, batches[:threads]))  # warm-up
+        if warm_up:
+            list(pool.map(forward, batches[:threads]))
         start = time.perf_counter()
         list(pool.map(forward, batches))
         return (time.perf_counter() - start) / batch
