@@ -246,18 +246,19 @@ class SshServer(threading.Thread):
                 await process.redirect(stdout=child.stdout, stderr=child.stderr)
                 process.exit(await child.wait())
             finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, 9)
+                if child.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(child.pid, 9)
 
         async def listen() -> None:
-            server = await asyncssh.listen(
+            self._server = await asyncssh.listen(
                 "127.0.0.1", 0, server_host_keys=[self._host_key], process_factory=serve,
                 authorized_client_keys=str(self._allowed), encoding=None,
             )  # fmt: skip
-            self.port = server.sockets[0].getsockname()[1]
+            self.port = self._server.sockets[0].getsockname()[1]
             self._ready.set()
 
-        self._loop.create_task(listen())
+        self._listening = self._loop.create_task(listen())  # kept, else Python may collect it
         self._loop.run_forever()
 
     def end(self) -> None:
