@@ -234,6 +234,11 @@ class SshServer(threading.Thread):
     def run(self) -> None:
         import asyncssh
 
+        async def pass_on(source: asyncio.StreamReader | None, to: Any) -> None:
+            assert source is not None
+            while some := await source.read(65536):
+                to.write(some)
+
         async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
             child = await asyncio.create_subprocess_shell(
                 process.command or "true",
@@ -243,7 +248,10 @@ class SshServer(threading.Thread):
                 start_new_session=True,
             )
             try:
-                await process.redirect(stdout=child.stdout, stderr=child.stderr)
+                # To the end, before it is told: what comes later would break the connection.
+                await asyncio.gather(
+                    pass_on(child.stdout, process.stdout), pass_on(child.stderr, process.stderr)
+                )
                 process.exit(await child.wait())
             finally:
                 if child.returncode is None:
