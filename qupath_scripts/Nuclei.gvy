@@ -236,13 +236,16 @@ class Nuclei {
             addedTo(hierarchy, compartments, mpp, inside)
         boolean[] suppressed = suppressed(shapes, state, added, REACH_UM / mpp)
         List<PathObject> placed = new ArrayList<>(within.size())
+        List<Shape> made = new ArrayList<>(within.size())
         for (int i = 0; i < suppressed.length; i++) {
-            if (!suppressed[i])
+            if (!suppressed[i]) {
                 placed.add(within.get(i))
+                made.add(shapes.get(i))
+            }
         }
         hierarchy.removeObjects(outdated, true)
         hierarchy.addObjects(placed)
-        imageData.setProperty(RECORD, state.recordAfter(placed).write())
+        imageData.setProperty(RECORD, state.recordAfter(placed, made).write())
         return [placed: placed.size(), removed: outdated.size(), changed: state.changed.size(),
             deleted: state.countDeleted(), added: added.size(),
             suppressed: within.size() - placed.size(), cleared: state.cleared, replaced: state.replaced]
@@ -350,6 +353,11 @@ class Nuclei {
             return sorted(lost)
         }
 
+        private static void add(Map<String, Positions.LongList> pushed, PathObject object, Shape before) {
+            if (before != null)
+                listOf(pushed, Positions.Record.groupOf(runOf(object), before.compartment)).add(before.key())
+        }
+
         /** Add those keys of a record that lie inside of the region, or outside of it. */
         private void addFrom(Map<String, long[]> part, Map<String, Positions.LongList> lists, boolean within) {
             for (Map.Entry<String, long[]> entry : part.entrySet()) {
@@ -381,18 +389,14 @@ class Nuclei {
             return found
         }
 
-        /** Return the record once nuclei were put in. */
-        Positions.Record recordAfter(List<PathObject> placed) {
+        /** Return the record once nuclei were put in, as they were made. */
+        Positions.Record recordAfter(List<PathObject> placed, List<Shape> made) {
             Map<String, Positions.LongList> pushed = new TreeMap<>(), gone = new TreeMap<>()
             addFrom(record.pushed, pushed, false)
-            for (List<PathObject> objects : [changed, placed]) {
-                for (PathObject object : objects) {
-                    Shape before = Shape.before(object)
-                    if (before != null)
-                        listOf(pushed, Positions.Record.groupOf(runOf(object), before.compartment))
-                            .add(before.key())
-                }
-            }
+            for (PathObject object : changed)
+                add(pushed, object, Shape.before(object))
+            for (int i = 0; i < placed.size(); i++)
+                add(pushed, placed.get(i), made.get(i))
             addFrom(record.deleted, gone, false)
             for (Map.Entry<String, long[]> entry : deleted.entrySet())
                 listOf(gone, entry.getKey()).addAll(entry.getValue())

@@ -79,7 +79,7 @@ class Positions {
         Map<String, long[]> deleted = new TreeMap<>()
 
         static String groupOf(String run, String compartment) {
-            return run + "\t" + compartment.replaceAll("\\s+", " ")
+            return run + "\t" + compartment
         }
 
         static String runOf(String group) {

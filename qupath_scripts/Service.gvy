@@ -268,7 +268,7 @@ class Service {
             lines << (text(summary.no_verdict) ? "No score: ${text(summary.no_verdict)}.".toString()
                 : counts.placed ? "No score: none of these nuclei could be measured."
                 : "No score: there are no nuclei.")
-        lines.addAll(basis(summary))
+        lines.addAll(text(summary.no_verdict) ? [] : basis(summary))
         def kept = ["changed", "deleted", "added"].findAll { counts[it] }
         if (kept)
             lines << "" << ("Corrections kept: " + kept.collect { "${counts[it]} ${it}" }.join(", ") +
