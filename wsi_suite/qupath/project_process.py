@@ -115,7 +115,10 @@ def _add(session: Session, *, slide: str) -> ProjectImage:
         if isinstance(error, OutputError):
             raise
         if isinstance(error, OSError | RuntimeError) and not _is_of_disk(error):
-            raise InputError(f"{slide}: QuPath cannot open it ({in_words(error)})") from error
+            raise InputError(
+                f"{slide}: QuPath cannot open it ({in_words(error)}); see whether its window does: "
+                "some formats, such as most OME-TIFF, need its extension Bio-Formats"
+            ) from error
         raise cannot_write(file, called=called, why=in_words(error)) from error
     session.written()
     largest = max(entries, key=lambda entry: entry.width * entry.height)
