@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 import wsi_suite
+from wsi_suite.cli import app
 
 TREE = Path(__file__).parents[1]
 MADE = ("commands/", "settings.md")
@@ -77,3 +80,23 @@ def test_the_reference_of_python_has_public_names_only():
     text = (TREE / "docs" / "python.md").read_text("utf-8")
     told = set(re.findall(r"^::: wsi_suite\.(\w+)$", text, re.M))
     assert told <= set(wsi_suite.__all__)  # the site adds those that the page does not place
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(TREE).as_posix())
+def test_commands_of_texts_can_be_typed(path: Path) -> None:
+    text = path.read_text("utf-8")
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        if line.strip().startswith("wsi-suite "):
+            _type(shlex.split(line.strip(), comments=True)[1:])
+
+
+def _type(words: list[str]) -> None:
+    """Read the words of a command as the program does, without doing anything."""
+    command = typer.main.get_command(app)
+    while (commands := getattr(command, "commands", {})) and words and words[0] in commands:
+        command, words = commands[words[0]], words[1:]
+    try:
+        command.make_context("wsi-suite", [word for word in words if word not in "&;"])
+    except typer.Exit:
+        assert words in (["--version"], ["--help"])

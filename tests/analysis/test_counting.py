@@ -122,7 +122,7 @@ def test_nuclei_that_the_mask_leaves_out_do_not_count(
     way: tuple[str, tuple[Roi, ...] | None],
 ) -> None:
     stage, rois = way
-    find = survey.find_tissue
+    find = survey.tissue_of
 
     def find_left_part(*arguments: object) -> survey.TissueMask:
         tissue = find(*arguments)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def test_nuclei_that_the_mask_leaves_out_do_not_count(
         mask[:, 8:] = False  # as pen is: through the middle of a chunk
         return replace(tissue, mask=mask)
 
-    monkeypatch.setattr(survey, "find_tissue", find_left_part)
+    monkeypatch.setattr(survey, "tissue_of", find_left_part)
     folder = tmp_path / "out"
     if stage == "run":
         bench.do(folder, rois=rois)
@@ -161,7 +161,7 @@ def test_nucleus_in_tissue_counts_though_it_was_detected_in_a_chunk_without(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mask ends where chunks of 64 level-0 px end, and some nuclei lie on these lines."""
-    find = survey.find_tissue
+    find = survey.tissue_of
 
     def find_stripes(*arguments: object) -> survey.TissueMask:
         tissue = find(*arguments)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_nucleus_in_tissue_counts_though_it_was_detected_in_a_chunk_without(
         return replace(tissue, mask=rows % 2 == 0)
 
     set_sides(monkeypatch, chunk_px=32)
-    monkeypatch.setattr(survey, "find_tissue", find_stripes)
+    monkeypatch.setattr(survey, "tissue_of", find_stripes)
     bench.do(tmp_path / "everywhere", "tiles.keep=false", "tissue.whole_slide=true")
     bench.do(tmp_path / "out", "tiles.keep=false")
     everywhere = nuclei_of(tmp_path / "everywhere")

@@ -15,7 +15,7 @@ from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.analysis import quality, survey
 from wsi_suite.analysis.slide_record import read_facts
-from wsi_suite.config import ScoreSettings, TissueSettings, load_settings
+from wsi_suite.config import ScoreSettings, load_settings
 from wsi_suite.errors import ConfigError, OutputConflictError
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.parquet import read_nuclei
@@ -24,7 +24,7 @@ from wsi_suite.runs.rescore import rescore
 from wsi_suite.scoring.regions import points_in_areas
 from wsi_suite.slides.focus import Focus
 from wsi_suite.slides.slide import Slide
-from wsi_suite.slides.tissue import TissueMask, find_tissue
+from wsi_suite.slides.tissue import TissueMask
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -173,12 +173,14 @@ def test_unknown_kinds_are_refused() -> None:
 def test_stain_outside_the_tissue_is_told_and_is_in_no_score(
     bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def left_only(slide: Slide, settings: TissueSettings) -> TissueMask:
-        tissue = find_tissue(slide, settings)
+    find = survey.tissue_of
+
+    def left_only(*arguments: object) -> TissueMask:
+        tissue = find(*arguments)  # type: ignore[arg-type]
         right = tissue.mask & (np.arange(tissue.mask.shape[1]) >= 8)
         return replace(tissue, mask=tissue.mask & ~right, missed=right)
 
-    monkeypatch.setattr(survey, "find_tissue", left_only)
+    monkeypatch.setattr(survey, "tissue_of", left_only)
     bench.do(tmp_path / "out", "tiles.keep=false")
     summary, before = summary_of(tmp_path / "out"), summary_of(whole)
     missed = summary["quality"]["artefacts"]["stain_outside"]

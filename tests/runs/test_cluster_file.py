@@ -257,6 +257,7 @@ class SshServer(threading.Thread):
                 if child.returncode is None:
                     with suppress(ProcessLookupError):
                         os.killpg(child.pid, 9)
+                    await child.wait()
 
         async def listen() -> None:
             self._server = await asyncssh.listen(
@@ -270,7 +271,18 @@ class SshServer(threading.Thread):
         self._loop.run_forever()
 
     def end(self) -> None:
-        """Stop to listen."""
+        """Stop to listen, and end what was started."""
+
+        async def close() -> None:
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._loop.shutdown_asyncgens()
+
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(close(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self.join(10)
 

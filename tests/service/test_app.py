@@ -157,8 +157,8 @@ def test_a_slide_is_looked_at_once_and_anew_when_it_was_replaced(
     service: Running, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    look = survey.find_tissue
-    monkeypatch.setattr(survey, "find_tissue", lambda *given: looks.append(given) or look(*given))
+    look = survey.tissue_of
+    monkeypatch.setattr(survey, "tissue_of", lambda *given: looks.append(given) or look(*given))
     slide = shutil.copy(bench.slide, tmp_path / "B12.tif")
     service.roots.add(tmp_path)
     for _ in range(2):

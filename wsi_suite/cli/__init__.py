@@ -56,7 +56,6 @@ app = typer.Typer(
     help="From a whole-slide image to nuclei and a trusted IHC score.",
     epilog="Start with: wsi-suite demo\n\nThen: wsi-suite run SLIDE --out results",
     no_args_is_help=True,
-    add_completion=False,
     suggest_commands=_typer_suggests,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
