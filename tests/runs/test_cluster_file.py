@@ -285,6 +285,7 @@ class SshServer(threading.Thread):
             asyncio.run_coroutine_threadsafe(close(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self.join(10)
+        self._loop.close()
 
 
 @pytest.mark.slow
