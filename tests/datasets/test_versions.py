@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
 from wsi_suite.datasets.agreement import vote
 from wsi_suite.datasets.card import DatasetCard
+from wsi_suite.datasets.cards import write_cards
 from wsi_suite.datasets.collecting import add_images
 from wsi_suite.datasets.commits import commit, create_dataset
 from wsi_suite.datasets.history import diff_versions, verify_dataset
 from wsi_suite.datasets.labelled_image import LabelledImage, nucleus_labels
 from wsi_suite.datasets.likeness import alike_pairs, difference_hash
 from wsi_suite.datasets.matching import match_points
+from wsi_suite.datasets.pictures import read_rgb
 from wsi_suite.datasets.revoking import revoke
 from wsi_suite.datasets.splitting import assign_parts, balance, find_leaks, split_dataset
 from wsi_suite.datasets.store import list_versions, open_dataset, read_image_rows, read_images
@@ -211,6 +214,16 @@ def test_a_revoked_patient_is_gone_from_every_version(folder, make):
         revoke(folder, by="patient", value="patient-1", reason="")
 
 
+def test_cards_are_written_again_where_data_was_revoked(folder):
+    split_dataset(open_dataset(folder), shares={"train": 1, "test": 1})
+    write_cards(open_dataset(folder, version=1))
+    revoke(folder, by="patient", value="patient-1", reason="")
+    before = {name: (folder / name).read_bytes() for name in ("croissant.json", "README.md")}
+    assert b"10 pictures with 20 labelled nuclei" in before["README.md"]
+    write_cards(open_dataset(folder, version=1))
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
 @pytest.mark.parametrize("writes", range(1, 8))
 def test_an_interrupted_revocation_is_told_and_finished(folder, monkeypatch, writes):
     from wsi_suite.datasets import revoking
@@ -254,3 +267,13 @@ def test_training_refuses_pictures_of_no_part_and_several_annotators(folder, mak
         load_tiles(folder, LabelSpec())
     commit(folder, list(vote(read_images(open_dataset(folder)))), message="")
     assert sum(tile.id == "twice" for tile in load_tiles(folder, LabelSpec())) == 1
+
+
+def test_what_lies_beside_the_annotated_part_is_white_in_training(folder, make):
+    half = shapely.box(0, 0, 10, 32)
+    add_images(folder, [make("half.png", annotated=half)], message="")
+    (tile,) = [one for one in load_tiles(folder, LabelSpec()) if one.id == "half"]
+    rgb = tile.read(0.5).rgb
+    assert tile.points.tolist() == [[1, 2]]
+    assert (rgb[:, 10:] == 255).all()
+    assert np.array_equal(rgb[:, :10], read_rgb(tile.image)[:, :10])

@@ -19,6 +19,7 @@ from wsi_suite.datasets.store import (
     Dataset,
     read_image_rows,
 )
+from wsi_suite.errors import DataError
 from wsi_suite.files import hash_file, whole_file
 
 CROISSANT_FILE, README_FILE = "croissant.json", "README.md"
@@ -106,6 +107,20 @@ def write_cards(dataset: Dataset) -> list[Path]:
             made.write_text(text, "utf-8")
         paths.append(path)
     return paths
+
+
+def described_version(folder: Path) -> int | None:
+    """Return the number of the version that the cards in a folder describe; ``None`` without."""
+    try:
+        content = json.loads((folder / CROISSANT_FILE).read_text("utf-8"))
+        return int(str(content["version"]).partition(".")[0])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / CROISSANT_FILE}: cannot be read ({error}); delete it and write it again"
+            " with 'wsi-suite dataset card'"
+        ) from None
 
 
 def croissant(dataset: Dataset) -> dict[str, Any]:

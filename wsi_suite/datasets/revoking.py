@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wsi_suite.datasets.card import read_card
+from wsi_suite.datasets.cards import described_version, write_cards
 from wsi_suite.datasets.store import (
     IMAGE_TABLE,
     IMAGES,
@@ -22,6 +24,7 @@ from wsi_suite.datasets.store import (
     REVOKED_FILE,
     VERSION_FILE,
     VERSIONS,
+    Dataset,
     Revocation,
     Revoked,
     Version,
@@ -43,7 +46,8 @@ COLUMNS = {"patient": "patient", "slide": "slide", "picture": "name"}
 def revoke(folder: Path, *, by: str, value: str, reason: str) -> Revocation:
     """Remove the data of a patient, a slide or a picture from all versions of a dataset.
 
-    Pictures with the same pixels go, too, whatever their name. A revocation that was interrupted
+    Pictures with the same pixels go, too, whatever their name. Cards for repositories, if there
+    are any, are written again for the version that they describe. A revocation that was interrupted
     is finished by the same call; until then the dataset cannot be read. Copies elsewhere (exports,
     backups, models) are out of reach.
 
@@ -75,6 +79,7 @@ def revoke(folder: Path, *, by: str, value: str, reason: str) -> Revocation:
         _keep(folder, [*done, begun.model_copy(update={"digests": old})])
         new = _strip_versions(folder, versions, set(begun.pictures))
         _delete_pictures(folder, set(begun.pictures))
+        _describe_again(folder)
         changed = tuple(
             (before, after) for (before, _), after in zip(old, new, strict=True) if before != after
         )
@@ -166,3 +171,11 @@ def _delete_pictures(folder: Path, pictures: set[str]) -> None:
     for path in sorted((folder / IMAGES).rglob("*")):
         if path.is_file() and hash_file(path) in pictures:
             path.unlink()
+
+
+def _describe_again(folder: Path) -> None:
+    """Write the cards for repositories again, which name numbers and digests."""
+    number = described_version(folder)
+    for version in list_versions(folder):
+        if version.number == number:
+            write_cards(Dataset(folder, read_card(folder), version))

@@ -23,14 +23,18 @@ from wsi_suite.qupath.shapes import shapes_of
 MISSING_CORES = "missing_cores"
 """Member of a collection of cores: the names of those that are missing."""
 
+ADDED_STATE = "added"
+"""State, in the files of QuPath's script, of an annotation that is a nucleus drawn by hand."""
+
 
 def read_rois(path: Path | str) -> tuple[Roi, ...]:
     """Read the annotations and TMA cores that have an area from a GeoJSON file of QuPath.
 
     Detections, cells, tiles, points and lines are left out, and annotations that we made ourselves
-    to show scores. Polygons that cross themselves are repaired; what QuPath marks as an ellipse
-    becomes one, and so do TMA cores. Annotations of the classes ``Ignore*`` are returned with their
-    class. TMA cores that are marked as missing are left out, with the annotations that lie in them;
+    to show scores, and nuclei that somebody outlined, which the script for training marks.
+    Polygons that cross themselves are repaired; what QuPath marks as an ellipse becomes one, and
+    so do TMA cores. Annotations of the classes ``Ignore*`` are returned with their class. TMA cores
+    that are marked as missing are left out, with the annotations that lie in them;
     :func:`missing_cores` names them.
 
     Raises
@@ -115,7 +119,9 @@ def _rois(objects: Sequence[DrawnObject], path: Path | str) -> tuple[Roi, ...]:
     drawn = [
         _as_ellipse(one) if one.kind == "tmacore" else one
         for one in objects
-        if one.kind in ("annotation", "tmacore") and not is_ours(one.metadata)
+        if one.kind in ("annotation", "tmacore")
+        and not is_ours(one.metadata)
+        and one.metadata.get("state") != ADDED_STATE
     ]
     shapes = shapes_of(drawn, path=path, refusal=RegionError)
     missing = [shape for one, shape in zip(drawn, shapes, strict=True) if _is_missing(one)]

@@ -6,15 +6,16 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from wsi_suite.datasets.agreement import CONSENSUS
-from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.labelled_image import LabelledImage, Shape
 from wsi_suite.datasets.pictures import read_rgb, tile_id
 from wsi_suite.datasets.store import is_dataset, open_dataset, read_images
 from wsi_suite.datasets.tile_folder import read_tile_folder
@@ -69,6 +70,9 @@ class LabelledTile:
         SHA-256 of its labels.
     part
         Part of the split of its dataset, if that has one.
+    annotated
+        Part of the image in which every nucleus is labelled, pixels of the image; the rest is read
+        as white. ``None`` for all of it.
     """
 
     id: str
@@ -80,10 +84,16 @@ class LabelledTile:
     radius: npt.NDArray[np.float64]
     labels_sha256: str = ""
     part: str | None = None
+    annotated: Shape | None = None
 
     def read(self, mpp: float) -> TilePixels:
         """Return the tile at about `mpp`: within 5 % as it is, else resampled."""
         rgb = read_rgb(self.image)
+        if self.annotated is not None:
+            rows, columns = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]] + 0.5
+            shapely.prepare(self.annotated)
+            inside = shapely.contains_xy(self.annotated, columns, rows)
+            rgb = np.where(inside[..., None], rgb, np.uint8(255))
         factor = self.mpp / mpp
         if abs(factor - 1) <= 0.05:
             return TilePixels(rgb, (self.mpp, self.mpp), self.points, self.radius, self.label)
@@ -140,16 +150,20 @@ def _tile(image: LabelledImage, spec: LabelSpec, *, folder: Path) -> LabelledTil
         )
     if image.mpp is None:
         raise PixelSizeError(f"{image.file}: no pixel size in tiles.csv; give --mpp")
+    labels = image.labels
+    if image.annotated is not None:
+        labels = labels.take(shapely.intersects_xy(image.annotated, labels.points))
     return LabelledTile(
         id=tile_id(image.name),
         run=image.patient or image.slide or tile_id(image.name),
         image=image.file,
         mpp=math.sqrt(math.prod(image.mpp)),
-        points=image.labels.points,
-        label=_label(image, spec, folder=folder),
-        radius=image.labels.radii_px,
+        points=labels.points,
+        label=_label(replace(image, labels=labels), spec, folder=folder),
+        radius=labels.radii_px,
         labels_sha256=image.labels_sha256 or "",
         part=image.split,
+        annotated=image.annotated,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from wsi_suite.datasets.formats import ReadOptions, reader_of
 from wsi_suite.errors import DataError
+from wsi_suite.qupath.rois import read_rois
 from wsi_suite.slides.slide import open_slide
 from wsi_suite.synthetic import make_slide
 
@@ -108,6 +109,20 @@ def test_the_file_of_the_script_in_qupath_does_as_well(pulled, slides, tmp_path)
     write(tmp_path / "script" / "B12 ER.geojson", features)
     images = read(tmp_path / "script", slides, tmp_path / "cut")
     assert [one.labels.points.tolist() for one in images] == [[[50, 50]], [[20, 20]]]
+
+
+def test_a_nucleus_outlined_by_hand_counts_as_its_area_and_is_no_region(pulled, slides, tmp_path):
+    fields = json.loads((pulled / "B12 ER.tif" / "annotations.geojson").read_text())["features"]
+    outlined = annotation(
+        square(120, 200, 140, 216), class_name="Stroma", metadata={"state": "added"}
+    )
+    path = tmp_path / "script" / "B12 ER.geojson"
+    write(path, [*fields, outlined])
+    field, _ = read(tmp_path / "script", slides, tmp_path / "cut")
+    assert field.labels.points.tolist() == [[30, 108]]
+    assert field.labels.outlines[0].area == 320
+    assert field.labels.radii_px[0] == pytest.approx(np.sqrt(320 / np.pi))
+    assert [roi.name for roi in read_rois(path)] == ["Field", "Region 2", "Region 3"]
 
 
 def test_large_fields_become_several_and_share_no_nucleus(slides, tmp_path):

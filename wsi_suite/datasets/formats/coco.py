@@ -26,6 +26,7 @@ from wsi_suite.datasets.labelled_image import (
     nucleus_labels,
 )
 from wsi_suite.datasets.pictures import find_pictures, picture_size
+from wsi_suite.datasets.run_lengths import outline_of_runs
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
@@ -38,7 +39,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 
     The nucleus of an annotation is its polygons; without them, the box, whose centre and mean
     half side become point and radius. The pictures lie in ``options.images``, else in ``images/``
-    beside the file, else beside it.
+    beside the file, else beside it. What is marked as a crowd is no nucleus: it is taken out of
+    the part of its picture in which every nucleus is labelled.
     """
     document = _parse(source)
     try:
@@ -62,6 +64,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     )
     found = find_pictures(folder, names, source=source)
     by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
+    crowds = sum(bool(one.get("iscrowd")) for some in by_image.values() for one in some)
+    if crowds:
+        options.tell(f"{source}: {crowds:,} crowds, in which no single nucleus is labelled")
     ordered = sorted((by_text[str(one["file_name"])], key) for key, one in listed.items())
     for (name, path), key in ordered:
         yield _image(
@@ -170,7 +175,8 @@ def _image(
         size = int(listed["width"]), int(listed["height"])
         stated = facts.get("mpp") or (None if mpp is None else (mpp, mpp))
         part = facts.get("annotated")
-        rows = [_nucleus(one, classes) for one in annotations]
+        crowds = [_outline(one, {}, size) for one in annotations if one.get("iscrowd")]
+        rows = [_nucleus(one, classes, size) for one in annotations if not one.get("iscrowd")]
         image = LabelledImage(
             name=name,
             size_px=size,
@@ -189,7 +195,7 @@ def _image(
             laboratory=facts.get("laboratory"),
             stain=facts.get("stain"),
             corner_px0=tuple(facts["corner_px0"]) if facts.get("corner_px0") else None,
-            annotated=None if part is None else shapely.from_wkt(part),
+            annotated=_annotated(None if part is None else shapely.from_wkt(part), crowds, size),
         )
     except (*_FAULTS, shapely.errors.ShapelyError) as error:
         raise DataError(
@@ -204,12 +210,27 @@ def _image(
     return image
 
 
-def _nucleus(one: Mapping[str, Any], classes: Mapping[Any, str]) -> dict[str, Any]:
+def _annotated(
+    part: Shape | None, crowds: list[Shape | None], size: tuple[int, int]
+) -> Shape | None:
+    """Return the part of a picture in which every nucleus is labelled: what is no crowd."""
+    if not any(crowds):
+        return part
+    left = (shapely.box(0, 0, *size) if part is None else part).difference(
+        shapely.union_all([crowd for crowd in crowds if crowd is not None])
+    )
+    areas = [one for one in shapely.get_parts(left) if isinstance(one, Polygon)]
+    return areas[0] if len(areas) == 1 else MultiPolygon(areas)
+
+
+def _nucleus(
+    one: Mapping[str, Any], classes: Mapping[Any, str], size: tuple[int, int]
+) -> dict[str, Any]:
     """Return the columns of an annotation."""
     if one["category_id"] not in classes:
         raise ValueError(f"category {one['category_id']} is not listed")
     facts = one.get(_OURS) or {}
-    outline = _outline(one, facts)
+    outline = _outline(one, facts, size)
     if outline is not None:
         of_outline = labels_of_outlines([outline], [None])
         point, radius = of_outline.points[0].tolist(), float(of_outline.radii_px[0])
@@ -228,13 +249,15 @@ def _nucleus(one: Mapping[str, Any], classes: Mapping[Any, str]) -> dict[str, An
     }
 
 
-def _outline(one: Mapping[str, Any], facts: Mapping[str, Any]) -> Shape | None:
+def _outline(
+    one: Mapping[str, Any], facts: Mapping[str, Any], size: tuple[int, int]
+) -> Shape | None:
     if "outline" in facts:
         outline: Shape = shapely.from_wkt(facts["outline"])
         return outline
     drawn = one.get("segmentation") or []
     if isinstance(drawn, Mapping):
-        raise ValueError("a mask in run lengths; export polygons instead")
+        return outline_of_runs(drawn, size=size)
     rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in drawn]
     parts = [Polygon(ring) for ring in rings if len(ring) >= 3]
     if not parts:
