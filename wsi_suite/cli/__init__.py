@@ -225,6 +225,13 @@ _add(
     name="export",
     group=_datasets,
 )
+_add(
+    datasets.copy,
+    "Versions",
+    "wsi-suite dataset copy mine s3://bucket/mine",
+    "wsi-suite dataset copy s3://bucket/mine mine",
+    group=_datasets,
+)
 _add(datasets.show, "Look around", "wsi-suite dataset show mine", group=_datasets)
 _add(
     dataset_sample.sample,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.datasets import Folder, Message, VersionName
+from wsi_suite.cli.datasets import Message, Place, VersionName
 from wsi_suite.cli.evaluation import DEFAULT_MODEL, TriedModel
 from wsi_suite.cli.options import Debug, Device, Json
 from wsi_suite.errors import ConfigError, DataError
@@ -74,7 +74,7 @@ ReviewTable = Annotated[
 
 def agree(
     *,
-    dataset: Folder,
+    dataset: Place,
     version: VersionName = None,
     match_um: WithinUm = 3.5,
     reference: Reference = None,
@@ -89,12 +89,15 @@ def agree(
     """
     from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.datasets.agreement import compare_annotators, fleiss_kappa
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset, read_images
 
     if passing is not None and reference is None:
         raise ConfigError("--passing: name the annotator to compare with, as --reference")
-    opened = open_dataset(dataset, version=version)
-    pairs = compare_annotators(read_images(opened), within_um=match_um)
+    with at_hand(dataset) as folder:
+        opened = open_dataset(folder, version=version)
+        pairs = compare_annotators(read_images(opened), within_um=match_um)
+        fleiss = fleiss_kappa(read_images(opened), within_um=match_um)
     if not pairs:
         raise DataError(f"{dataset}: no picture has labels of two annotators")
     if reference is not None:
@@ -102,13 +105,12 @@ def agree(
         pairs = [one for one in pairs if reference in (one.first, one.second)]
         if not pairs:
             raise DataError(f"{dataset}: no annotator '{reference}'; known: {', '.join(known)}")
-    fleiss = fleiss_kappa(read_images(opened), within_um=match_um) if reference is None else None
     failed = [one for one in pairs if passing is not None and not one.kappa >= passing]
     if as_json:
         print_json(
             {
                 "pairs": [_as_json(one) for one in pairs],
-                "fleiss_kappa": None if fleiss is None or math.isnan(fleiss) else fleiss,
+                "fleiss_kappa": None if reference or math.isnan(fleiss) else fleiss,
             }
         )
     else:
@@ -124,7 +126,7 @@ def agree(
         )
         for one in pairs if len(pairs) <= _MOST_TABLES else ():
             _show_confusion(one)
-        if fleiss is not None:
+        if reference is None:
             say(f"Fleiss' kappa of all annotators, missed nuclei counted: {_number(fleiss)}")
     for one in failed:
         other = one.second if one.first == reference else one.first
@@ -135,7 +137,7 @@ def agree(
 
 def review(
     *,
-    dataset: Folder,
+    dataset: Place,
     report: ReviewPage = None,
     table: ReviewTable = None,
     model: TriedModel = DEFAULT_MODEL,
@@ -154,6 +156,7 @@ def review(
     from wsi_suite.cli.options import check_page
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, show_table
+    from wsi_suite.datasets.remote import on_disk
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.files import whole_file
     from wsi_suite.studies.label_review import KINDS, Doubt, find_doubts, rare_classes
@@ -163,7 +166,8 @@ def review(
 
     check_page(report, option="--report")
     detector = load_detector(model, device=device or "auto")
-    tiles = load_tiles(dataset, detector.spec.labels)
+    folder = on_disk(dataset)
+    tiles = load_tiles(folder, detector.spec.labels)
     with working(f"looking at {len(tiles)} pictures"):
         doubts = find_doubts(detector, tiles)
     learned = len(tiles_learned_from(detector.model, tiles))
@@ -174,7 +178,7 @@ def review(
         note(f"{name}: only {count} nuclei")
     if report is not None:
         write_review_page(
-            report, doubts, tiles, title=dataset.name, model=detector.spec.name, learned=learned,
+            report, doubts, tiles, title=folder.name, model=detector.spec.name, learned=learned,
             rare=rare,
         )  # fmt: skip
     rows = [dataclasses.asdict(doubt) for doubt in doubts]
@@ -196,7 +200,7 @@ def review(
 
 def consensus(
     *,
-    dataset: Folder,
+    dataset: Place,
     match_um: WithinUm = 3.5,
     least_share: LeastShare = 0.5,
     message: Message = "",
@@ -210,13 +214,15 @@ def consensus(
     from wsi_suite.cli.terminal import say
     from wsi_suite.datasets.agreement import vote
     from wsi_suite.datasets.commits import commit
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset, read_images
 
-    opened = open_dataset(dataset)
-    images = vote(read_images(opened), least_share=least_share, within_um=match_um)
     told = message or f"consensus of more than {least_share:g} of the annotators"
-    made = commit(dataset, images, message=told).version
-    before = opened.version
+    with at_hand(dataset, writes=True) as folder:
+        opened = open_dataset(folder)
+        images = vote(read_images(opened), least_share=least_share, within_um=match_um)
+        made = commit(folder, images, message=told).version
+        before = opened.version
     if made.number == before.number:
         say(f"{dataset}: no picture has labels of two annotators; version {made.number} stays.")
         return

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from wsi_suite.cli.datasets import Folder, Message, VersionName
+from wsi_suite.cli.datasets import Message, Place, VersionName
 from wsi_suite.cli.options import Debug, Json
 from wsi_suite.errors import ConfigError
-
-if TYPE_CHECKING:
-    from wsi_suite.datasets.store import Dataset
 
 Parts = Annotated[
     str,
@@ -72,7 +70,7 @@ ModelFolders = Annotated[
 
 def split(
     *,
-    dataset: Folder,
+    dataset: Place,
     parts: Parts = "train=80,val=10,test=10",
     folds: Folds = None,
     seed: Seed = 0,
@@ -86,24 +84,29 @@ def split(
     patients and slides allow.
     """
     from wsi_suite.cli.terminal import print_json, say
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.splitting import balance, split_dataset
     from wsi_suite.datasets.store import open_dataset
 
     shares = {str(one): 1.0 for one in range(1, folds + 1)} if folds else _shares(parts)
-    made = split_dataset(open_dataset(dataset), shares=shares, seed=seed, message=message)
+    with at_hand(dataset, writes=True) as folder:
+        made = split_dataset(open_dataset(folder), shares=shares, seed=seed, message=message)
+        rows = balance(made)
     if as_json:
-        print_json(balance(made))
+        print_json(rows)
         return
     say(f"{dataset}: version {made.version.number}, split into {', '.join(shares)}.")
-    _show_balance(made)
+    _show_balance(rows)
 
 
-def log(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None:
+def log(*, dataset: Place, as_json: Json = False, debug: Debug = False) -> None:
     """List the versions and the revocations of a dataset."""
     from wsi_suite.cli.terminal import note, print_json, show_table
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import list_versions, read_revoked
 
-    versions, revoked = list_versions(dataset), read_revoked(dataset)
+    with at_hand(dataset) as folder:
+        versions, revoked = list_versions(folder), read_revoked(folder)
     if as_json:
         print_json(
             {
@@ -127,7 +130,7 @@ def log(*, dataset: Folder, as_json: Json = False, debug: Debug = False) -> None
 
 def diff(
     *,
-    dataset: Folder,
+    dataset: Place,
     before: Before,
     after: After = None,
     as_json: Json = False,
@@ -139,10 +142,12 @@ def diff(
     """
     from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.datasets.history import diff_versions
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset
 
-    old, new = open_dataset(dataset, version=before), open_dataset(dataset, version=after)
-    changes = diff_versions(old, new)
+    with at_hand(dataset) as folder:
+        old, new = open_dataset(folder, version=before), open_dataset(folder, version=after)
+        changes = diff_versions(old, new)
     if as_json:
         print_json([dataclasses.asdict(change) for change in changes])
         return
@@ -165,7 +170,7 @@ def diff(
 
 
 def verify(
-    *, dataset: Folder, version: VersionName = None, as_json: Json = False, debug: Debug = False
+    *, dataset: Place, version: VersionName = None, as_json: Json = False, debug: Debug = False
 ) -> None:
     """Read all of a dataset again and report damage, missing files, and leaks between parts.
 
@@ -173,12 +178,14 @@ def verify(
     """
     from wsi_suite.cli.terminal import print_json, say, show_error
     from wsi_suite.datasets.history import verify_dataset
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.splitting import find_leaks
     from wsi_suite.datasets.store import open_dataset, read_image_rows
 
-    opened = open_dataset(dataset, version=version)
-    faults = verify_dataset(opened)
-    leaks = find_leaks(read_image_rows(opened))
+    with at_hand(dataset, pictures=True) as folder:
+        opened = open_dataset(folder, version=version)
+        faults = verify_dataset(opened)
+        leaks = find_leaks(read_image_rows(opened))
     if as_json:
         print_json({"faults": faults, "leaks": [dataclasses.asdict(leak) for leak in leaks]})
     else:
@@ -192,7 +199,7 @@ def verify(
 
 def revoke(
     *,
-    dataset: Folder,
+    dataset: Place,
     patient: Patient = None,
     slide: SlideName = None,
     picture: PictureName = None,
@@ -204,9 +211,11 @@ def revoke(
     """Remove the data of a patient, a slide or a picture from all versions of a dataset.
 
     A tombstone stays, and the pictures are not taken in again. Versions that lost pictures and
-    models that learned from them are listed; exports and backups are out of reach.
+    models that learned from them are listed; exports and backups are out of reach, and so are
+    URLs: copy the dataset to a disk, revoke there, and copy it to a new URL.
     """
     from wsi_suite.cli.terminal import note, print_json, say
+    from wsi_suite.datasets.remote import on_disk
     from wsi_suite.datasets.revoking import revoke as revoke_data
     from wsi_suite.resources import added_models_folder
     from wsi_suite.training.training_record import models_trained_on
@@ -219,7 +228,7 @@ def revoke(
         if not folder.is_dir():
             raise ConfigError(f"--models {folder}: no such folder")
     ((by, value),) = named.items()
-    done = revoke_data(dataset, by=by, value=value, reason=reason)
+    done = revoke_data(on_disk(dataset), by=by, value=value, reason=reason)
     learned = models_trained_on([*(models or ()), added_models_folder()], done.pictures)
     if as_json:
         print_json({**done.as_json(), "models": [str(path) for path in learned]})
@@ -234,21 +243,22 @@ def revoke(
         note(f"{path}: this model learned from the data; train it again without")
 
 
-def card(*, dataset: Folder, version: VersionName = None, debug: Debug = False) -> None:
+def card(*, dataset: Place, version: VersionName = None, debug: Debug = False) -> None:
     """Write cards of a version for repositories: croissant.json, and Hugging Face's README.md.
 
     Name, description, license and citation are those of dataset.yaml; write them there first.
     """
     from wsi_suite.cli.terminal import note, say
     from wsi_suite.datasets.cards import write_cards
+    from wsi_suite.datasets.remote import on_disk
     from wsi_suite.datasets.store import open_dataset
 
-    opened = open_dataset(dataset, version=version)
+    opened = open_dataset(on_disk(dataset), version=version)
     for path in write_cards(opened):
         say(str(path))
     for field in ("description", "license", "citation"):
         if not getattr(opened.card, field):
-            note(f"{dataset / 'dataset.yaml'}: no {field}")
+            note(f"{opened.folder / 'dataset.yaml'}: no {field}")
 
 
 def _shares(text: str) -> dict[str, float]:
@@ -265,11 +275,9 @@ def _shares(text: str) -> dict[str, float]:
     return shares
 
 
-def _show_balance(dataset: Dataset) -> None:
+def _show_balance(rows: Sequence[Mapping[str, Any]]) -> None:
     from wsi_suite.cli.terminal import show_table
-    from wsi_suite.datasets.splitting import balance
 
-    rows = balance(dataset)
     kinds = [*rows[-1]["nuclei"]]
     strata = [*rows[-1]["strata"]]
     show_table(

@@ -15,10 +15,15 @@ from wsi_suite.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsi_suite.datasets.labelled_image import LabelledImage
+    from wsi_suite.datasets.store import Dataset
 
-Folder = Annotated[
-    Path,
-    typer.Argument(help="Folder of the dataset.", metavar="DATASET", show_default=False),
+Place = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of the dataset, or its URL, as s3://bucket/mine.",
+        metavar="DATASET",
+        show_default=False,
+    ),
 ]
 Source = Annotated[
     Path,
@@ -112,6 +117,18 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+CopySource = Annotated[
+    str,
+    typer.Argument(help="Folder or URL of the dataset.", metavar="SOURCE", show_default=False),
+]
+CopyTarget = Annotated[
+    str,
+    typer.Argument(
+        help="Folder that is not there yet, or URL, as s3://bucket/mine.",
+        metavar="TARGET",
+        show_default=False,
+    ),
+]
 RadiusUm = Annotated[
     float | None,
     typer.Option(
@@ -149,7 +166,7 @@ def formats(*, as_json: Json = False, debug: Debug = False) -> None:
 def import_labels(
     *,
     source: Source,
-    dataset: Folder,
+    dataset: Place,
     source_format: SourceFormat,
     images: Pictures = None,
     mpp: PictureMpp = None,
@@ -165,36 +182,41 @@ def import_labels(
     from wsi_suite.datasets.card import DatasetCard
     from wsi_suite.datasets.collecting import add_images, make_dataset
     from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import is_dataset, list_versions
 
     read = reader_of(source_format)
     told = message or f"import of {source.name} ({source_format})"
-    with tempfile.TemporaryDirectory(prefix="wsi-suite-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="wsi-suite-") as scratch,
+        at_hand(dataset, writes=True) as folder,
+    ):
         options = ReadOptions(
             images=images, mpp=mpp, fields=in_class, scratch=Path(scratch), tell=note
         )
         found = map_classes(read(source, options), _class_names(classes or ()))
-        if not is_dataset(dataset):
-            card = DatasetCard(name=dataset.resolve().name)
-            added = make_dataset(dataset, card, found, message=told).version
+        before = []
+        if not is_dataset(folder):
+            card = DatasetCard(name=folder.resolve().name)
+            added = make_dataset(folder, card, found, message=told).version
         else:
-            before = list_versions(dataset)  # without any, an import was interrupted
+            before = list_versions(folder)  # without any, an import was interrupted
             added = add_images(
-                dataset,
+                folder,
                 found,
                 message=told,
                 replace=replace,
                 new_classes=new_classes or not before,
             ).version
-            if before and before[-1].number == added.number:
-                say(f"{dataset}: nothing new; version {added.number} stays.")
-                return
+    if before and before[-1].number == added.number:
+        say(f"{dataset}: nothing new; version {added.number} stays.")
+        return
     say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")
 
 
 def export_labels(
     *,
-    dataset: Folder,
+    dataset: Place,
     out: Target,
     target_format: TargetFormat,
     version: VersionName = None,
@@ -205,34 +227,52 @@ def export_labels(
     """Write a version of a dataset in another format."""
     from wsi_suite.cli.terminal import note, say
     from wsi_suite.datasets.formats import WriteOptions, map_classes, writer_of
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset, read_images
     from wsi_suite.errors import OutputConflictError
 
     write = writer_of(target_format)
-    opened = open_dataset(dataset, version=version)
     if out.exists():
         raise OutputConflictError(f"{out}: is there already; give another path")
     written = Counter[str]()
 
-    def counted() -> Iterator[LabelledImage]:
+    def counted(opened: Dataset) -> Iterator[LabelledImage]:
         images = map_classes(read_images(opened), _class_names(classes or ()))
         for image in images:
             written.update(name or "" for name in image.labels.class_names)
             yield image
 
-    for lost in write(counted(), out, WriteOptions(radius_um=radius_um)):
+    with at_hand(dataset, pictures=True) as folder:
+        opened = open_dataset(folder, version=version)
+        losses = write(counted(opened), out, WriteOptions(radius_um=radius_um))
+    for lost in losses:
         note(lost)
     say(f"{out}: {_counts(opened.version.images, dict(sorted(written.items())))}.")
 
 
+def copy(*, source: CopySource, target: CopyTarget, debug: Debug = False) -> None:
+    """Copy a dataset with all its versions to another folder or URL, or from one.
+
+    Every file is checked. The copy is whole or not there. At a URL that holds earlier versions of
+    the same dataset the later ones are added.
+    """
+    from wsi_suite.cli.terminal import say
+    from wsi_suite.datasets.remote import copy_dataset
+
+    versions = copy_dataset(source, target)
+    say(f"{target}: {versions} versions and their pictures are whole.")
+
+
 def show(
-    *, dataset: Folder, version: VersionName = None, as_json: Json = False, debug: Debug = False
+    *, dataset: Place, version: VersionName = None, as_json: Json = False, debug: Debug = False
 ) -> None:
     """Show a version of a dataset: its card, its nuclei by class, and the parts of its split."""
     from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset
 
-    opened = open_dataset(dataset, version=version)
+    with at_hand(dataset) as folder:
+        opened = open_dataset(folder, version=version)
     card, shown = opened.card, opened.version
     if as_json:
         print_json({"card": card.as_json(), "version": shown.as_json()})

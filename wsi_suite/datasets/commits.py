@@ -297,7 +297,7 @@ def _keep_picture(
         raise DataError(
             f"{image.file}: this picture was revoked and is not taken in again; leave it out"
         )
-    if target.exists():
+    if known or target.exists():  # on object storage pictures are known without being here
         if (known.sha256 if known else hash_file(target)) != sha256:
             raise DataError(
                 f"{image.file}: the dataset has another picture called '{image.name}'; rename one"

@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -237,8 +237,22 @@ def open_dataset(folder: Path, *, version: int | str | None = None) -> Dataset:
 
 
 def read_image_rows(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the rows of the table of pictures; see :mod:`wsi_suite.datasets.tables`."""
-    return list(read_table(dataset.image_table).to_pylist())
+    """Return the rows of the table of pictures; see :mod:`wsi_suite.datasets.tables`.
+
+    Raises
+    ------
+    DataError
+        It is damaged, or the name of a picture would lead out of the folder.
+    """
+    rows = list(read_table(dataset.image_table).to_pylist())
+    for row in rows:
+        name = PurePosixPath(row["name"])
+        if name.is_absolute() or ".." in name.parts or "\\" in row["name"] or not name.parts:
+            raise DataError(
+                f"{dataset.image_table}: '{row['name']}' cannot be the name of a picture; get the"
+                " dataset again from where it came"
+            )
+    return rows
 
 
 def read_images(dataset: Dataset, *, names: Iterable[str] | None = None) -> Iterator[LabelledImage]:

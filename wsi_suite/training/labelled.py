@@ -17,6 +17,7 @@ import shapely
 from wsi_suite.datasets.agreement import CONSENSUS
 from wsi_suite.datasets.labelled_image import LabelledImage, Shape
 from wsi_suite.datasets.pictures import read_rgb, tile_id
+from wsi_suite.datasets.remote import on_disk
 from wsi_suite.datasets.store import is_dataset, open_dataset, read_images
 from wsi_suite.datasets.tile_folder import read_tile_folder
 from wsi_suite.detector.label_spec import LabelSpec
@@ -130,7 +131,7 @@ def load_tiles(folder: Path, labels: LabelSpec, *, mpp: float | None = None) -> 
     PixelSizeError
         The pixel size is not known, or absurd.
     """
-    if is_dataset(folder):
+    if is_dataset(on_disk(str(folder))):
         images = read_images(open_dataset(folder))
     else:
         images = read_tile_folder(folder, labels, mpp=mpp)
