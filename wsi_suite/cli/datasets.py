@@ -253,8 +253,8 @@ def export_labels(
 def copy(*, source: CopySource, target: CopyTarget, debug: Debug = False) -> None:
     """Copy a dataset with all its versions to another folder or URL, or from one.
 
-    Every file is checked. The copy is whole or not there. At a URL that holds earlier versions of
-    the same dataset the later ones are added.
+    Every file is checked, and every version is whole or not there. At a URL that holds earlier
+    versions of the same dataset the later ones are added: so a copy that was stopped goes on.
     """
     from wsi_suite.cli.terminal import say
     from wsi_suite.datasets.remote import copy_dataset

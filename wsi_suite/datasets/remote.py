@@ -298,7 +298,7 @@ def _pictures_of(folder: Path) -> dict[str, str]:
 
 
 def _copy_files(folder: Path, made: Path) -> None:
-    """Copy what belongs to a dataset, and check the pictures."""
+    """Copy the files of a dataset, and check the pictures."""
     for name in (CARD_FILE, REVOKED_FILE):
         if (folder / name).exists():
             shutil.copyfile(folder / name, made / name)

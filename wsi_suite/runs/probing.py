@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """What a worker needs for the blocks of a run; small, because each task carries it.
+    """Demands of a run on its workers; small, because each task carries it.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Check:
 
     @classmethod
     def of(cls, run: SlideRun) -> Check:
-        """Return what a run asks of its workers."""
+        """Return the demands of a run on its workers."""
         request = run.request
         return cls(
             run=run.job.run,
@@ -96,7 +96,7 @@ def probe_workers(client: Client, check: Check) -> dict[str, str]:
 
 
 def ask_workers(client: Client, question: Any, *arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the answers of all workers, or what they raised; who leaves meanwhile has none."""
+    """Return the answers or the errors of all workers; one that leaves meanwhile has none."""
     answers: dict[str, Any] = client.run(question, *arguments, **named, on_error="return")
     failed = [
         worker

@@ -218,7 +218,7 @@ class _Window:
         return future, item
 
     def drop(self) -> Iterator[_Item]:
-        """Forget the blocks that are with the workers, and yield them: nobody will do them."""
+        """Forget the blocks that are with the workers, and yield them: they are lost."""
         while self._sent:
             item, _ = self._sent.popitem()[1]
             item.slide.sent -= 1

@@ -119,7 +119,7 @@ def _is_rim(rim: Rim) -> bool:
 
 
 def _enclosed(tissue: TissueMask, *, mpp: float) -> Iterator[Floats]:
-    """Yield contours of what thin dark lines enclose, x and y in px of the mask.
+    """Yield contours of the areas inside thin dark lines, x and y in px of the mask.
 
     Also the hulls of lines, since a rim may have gaps.
     """

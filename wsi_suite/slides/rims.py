@@ -61,11 +61,11 @@ class Rim:
 
     @property
     def usual_od(self) -> float:
-        """Median of what is added in the colour that it is least in."""
+        """Median density of the rim over its surroundings, in the colour in which it is least."""
         return float(np.median(self.added_od[self.seen].min(axis=1))) if self.seen.any() else 0.0
 
     def dark_share(self, *, added_od: float, grey_spread: float) -> float:
-        """Return the share of what is seen that adds a grey density to both its sides.
+        """Return the share of the visible rim that is denser, and grey, than both its sides.
 
         Densities add up (Beer and Lambert), so that the hue of the tissue below does not matter.
 

@@ -213,7 +213,7 @@ def _image(
 def _annotated(
     part: Shape | None, crowds: list[Shape | None], size: tuple[int, int]
 ) -> Shape | None:
-    """Return the part of a picture in which every nucleus is labelled: what is no crowd."""
+    """Return the part of a picture in which every nucleus is labelled: all but its crowds."""
     if not any(crowds):
         return part
     left = (shapely.box(0, 0, *size) if part is None else part).difference(
