@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.pages import as_text
-from wsi_suite.report.quality_map import FEW_JUDGED
+from wsi_suite.report.quality_map import FEW_JUDGED, OFTEN_MISSED
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.clinical_words import guideline_cautions
@@ -281,6 +281,8 @@ def _quality(figures: QualityFigures) -> Iterator[Finding]:
 def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) -> Finding:
     if figures.found_share is None or figures.judged_share is None:
         return Finding(title, "not known", _sentence(figures.reason or "no tissue"))
+    if name in OFTEN_MISSED and not figures.found_share:
+        return Finding(title, "none found", OFTEN_MISSED[name])
     text = f"{percentage(100 * figures.judged_share)} of the tissue could be judged"
     if figures.found_share:
         verb = "was" if name == "focus" else "were"
