@@ -225,12 +225,5 @@ def test_tissue_that_was_hardly_judged_is_not_taken_for_good() -> None:
     folds = ArtefactFigures(looked_for=True, judged_share=0.1, found_share=0.0)
     quality = QualityFigures(artefacts={"folds": folds}, lost_mm2=0.0, lost_share=None)
     last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
-    assert (last.verdict, last.text) == ("hardly judged", "10.0 % of the tissue could be judged.")
-
-
-def test_that_no_bubbles_were_found_is_not_told_as_if_there_were_none() -> None:
-    bubbles = ArtefactFigures(looked_for=True, judged_share=1.0, found_share=0.0)
-    quality = QualityFigures(artefacts={"bubbles": bubbles}, lost_mm2=0.0, lost_share=None)
-    last = assess(make_result(make_nuclei(300)).summary.model_copy(update={"quality": quality}))[-1]
-    assert last.verdict == "none found"
-    assert "are mostly missed: look for them by eye" in last.text
+    assert last.verdict == "hardly judged"
+    assert last.text.startswith("10.0 % of the tissue could be judged. ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,31 @@ def test_slide_that_is_mostly_bad_is_flagged_in_the_batch(
     text = Page((tmp_path / "report.html").read_text("utf-8")).text
     assert ("mostly out of focus" in text) == flagged
     assert (slide.verdict or "").startswith("mostly out of focus") == flagged
+
+
+@pytest.mark.parametrize("kind", ["folds", "bubbles"])
+def test_results_that_were_written_before_a_kind_was_looked_for(tmp_path: Path, kind: str) -> None:
+    result = result_with(LOOKED)
+    written = result.summary.as_json()
+    del written["quality"]["artefacts"][kind]
+    summary = type(result.summary).model_validate(written)
+    page = page_of(replace(result, summary=summary), tmp_path)
+    assert f"{kind.capitalize()}: not looked for. A version before this one did not" in page.text
+    slide = BatchSlide(name="B12.svs", folder="B12", state="done", summary=summary)
+    write_batch_page(tmp_path / "report.html", [slide], name="night", tables=())
+    assert "B12.svs" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", ["folds", "bubbles"])
+def test_that_none_is_found_is_weak_evidence_of_kinds_often_missed(
+    tmp_path: Path, kind: str
+) -> None:
+    quality = SlideQuality(focus=LOOKED, pen=LOOKED, **{kind: LOOKED})
+    page = page_of(make_result(make_nuclei(300), quality=quality), tmp_path)
+    text = " ".join(page.text.split())
+    assert text.count("is weak evidence.") == 2, "in the assessment and below the map"
+    if kind == "bubbles":
+        assert "tissue full of DAB" in text
 
 
 def test_stain_outside_the_tissue_is_drawn_and_told_as_an_area(tmp_path: Path) -> None:

@@ -281,16 +281,18 @@ def _quality(figures: QualityFigures) -> Iterator[Finding]:
 def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) -> Finding:
     if figures.found_share is None or figures.judged_share is None:
         return Finding(title, "not known", _sentence(figures.reason or "no tissue"))
-    if name in OFTEN_MISSED and not figures.found_share:
-        return Finding(title, "none found", OFTEN_MISSED[name])
-    text = f"{percentage(100 * figures.judged_share)} of the tissue could be judged"
+    seen = "was looked at" if name == "bubbles" else "could be judged"
+    text = f"{percentage(100 * figures.judged_share)} of the tissue {seen}"
     if figures.found_share:
         verb = "was" if name == "focus" else "were"
         text += f"; {words} {verb} {'left out' if figures.excluded else 'scored, too'}"
     verdict = percentage(100 * figures.found_share)
     if not figures.found_share and figures.judged_share < FEW_JUDGED:
         verdict = "hardly judged"
-    return Finding(title, verdict, _sentence(text), figures.found_share >= QUALITY_TOLD[name])
+    text = _sentence(text)
+    if not figures.found_share and name in OFTEN_MISSED:
+        text += f" {OFTEN_MISSED[name]}"
+    return Finding(title, verdict, text, figures.found_share >= QUALITY_TOLD[name])
 
 
 def _familiarity(found: Familiarity) -> Finding:

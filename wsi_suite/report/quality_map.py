@@ -22,11 +22,13 @@ _TITLES = {
 
 FEW_JUDGED = 0.5
 """Share of the tissue: if less of it could be judged, that nothing was found says little."""
-
 OFTEN_MISSED = {
-    "bubbles": "Pale rims, and rims in tissue full of DAB, are mostly missed: look for them by eye."
+    "folds": "About half of all folds are found: that none is, is weak evidence.",
+    "bubbles": (
+        "Pale ones are missed, and most in tissue full of DAB: that none is found is weak evidence."
+    ),
 }
-"""Remarks about kinds whose absence proves little; rates are in docs/scoring.md."""
+"""What to say of kinds of which none was found, as measured in ``docs/scoring.md``."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def _in_words(name: str, figures: ArtefactFigures, *, anywhere: bool) -> tuple[s
     place = f"Looked for at {figures.mpp:.3g} µm per pixel.{judged}"
     if not anywhere:
         few = figures.judged_share is not None and figures.judged_share < FEW_JUDGED
-        words = "hardly judged" if few else "none found"
-        return words, " ".join(filter(None, (place, OFTEN_MISSED.get(name))))
+        weak = f" {OFTEN_MISSED[name]}" if name in OFTEN_MISSED else ""
+        return "hardly judged" if few else "none found", place + weak
     if not figures.found_mm2:
         return "none in what is scored", place
     if name == "stain_outside":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import field_validator
+
 from wsi_suite.documents import Part
 from wsi_suite.nuclei.quality import QualityKind, SlideQuality
 
@@ -64,7 +66,8 @@ class QualityFigures(Part):
     artefacts
         By kind: ``focus`` (out of focus), ``pen`` (strokes of a marker pen), ``stain_outside``
         (stain that lies outside the tissue, and is not scored), ``folds``, ``bubbles`` (air under
-        the cover glass), and ``unreadable`` if the file is damaged in tissue.
+        the cover glass), and ``unreadable`` if the file is damaged in tissue. Kinds that the
+        version which wrote a document did not know are there as not looked for.
     lost_mm2, lost_share
         Area that was taken out of the tissue, as ``quality.exclude`` wants or because it cannot be
         read, and its share of the tissue before.
@@ -73,6 +76,17 @@ class QualityFigures(Part):
     artefacts: dict[str, ArtefactFigures]
     lost_mm2: float
     lost_share: float | None
+
+    @field_validator("artefacts")
+    @classmethod
+    def _name_those_not_looked_for(
+        cls, artefacts: dict[str, ArtefactFigures]
+    ) -> dict[str, ArtefactFigures]:
+        nothing = {
+            name: ArtefactFigures(looked_for=False, reason=reason)
+            for name, reason in _NOT_LOOKED_FOR.items()
+        }
+        return artefacts | {name: nothing[name] for name in nothing if name not in artefacts}
 
     @property
     def unreadable(self) -> ArtefactFigures | None:
@@ -124,8 +138,6 @@ def quality_figures(
             found_mm2=found_mm2,
             of_mm2=of_mm2,
         )
-    for name, reason in _NOT_LOOKED_FOR.items():
-        artefacts.setdefault(name, ArtefactFigures(looked_for=False, reason=reason))
     share = lost_mm2 / before_mm2 if before_mm2 else None
     return QualityFigures(artefacts=artefacts, lost_mm2=lost_mm2, lost_share=share)
 
