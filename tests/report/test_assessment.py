@@ -168,6 +168,11 @@ def test_page_of_a_slide_of_another_stain_gives_no_verdict(tmp_path: Path) -> No
         assert re.search(rf"\b{word}\b", page.text) is None
     assert page.text.count("not to be used") >= 3
     assert ("body", {"class": "unusable"}) in page.tags
+    assert "Local H-score" not in page.text
+    assert page.text.count("H-score") > 1
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert not re.findall(r"</b>[^<]*H-score \d", html), "of fields, neither: struck out, too"
+    assert not re.findall(r"DAB [0-9.]+: [^<]*[123]\+", html), "nor of doubtful nuclei"
 
 
 @pytest.mark.parametrize(("share", "review"), [(0.06, False), (0.65, True)])

@@ -151,13 +151,16 @@ def show_maps(
             density_map(points, grid=grid, covered=covered),
             unit="per mm²",
         ),
-        _layer(
-            "h-score",
-            f"Local H-score, {name}",
-            h_score_map(points[of_class], grades[scored][of_class], grid=grid, covered=covered),
-            unit="",
-        ),
     ]
+    if result.summary.no_verdict is None:
+        layers.append(
+            _layer(
+                "h-score",
+                f"Local H-score, {name}",
+                h_score_map(points[of_class], grades[scored][of_class], grid=grid, covered=covered),
+                unit="",
+            )
+        )
     thumbnail, thumbnail_place = _thumbnail(result, view)
     bar_um = _bar_um(view.width * provenance.mpp[0] / _BAR_SHARE)
     return Maps(
