@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,14 +136,16 @@ def test_a_process_that_lost_a_slide_leaves_it_to_the_other(
 
     process, theirs = cluster.process_block, tmp_path / slides[0].stem
     taken: list[Any] = []
+    one_at_a_time = threading.Lock()  # the worker has several threads, and each gets a block
 
     def process_block(job: Any, block: Any, **named: Any) -> Any:
-        if not taken and job.slide == slides[0]:
-            place = theirs / "regions.partial" / "lease"
-            seen = leases.look_at(place)
-            assert seen is not None
-            leases._put_away(place / seen.token)
-            taken.append(lock_folder(theirs))
+        with one_at_a_time:
+            if not taken and job.slide == slides[0]:
+                place = theirs / "regions.partial" / "lease"
+                seen = leases.look_at(place)
+                assert seen is not None
+                leases._put_away(place / seen.token)
+                taken.append(lock_folder(theirs))
         return process(job, block, **named)
 
     monkeypatch.setattr(cluster, "process_block", process_block)
