@@ -279,7 +279,7 @@ class Settings(Section):
 
 
 def load_settings(
-    *files: Path, overrides: Iterable[str] = (), tell: Callable[[str], object] = _log.info
+    *files: str | Path, overrides: Iterable[str] = (), tell: Callable[[str], object] = _log.info
 ) -> Settings:
     """Merge YAML files and ``key=value`` overrides over the defaults, key by key.
 
@@ -300,14 +300,15 @@ def load_settings(
 
     Examples
     --------
-    >>> load_settings(Path("scanner.yaml"), Path("thresholds.yaml"), overrides=["score.marker=ER"])
+    >>> load_settings("scanner.yaml", "thresholds.yaml", overrides=["score.marker=ER"])
     """
     # Each alone first, so that a message names the file for its own mistakes only.
-    alone = [parse_settings(Settings, read_values(file), source=file) for file in files]
-    for line in _changes(files, alone):
+    paths = [Path(file) for file in files]
+    alone = [parse_settings(Settings, read_values(path), source=path) for path in paths]
+    for line in _changes(paths, alone):
         tell(line)
-    settings = parse_settings(Settings, read_values(*files, overrides=overrides))
-    _refuse_measured_otherwise(settings, files, alone)
+    settings = parse_settings(Settings, read_values(*paths, overrides=overrides))
+    _refuse_measured_otherwise(settings, paths, alone)
     return settings
 
 

@@ -16,7 +16,7 @@ REPLACED_BY: Mapping[str, tuple[str, ...]] = {
 """Settings that lose their earlier value if another one is given anew."""
 
 
-def read_values(*files: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+def read_values(*files: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Return the nested values of YAML files with ``a.b=value`` overrides merged over them.
 
     Parameters
@@ -33,7 +33,7 @@ def read_values(*files: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for file in files:
-        _merge(values, _read_yaml(file))
+        merge_values(values, _read_yaml(Path(file)))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -58,7 +58,7 @@ def read_values(*files: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     return values
 
 
-def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+def merge_values(values: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Put values over earlier ones, in place.
 
     What is given last also stands last, because a setting may be given under two names.
@@ -68,11 +68,11 @@ def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         earlier = values.pop(key, None)
         if isinstance(earlier, dict) and (value is None or isinstance(value, Mapping)):
-            _merge(earlier, value or {})  # a heading with nothing below it changes nothing
+            merge_values(earlier, value or {})  # a heading with nothing below it changes nothing
             values[key] = earlier
         elif isinstance(value, Mapping):
             values[key] = {}
-            _merge(values[key], value)
+            merge_values(values[key], value)
         else:
             values[key] = value
 

@@ -13,6 +13,7 @@ from shapely.geometry import MultiPolygon, box
 
 import wsi_suite as ws
 from wsi_suite.analysis.summary import read_summary
+from wsi_suite.errors import RegionError
 
 
 def same(one: ws.Nuclei, other: ws.Nuclei) -> bool:
@@ -97,7 +98,7 @@ def test_regions_come_as_shapes_or_as_a_file(bench: Bench, tmp_path: Path) -> No
         (np.zeros((9, 9, 3)), 0.5, "type float64: expected"),
         (np.zeros((0, 9, 3), np.uint8), 0.5, r"shape \(0, 9, 3\)"),
         ([[1, 2]], 0.5, "a list: expected a path, a Slide"),
-        (np.full((9, 9, 3), 255, np.uint8), 99, "99: expected 0.05 to 10 um"),
+        (np.full((9, 9, 3), 255, np.uint8), 99, "mpp = 99.0: expected less than .* 10"),
         (Image.new("L", (9, 9)), 0.5, "mode L; expected"),
     ],
 )
@@ -113,3 +114,18 @@ def test_model_and_device_go_over_the_settings(bench: Bench) -> None:
         ws.analyse(bench.slide, model="no-such-model", settings=bench.settings())
     with pytest.raises(ws.WsiSuiteError, match="abacus"):
         ws.analyse(bench.slide, device="abacus", settings=bench.settings())
+
+
+def test_settings_come_as_values_or_as_a_file_too(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"detect: {{model: {bench.model.as_posix()}, precision: fp32}}\n")
+    found = ws.analyse(bench.slide, settings=bench.settings())
+    values = {"detect": {"precision": "fp32"}, "detect.model": str(bench.model)}
+    for settings in (file, str(file), values):
+        assert ws.analyse(bench.slide, settings=settings).provenance == found.provenance
+
+
+def test_regions_that_are_none_are_refused(bench: Bench) -> None:
+    for rois, message in (([], "an empty list"), ([5], "a int: expected"), (5, "a int: expected")):
+        with pytest.raises(RegionError, match=message):
+            ws.analyse(bench.slide, rois=rois, settings=bench.settings())

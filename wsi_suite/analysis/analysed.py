@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.familiarity import find_familiarity
+from wsi_suite.analysis.given_regions import RegionsLike, regions_of
 from wsi_suite.analysis.in_process import do_blocks
 from wsi_suite.analysis.merging import merge_nuclei
 from wsi_suite.analysis.provenance import provenance_of
@@ -24,17 +25,15 @@ from wsi_suite.analysis.unreadable import without_unreadable
 from wsi_suite.analysis.worker_cache import lent, usable_threads
 from wsi_suite.config import Settings
 from wsi_suite.errors import SlideError
-from wsi_suite.geometry import Roi
+from wsi_suite.given_settings import SettingsLike, settings_of
 from wsi_suite.nuclei.provenance import Provenance
 from wsi_suite.nuclei.table import Nuclei
 from wsi_suite.progress import Progress, no_progress
-from wsi_suite.qupath.rois import check_rois_inside, missing_cores, read_rois
+from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.scoring.intensity import grade_nuclei
-from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.identity import SlideIdentity
 from wsi_suite.slides.pictures import Picture, identity_of_picture, slide_of_picture
 from wsi_suite.slides.slide import Slide, open_slide
-from wsi_suite.slides.sources import roi_file_of
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon
@@ -110,8 +109,8 @@ def analyse(
     *,
     mpp: float | None = None,
     model: str | Path | None = None,
-    rois: str | Path | Sequence[Roi] | None = None,
-    settings: Settings | None = None,
+    rois: RegionsLike = None,
+    settings: SettingsLike = None,
     device: str | None = None,
     progress: Progress = no_progress,
 ) -> Analysed:
@@ -133,7 +132,9 @@ def analyse(
         Regions of interest, level-0 pixels, or a GeoJSON file or a folder of them; without them all
         tissue is scored.
     settings
-        All settings; `mpp`, `model` and `device` go over them.
+        All settings: :class:`~wsi_suite.config.Settings`, values by name as in
+        ``{"score.marker": "ER"}``, or the path of a YAML file. `mpp`, `model` and `device` go over
+        them.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     progress
@@ -149,9 +150,9 @@ def analyse(
     WsiSuiteError
         The image, its pixel size, the model, the regions or the device cannot be used.
     """
-    settings = _over(settings or Settings(), mpp=mpp, model=model, device=device)
-    source = _Source.of(image, mpp=settings.mpp)
-    analysis = _ask(source, settings, rois=rois)
+    wanted = settings_of(settings, mpp=mpp, model=model, device=device)
+    source = _Source.of(image, mpp=wanted.mpp)
+    analysis = _ask(source, wanted, rois=rois)
     facts = _survey(source, analysis)
     grid, job = plan_analysis(analysis, facts)
     with source.open() as slide, lent(slide.raster(job.read_mpp), run=job.run):
@@ -166,41 +167,20 @@ def analyse(
     return Analysed(nuclei, summary_of(results), provenance)
 
 
-def _over(
-    settings: Settings, *, mpp: float | None, model: str | Path | None, device: str | None
-) -> Settings:
-    updates: dict[str, object] = {}
-    if mpp is not None:
-        updates["mpp"] = mpp
-    if model is not None:
-        updates["detect"] = settings.detect.model_copy(update={"model": str(model)})
-    if device is not None:
-        updates["run"] = settings.run.model_copy(update={"device": device})
-    return settings.model_copy(update=updates)
-
-
-def _ask(
-    source: _Source, settings: Settings, *, rois: str | Path | Sequence[Roi] | None
-) -> Analysis:
+def _ask(source: _Source, settings: Settings, *, rois: RegionsLike) -> Analysis:
     from wsi_suite.detector.detector import choose_compute
     from wsi_suite.detector.model_folder import find_model
 
     model, detect = find_model(settings.detect.model), settings.detect
-    missing: tuple[str, ...] = ()
-    regions = None if rois is None or isinstance(rois, str | Path) else tuple(rois)
-    if isinstance(rois, str | Path):
-        file = roi_file_of(source.path.name, Path(rois), several=False)
-        assert file is not None, "regions were given"
-        regions, missing = tuple(read_rois(file)), missing_cores(file)
-    scored_rois(regions or ())  # refused here, before anything is done
+    regions = regions_of(source.path.name, rois)
     return Analysis(
         slide=source.path,
         identity=source.identity(),
         settings=complete_settings(settings, model),
         model=model,
         compute=choose_compute(settings.run.device, detect.precision, flips=detect.flips),
-        rois=regions,
-        missing_cores=missing,
+        rois=regions.rois,
+        missing_cores=regions.missing_cores,
         threads=usable_threads(1),
     )
 

@@ -2,55 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from wsi_suite.analysis.given_regions import RegionsLike, check_regions
 from wsi_suite.analysis.request import complete_settings
-from wsi_suite.config import Settings
-from wsi_suite.errors import ConfigError, DiskError, OutputError, WsiSuiteError
+from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
+from wsi_suite.given_settings import SettingsLike, settings_of
 from wsi_suite.progress import Meter, Progress, no_progress
 from wsi_suite.runs.batch_record import note_slides
 from wsi_suite.runs.cluster import open_cluster
-from wsi_suite.runs.entry import Entry
+from wsi_suite.runs.given_slides import SlideLike, entries_of
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import Batch, schedule
 from wsi_suite.runs.sharing import Sharing
 from wsi_suite.runs.staging import begin_staging, check_staging
 from wsi_suite.runs.summary_csv import write_table
-from wsi_suite.slides.sources import check_roi_source
 from wsi_suite.slides.store_layout import writing
 
 _LONG_PATH = 120  # characters; what a run adds must stay below the 260 of Windows
 
 
 def run_slide(
-    slide: str | Path,
+    slide: SlideLike,
     *,
     out: str | Path,
-    settings: Settings | None = None,
-    rois: str | Path | None = None,
+    mpp: float | None = None,
+    model: str | Path | None = None,
+    rois: RegionsLike = None,
+    settings: SettingsLike = None,
+    device: str | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Run one slide; the parameters are those of :func:`run_batch`.
+    """Run one slide and write its results into a folder.
+
+    The nuclei and scores are those of :func:`~wsi_suite.analysis.analysed.analyse`, which takes the
+    same arguments and writes nothing.
+
+    Parameters
+    ----------
+    slide
+        The slide: its file, or as it was opened.
+    out, overwrite, progress
+        As for :func:`run_batch`.
+    mpp, model, device
+        Go over those of `settings`, as for :func:`run_batch`.
+    rois
+        Regions of interest, level-0 pixels, or a GeoJSON file or a folder of them; without them all
+        tissue is scored.
+    settings
+        As for :func:`run_batch`.
 
     Raises
     ------
     WsiSuiteError
         It failed.
+
+    Examples
+    --------
+    >>> outcome = run_slide("B12_ER.svs", out="results", settings={"score.marker": "ER"})
+    >>> outcome.summary.headline.value
     """
+    wanted = settings_of(settings, mpp=mpp, model=model, device=device)
+    entries = entries_of(slide, mpp=wanted.mpp, tell=log_errors)
+    if len(entries) > 1:
+        raise InputError(f"{slide}: names {len(entries)} slides; use run_batch for several")
     (outcome,) = run_batch(
-        [Path(slide)],
-        out=Path(out),
-        settings=settings or Settings(),
-        rois=None if rois is None else Path(rois),
-        overwrite=overwrite,
-        progress=progress,
+        entries, out=out, settings=wanted, rois=rois, overwrite=overwrite, progress=progress
     )
     if outcome.error is not None:
         raise outcome.error
@@ -58,12 +82,15 @@ def run_slide(
 
 
 def run_batch(
-    slides: Sequence[Path | Entry],
+    slides: SlideLike | Iterable[SlideLike],
     *,
-    out: Path,
-    settings: Settings,
+    out: str | Path,
+    mpp: float | None = None,
+    model: str | Path | None = None,
+    rois: RegionsLike = None,
+    settings: SettingsLike = None,
+    device: str | None = None,
     stage: Stage = "run",
-    rois: Path | None = None,
     overwrite: bool = False,
     share: bool = False,
     progress: Progress = no_progress,
@@ -77,16 +104,26 @@ def run_batch(
     Parameters
     ----------
     slides
-        Slide files; for ``detect`` folders that ``tile`` left. Entries, as
-        :func:`~wsi_suite.runs.manifest.read_manifest` returns them, have settings of their own.
+        Slides: files, or as they were opened; folders, patterns such as ``slides/*.svs``, and
+        manifests (CSV) stand for the slides that they name. For ``detect`` the folders that
+        ``tile`` left.
     out
         Gets a folder for each slide.
-    settings
-        All settings.
-    stage
-        ``run``, or a part of it.
+    mpp
+        um per pixel of level 0, for all slides; goes over what files state.
+    model
+        Name or folder of a model; by default that of `settings`.
     rois
-        A GeoJSON file of regions of interest, or a folder of ``<stem>.geojson``.
+        Regions of interest: a folder of ``<stem>.geojson``; for one slide also a GeoJSON file, or
+        regions themselves. Without them all tissue is scored.
+    settings
+        All settings: :class:`~wsi_suite.config.Settings`, values by name as in
+        ``{"score.marker": "ER"}``, or the path of a YAML file. `mpp`, `model` and `device` go over
+        them.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    stage
+        ``run``, or a part of it: ``tile`` stores tiles, ``detect`` reads them.
     overwrite
         Throw away what an earlier run left.
     share
@@ -106,7 +143,13 @@ def run_batch(
     Raises
     ------
     WsiSuiteError
-        Model, device, scheduler, regions or output folder cannot be used at all.
+        Model, device, scheduler, regions or output folder cannot be used at all, or a folder,
+        pattern or manifest names no slides.
+
+    Examples
+    --------
+    >>> outcomes = run_batch("slides/", out="results", settings="lab.yaml")
+    >>> [outcome.slide.name for outcome in outcomes if outcome.error]
     """
     from wsi_suite.detector.model_folder import find_model
 
@@ -115,30 +158,31 @@ def run_batch(
             "--share: not with --overwrite, as each process would throw away what the others did; "
             "remove the earlier results, or give another --out"
         )
-    check_staging(settings.run)
-    model = find_model(settings.detect.model)
-    settings = complete_settings(settings, model)
-    entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
-    check_roi_source(rois, several=len(entries) > 1)
+    wanted = settings_of(settings, mpp=mpp, model=model, device=device)
+    check_staging(wanted.run)
+    found = find_model(wanted.detect.model)
+    wanted = complete_settings(wanted, found)
+    entries = entries_of(slides, mpp=wanted.mpp, expand=stage != "detect", tell=tell)
+    regions = check_regions(rois, several=len(entries) > 1)
     meter = Meter(progress)
-    device = "cpu" if stage == "tile" else settings.run.device
+    device = "cpu" if stage == "tile" else wanted.run.device
     with (
         ExitStack() as locks,  # let go last: until then workers may write
-        open_cluster(settings.run, device=device, progress=meter.advance, tell=tell) as cluster,
+        open_cluster(wanted.run, device=device, progress=meter.advance, tell=tell) as cluster,
     ):
         compute = None
         if stage != "tile":
             compute = cluster.choose_compute(
-                device, settings.detect.precision, flips=settings.detect.flips
+                device, wanted.detect.precision, flips=wanted.detect.flips
             )
-            cluster.load_model(model, compute)
-        out = _make_folder(out)
+            cluster.load_model(found, compute)
+        out = _make_folder(Path(out))
         if stage != "detect":  # whose slides were begun by 'tile'
             note_slides(out, [entry.slide for entry in entries])
         asked = BatchRequest(
             stage=stage,
-            settings=settings,
-            model=model,
+            settings=wanted,
+            model=found,
             compute=compute,
             threads=cluster.threads,
             overwrite=overwrite,
@@ -150,10 +194,10 @@ def run_batch(
                 with writing(out):
                     batch.sharing = Sharing.begin(out, tell=tell)
             if stage != "detect":  # which reads tiles
-                batch.staging = begin_staging(settings.run, tell=tell)
+                batch.staging = begin_staging(wanted.run, tell=tell)
             if batch.staging is not None:
                 locks.callback(batch.staging.close)
-            schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=rois))
+            schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=regions))
     ended = batch.outcomes
     if batch.sharing is not None:
         ended = {slide: batch.sharing.latest(end) for slide, end in ended.items()}

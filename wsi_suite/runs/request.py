@@ -8,19 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from wsi_suite.analysis.given_regions import Regions, RegionsLike, regions_of
 from wsi_suite.analysis.provenance import device_kind
 from wsi_suite.analysis.request import Analysis
 from wsi_suite.config import Settings
 from wsi_suite.errors import InputError, WsiSuiteError
-from wsi_suite.geometry import Roi
 from wsi_suite.patience import with_patience
-from wsi_suite.qupath.rois import missing_cores, read_rois
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.folder_names import ResultFolders
 from wsi_suite.runs.run_record import read_run
-from wsi_suite.scoring.regions import scored_rois
 from wsi_suite.slides.identity import SlideIdentity
-from wsi_suite.slides.sources import roi_file_of
 from wsi_suite.slides.store_layout import writing
 
 if TYPE_CHECKING:
@@ -88,9 +85,7 @@ class BatchRequest:
         *,
         identity: SlideIdentity,
         folder: Path,
-        rois: tuple[Roi, ...] | None = None,
-        missing_cores: tuple[str, ...] = (),
-        roi_file: Path | None = None,
+        regions: Regions,
     ) -> Request:
         """Return the request of one slide."""
         return Request(
@@ -99,12 +94,12 @@ class BatchRequest:
             settings=entry.over(self.settings),
             model=self.model,
             compute=self.compute,
-            rois=rois,
-            missing_cores=missing_cores,
+            rois=regions.rois,
+            missing_cores=regions.missing_cores,
             threads=self.threads,
             stage=self.stage,
             folder=folder,
-            roi_file=roi_file,
+            roi_file=regions.file,
             overwrite=self.overwrite,
             share=self.share,
         )
@@ -120,7 +115,7 @@ class Refused:
 
 
 def ask_for_slides(
-    entries: Sequence[Entry], *, batch: BatchRequest, out: Path, rois: Path | None
+    entries: Sequence[Entry], *, batch: BatchRequest, out: Path, rois: RegionsLike
 ) -> Iterator[Request | Refused]:
     """Yield a request for each slide, or the reason that it is refused; one at a time.
 
@@ -133,7 +128,7 @@ def ask_for_slides(
     out
         Gets a folder for each slide.
     rois
-        A GeoJSON file of regions of interest, or a folder of them.
+        Regions of interest: a GeoJSON file, a folder of them, or of one slide as they are.
     """
     by_slide = {entry.slide: entry for entry in reversed(entries)}
     timeout_s = 60 * batch.settings.run.read_timeout_min
@@ -157,21 +152,15 @@ def ask_for_slides(
             first = first_in.setdefault(folder.resolve(), slide)
             if first != slide:
                 raise InputError(f"{slide}: is the same slide as {first}; give it once")
-            file = entry.rois or roi_file_of(identity.name, rois, several=several)
-            regions = None if file is None else read_rois(file)
-            missing = () if file is None else missing_cores(file)
-            scored_rois(regions or ())  # refused here, before anything is done
+            regions = (
+                regions_of(identity.name, entry.rois)
+                if entry.rois
+                else regions_of(identity.name, rois, several=several)
+            )
         except WsiSuiteError as error:
             yield Refused(slide, folder, error)
             continue
-        yield batch.for_slide(
-            entry,
-            identity=identity,
-            folder=folder,
-            rois=regions,
-            missing_cores=missing,
-            roi_file=file,
-        )
+        yield batch.for_slide(entry, identity=identity, folder=folder, regions=regions)
 
 
 def keep_compute(request: Request, settings: Mapping[str, Any]) -> Request:
