@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,8 @@ from wsi_suite.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from wsi_suite.datasets.agreement import PairAgreement
+    from wsi_suite.datasets.labelled_image import LabelledImage
+    from wsi_suite.datasets.store import Dataset
 
 WithinUm = Annotated[
     float,
@@ -219,10 +221,13 @@ def consensus(
 
     told = message or f"consensus of more than {least_share:g} of the annotators"
     with at_hand(dataset, writes=True) as folder:
-        opened = open_dataset(folder)
-        images = vote(read_images(opened), least_share=least_share, within_um=match_um)
-        made = commit(folder, images, message=told).version
-        before = opened.version
+        before = open_dataset(folder).version
+
+        def voted(last: Dataset | None) -> Iterable[LabelledImage]:
+            images = read_images(last) if last else ()
+            return vote(images, least_share=least_share, within_um=match_um)
+
+        made = commit(folder, voted, message=told).version
     if made.number == before.number:
         say(f"{dataset}: no picture has labels of two annotators; version {made.number} stays.")
         return

@@ -228,7 +228,7 @@ def revoke(
         if not folder.is_dir():
             raise ConfigError(f"--models {folder}: no such folder")
     ((by, value),) = named.items()
-    done = revoke_data(on_disk(dataset), by=by, value=value, reason=reason)
+    done = revoke_data(on_disk(dataset), by=by, value=value, reason=reason, tell=note)
     learned = models_trained_on([*(models or ()), added_models_folder()], done.pictures)
     if as_json:
         print_json({**done.as_json(), "models": [str(path) for path in learned]})

@@ -12,13 +12,12 @@ import yaml
 
 from wsi_suite.datasets.splitting import class_counts
 from wsi_suite.datasets.store import (
-    IMAGE_TABLE,
     IMAGES,
-    NUCLEUS_TABLE,
     VERSIONS,
     Dataset,
     read_image_rows,
 )
+from wsi_suite.datasets.tables import IMAGE_TABLE, NUCLEUS_TABLE
 from wsi_suite.errors import DataError
 from wsi_suite.files import hash_file, whole_file
 

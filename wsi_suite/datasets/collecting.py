@@ -13,11 +13,10 @@ from pathlib import Path
 from wsi_suite.datasets.card import DatasetCard
 from wsi_suite.datasets.commits import commit, create_dataset
 from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.locking import locked
 from wsi_suite.datasets.store import (
     Dataset,
     list_versions,
-    locked,
-    open_dataset,
     read_images,
 )
 from wsi_suite.errors import DataError, WsiSuiteError
@@ -51,15 +50,12 @@ def add_images(
     DataError
         As in :func:`~wsi_suite.datasets.store.commit`, or a picture is there already.
     """
-    before: Iterable[LabelledImage] = ()
-    if list_versions(folder):
-        before = read_images(open_dataset(folder))
-    return commit(
-        folder,
-        _merged(before, images, replace=replace, folder=folder),
-        message=message,
-        new_classes=new_classes,
-    )
+
+    def merged(last: Dataset | None) -> Iterator[LabelledImage]:
+        before = read_images(last) if last else ()
+        return _merged(before, images, replace=replace, folder=folder)
+
+    return commit(folder, merged, message=message, new_classes=new_classes)
 
 
 def make_dataset(

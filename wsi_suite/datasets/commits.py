@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,31 +15,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card, write_card
+from wsi_suite.datasets.kept_pictures import (
+    KeptPicture,
+    keep_picture,
+    known_pictures,
+    remove_pictures,
+)
 from wsi_suite.datasets.labelled_image import LabelledImage, check_labels
-from wsi_suite.datasets.likeness import difference_hash
-from wsi_suite.datasets.pictures import read_rgb
+from wsi_suite.datasets.locking import locked
 from wsi_suite.datasets.store import (
-    IMAGE_TABLE,
     IMAGES,
-    NUCLEUS_TABLE,
     VERSION_FILE,
     VERSIONS,
     Dataset,
     Version,
     digest_of,
     list_versions,
-    locked,
     open_dataset,
     read_revoked,
     read_table,
     version_name,
 )
-from wsi_suite.datasets.tables import IMAGE_COLUMNS, NUCLEUS_COLUMNS, image_row, nucleus_rows
+from wsi_suite.datasets.tables import (
+    IMAGE_COLUMNS,
+    IMAGE_TABLE,
+    NUCLEUS_COLUMNS,
+    NUCLEUS_TABLE,
+    image_row,
+    nucleus_rows,
+)
 from wsi_suite.documents import write_document
-from wsi_suite.errors import DataError, OutputConflictError, PixelSizeError
+from wsi_suite.errors import BusyError, DataError, OutputConflictError, PixelSizeError
 from wsi_suite.files import (
-    PARTIAL,
-    hash_file,
     is_leftover,
     name_key,
     portable_name,
@@ -57,16 +64,23 @@ def create_dataset(folder: Path, card: DatasetCard) -> None:
     OutputConflictError
         The folder holds something.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or not all(is_leftover(path) for path in folder.iterdir())
+    ):
         raise OutputConflictError(f"{folder}: is there and not empty; give another folder")
-    (folder / IMAGES).mkdir(parents=True)
-    (folder / VERSIONS).mkdir()
-    write_card(folder, card)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_card(folder, card)  # first: a folder without it is none that can be gone on with
+    for part in (IMAGES, VERSIONS):
+        (folder / part).mkdir(exist_ok=True)
+
+
+Source = Iterable[LabelledImage] | Callable[[Dataset | None], Iterable[LabelledImage]]
+"""Pictures of a new version, or a function that makes them of the version before."""
 
 
 def commit(
     folder: Path,
-    images: Iterable[LabelledImage],
+    images: Source,
     *,
     message: str,
     new_classes: bool = False,
@@ -74,14 +88,16 @@ def commit(
     """Add a version that holds just these pictures and labels, and return it.
 
     Pictures that are not in the dataset are copied into it. If pictures and labels are those of
-    the newest version, that one is returned. If anything fails, there is no new version.
+    the newest version, that one is returned. If anything fails, there is no new version, and no
+    new picture.
 
     Parameters
     ----------
     folder
         Of the dataset.
     images
-        In the order of their names; read once, one after the other.
+        In the order of their names; read once, one after the other. A function gets the newest
+        version, and no other process adds one meanwhile.
     message
         What changed.
     new_classes
@@ -97,16 +113,21 @@ def commit(
     BusyError
         Another process writes to the dataset.
     """
+    copied: list[Path] = []
 
-    def write(made: Path, last: Version | None) -> _Counts:
+    def write(made: Path, last: Dataset | None) -> _Counts:
         card = read_card(folder)
-        known = {} if last is None else _known_pictures(folder)
-        writer = _Writer(folder, made, known=known, classes=None if new_classes else card.classes)
-        for image in images:
+        known = {} if last is None else known_pictures(folder)
+        classes = None if new_classes else card.classes
+        writer = _Writer(folder, made, known=known, classes=classes, copied=copied)
+        for image in images(last) if callable(images) else images:
             writer.add(image)
         return writer.close()
 
-    return _add_version(folder, write, message=message)
+    def undo() -> None:
+        remove_pictures(folder, copied)
+
+    return _add_version(folder, write, message=message, undo=undo)
 
 
 def commit_splits(dataset: Dataset, splits: Mapping[str, str], *, message: str) -> Dataset:
@@ -120,10 +141,19 @@ def commit_splits(dataset: Dataset, splits: Mapping[str, str], *, message: str) 
         Part by name of the picture; pictures that are not named belong to none.
     message
         What changed.
+
+    Raises
+    ------
+    BusyError
+        Another process has added a version to `dataset` meanwhile, or writes to it.
     """
 
-    def write(made: Path, last: Version | None) -> _Counts:
-        del last
+    def write(made: Path, last: Dataset | None) -> _Counts:
+        if last is None or last.version.digest != dataset.version.digest:
+            raise BusyError(
+                f"{dataset.folder}: version {dataset.version.number} is no longer the newest;"
+                " give the command again"
+            )
         table = read_table(dataset.image_table)
         parts = pa.array([splits.get(name) for name in table["name"].to_pylist()], pa.string())
         place = table.column_names.index("split")
@@ -135,20 +165,28 @@ def commit_splits(dataset: Dataset, splits: Mapping[str, str], *, message: str) 
 
 
 def _add_version(
-    folder: Path, write: Callable[[Path, Version | None], _Counts], *, message: str
+    folder: Path,
+    write: Callable[[Path, Dataset | None], _Counts],
+    *,
+    message: str,
+    undo: Callable[[], None] = lambda: None,
 ) -> Dataset:
-    """Add a version whose tables `write` puts into a folder; return it, or the one it equals."""
-    with locked(folder):
-        _remove_leftovers(folder)
-        versions = list_versions(folder)
-        last = versions[-1] if versions else None
+    """Add a version whose tables `write` puts into a folder; return it, or the one it equals.
+
+    If anything fails, `undo` is called before another process may write.
+    """
+    with locked(folder), ExitStack() as on_failure:
+        on_failure.callback(undo)
+        opened = open_dataset(folder) if list_versions(folder) else None
+        last = opened.version if opened else None
         number = last.number + 1 if last else 1
+        (folder / VERSIONS).mkdir(exist_ok=True)
         with (
             suppress(_UnchangedError),
             whole_file(folder / VERSIONS / version_name(number)) as made,
         ):
             made.mkdir()
-            counts = write(made, last)
+            counts = write(made, opened)
             digest = digest_of(made)
             if last and last.digest == digest:
                 raise _UnchangedError
@@ -167,16 +205,8 @@ def _add_version(
             added = tuple(name for name in version.classes if name and name not in card.classes)
             if added:
                 write_card(folder, card.model_copy(update={"classes": (*card.classes, *added)}))
+        on_failure.pop_all()
     return open_dataset(folder)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the files that killed processes left; no other process writes here now."""
-    for path in filter(is_leftover, [*folder.rglob(f"*{PARTIAL}")]):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -200,10 +230,12 @@ class _Writer:
         folder: Path,
         made: Path,
         *,
-        known: Mapping[str, _Picture],
+        known: Mapping[str, KeptPicture],
         classes: tuple[str, ...] | None,
+        copied: list[Path],
     ) -> None:
         self._folder, self._made, self._known = folder, made, known
+        self._copied = copied
         self._allowed = classes
         self._revoked = read_revoked(folder).pictures
         self._rows: list[dict[str, Any]] = []
@@ -216,7 +248,9 @@ class _Writer:
     def add(self, image: LabelledImage) -> None:
         _check_image(image, self._allowed, folder=self._folder)
         known = self._known.get(image.name)
-        picture = _keep_picture(self._folder, image, known=known, revoked=self._revoked)
+        picture = keep_picture(
+            self._folder, image, known=known, revoked=self._revoked, copied=self._copied
+        )
         row = image_row(image, sha256=picture.sha256, dhash=picture.dhash)
         self._rows.append(row)
         self._held.append(nucleus_rows(image))
@@ -240,14 +274,6 @@ class _Writer:
 
 def _write_images(table: pa.Table, made: Path) -> None:
     pq.write_table(table, made / IMAGE_TABLE, compression="zstd")
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """Facts of the pixels of a picture in the dataset."""
-
-    sha256: str
-    dhash: int | None
 
 
 def _check_image(image: LabelledImage, classes: tuple[str, ...] | None, *, folder: Path) -> None:
@@ -281,45 +307,3 @@ def _check_names(names: list[str], *, folder: Path) -> None:
         first = keys.setdefault(name_key(name), name)
         if first != name:
             raise DataError(f"{folder}: '{first}' and '{name}' are one file on some systems")
-
-
-def _keep_picture(
-    folder: Path, image: LabelledImage, *, known: _Picture | None, revoked: Collection[str]
-) -> _Picture:
-    """Copy the pixels of a picture into the dataset unless they are there."""
-    target = folder / IMAGES / image.name
-    if image.file is None or image.file == target:
-        if known is None:
-            raise DataError(f"{folder}: '{image.name}' has labels only; give its picture, too")
-        return known
-    sha256 = hash_file(image.file)
-    if sha256 in revoked:
-        raise DataError(
-            f"{image.file}: this picture was revoked and is not taken in again; leave it out"
-        )
-    if known or target.exists():  # on object storage pictures are known without being here
-        if (known.sha256 if known else hash_file(target)) != sha256:
-            raise DataError(
-                f"{image.file}: the dataset has another picture called '{image.name}'; rename one"
-            )
-        return known or _Picture(sha256, difference_hash(read_rgb(target)))
-    rgb = read_rgb(image.file)
-    if rgb.shape[1::-1] != image.size_px:
-        raise DataError(
-            f"{image.file}: {' x '.join(map(str, rgb.shape[1::-1]))} px, but its labels"
-            f" are of {' x '.join(map(str, image.size_px))} px"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as written:
-        shutil.copyfile(image.file, written)
-    return _Picture(sha256, difference_hash(rgb))
-
-
-def _known_pictures(folder: Path) -> dict[str, _Picture]:
-    """Return the pictures that any version names."""
-    known: dict[str, _Picture] = {}
-    for version in list_versions(folder):
-        path = folder / VERSIONS / version.name / IMAGE_TABLE
-        for row in read_table(path, columns=["name", "sha256", "dhash"]).to_pylist():
-            known[row["name"]] = _Picture(row["sha256"], row["dhash"])
-    return known

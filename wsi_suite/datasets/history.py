@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from wsi_suite.datasets.matching import MATCH_UM, match_points
 from wsi_suite.datasets.pictures import list_all_pictures
+from wsi_suite.datasets.splitting import class_counts
 from wsi_suite.datasets.store import (
     IMAGES,
     Dataset,
@@ -23,7 +24,10 @@ from wsi_suite.datasets.store import (
 from wsi_suite.datasets.tables import rows_by_image
 from wsi_suite.files import hash_file
 
-_FACTS = ("mpp_x", "mpp_y", "patient", "slide", "laboratory", "stain", "split", "annotated")
+_FACTS = (
+    *("sha256", "mpp_x", "mpp_y", "patient", "slide", "laboratory", "stain", "split"),
+    *("corner_x_px0", "corner_y_px0", "annotated"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ _Content = tuple[dict[str, Any], pa.Table]
 
 def _contents(dataset: Dataset) -> Iterator[_Content]:
     rows = read_image_rows(dataset)
-    nuclei = rows_by_image(dataset.nucleus_table, [row["nuclei"] for row in rows])
+    nuclei = rows_by_image(dataset.nucleus_table, rows)
     return zip(rows, nuclei, strict=True)
 
 
@@ -117,11 +121,18 @@ def verify_dataset(dataset: Dataset) -> list[str]:
     """
     faults: list[str] = []
     known: dict[str, str] = {}
+    parent: str | None = None
     for version in list_versions(dataset.folder):
         opened = open_dataset(dataset.folder, version=version.number)
         if digest_of(opened.image_table.parent) != version.digest:
             faults.append(f"version {version.number}: its tables are not those that were written")
-        known |= {row["name"]: row["sha256"] for row in read_image_rows(opened)}
+        elif version.parent != parent:
+            faults.append(f"version {version.number}: is not of the version before it")
+        parent = version.digest
+        rows = read_image_rows(opened)
+        if not _is_counted(opened, rows):
+            faults.append(f"version {version.number}: counts other pictures or nuclei than it has")
+        known |= {row["name"]: row["sha256"] for row in rows}
     there = list_all_pictures(dataset.folder / IMAGES)
     for name, sha256 in sorted(known.items()):
         if name not in there:
@@ -132,3 +143,14 @@ def verify_dataset(dataset: Dataset) -> list[str]:
         f"{IMAGES}/{name}: in no version; delete it" for name in sorted(there.keys() - known.keys())
     ]
     return faults
+
+
+def _is_counted(dataset: Dataset, rows: list[dict[str, Any]]) -> bool:
+    """Return whether the numbers that a version tells are those of its tables."""
+    classes: Counter[str] = Counter()
+    for counts in class_counts(dataset).values():
+        classes.update(counts)
+    version, nuclei = dataset.version, sum(row["nuclei"] for row in rows)
+    return (version.images, version.nuclei, version.classes) == (len(rows), nuclei, classes) and (
+        nuclei == classes.total()
+    )

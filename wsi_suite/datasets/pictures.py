@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsi_suite.errors import DataError, SlideError, did_you_mean
+from wsi_suite.files import hash_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -103,6 +105,46 @@ def find_pictures(
             )
         spelled[found.pop()].append(name)
     return {name: (path, spelled[name]) for name, path in sorted(there.items())}
+
+
+def hash_picture(path: Path) -> str:
+    """Return the SHA-256 of a picture, or raise DataError if it cannot be read."""
+    try:
+        return hash_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def read_picture_file(path: Path) -> bytes:
+    """Return the content of the file of a picture, or raise DataError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def copy_picture(source: Path, target: Path) -> None:
+    """Copy a picture.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+    OSError
+        It cannot be written.
+    """
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise _unreadable(source, error) from None
+    with file, target.open("wb") as written:
+        shutil.copyfileobj(file, written, 1 << 20)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path}: cannot be read ({error.strerror}); restore it from a backup, or leave it out"
+    )
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -32,9 +32,7 @@ from pathlib import Path
 from wsi_suite.datasets.card import CARD_FILE, read_card, write_card
 from wsi_suite.datasets.object_storage import ObjectStorage, connect, is_url
 from wsi_suite.datasets.store import (
-    IMAGE_TABLE,
     IMAGES,
-    NUCLEUS_TABLE,
     REVOKED_FILE,
     VERSION_FILE,
     VERSIONS,
@@ -44,6 +42,7 @@ from wsi_suite.datasets.store import (
     read_image_rows,
     version_name,
 )
+from wsi_suite.datasets.tables import IMAGE_TABLE, NUCLEUS_TABLE
 from wsi_suite.documents import Document, parse_document, write_document
 from wsi_suite.errors import (
     BusyError,

@@ -7,7 +7,8 @@ later. It names neither patient nor picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +18,10 @@ import pyarrow.parquet as pq
 
 from wsi_suite.datasets.card import read_card
 from wsi_suite.datasets.cards import described_version, write_cards
+from wsi_suite.datasets.kept_pictures import remove_pictures
+from wsi_suite.datasets.locking import locked
 from wsi_suite.datasets.store import (
-    IMAGE_TABLE,
     IMAGES,
-    NUCLEUS_TABLE,
     REVOKED_FILE,
     VERSION_FILE,
     VERSIONS,
@@ -30,25 +31,38 @@ from wsi_suite.datasets.store import (
     Version,
     digest_of,
     list_versions,
-    locked,
     read_revoked,
     read_table,
 )
-from wsi_suite.datasets.tables import NUCLEUS_COLUMNS
+from wsi_suite.datasets.tables import (
+    IMAGE_TABLE,
+    NUCLEUS_COLUMNS,
+    NUCLEUS_TABLE,
+    read_pieces,
+)
 from wsi_suite.documents import write_document
 from wsi_suite.errors import DataError, did_you_mean
 from wsi_suite.files import hash_file, whole_file
+
+log = logging.getLogger(__name__)
 
 COLUMNS = {"patient": "patient", "slide": "slide", "picture": "name"}
 """What data can be revoked by, and the column of the table of pictures that holds it."""
 
 
-def revoke(folder: Path, *, by: str, value: str, reason: str) -> Revocation:
+def revoke(
+    folder: Path,
+    *,
+    by: str,
+    value: str,
+    reason: str,
+    tell: Callable[[str], None] = log.warning,
+) -> Revocation:
     """Remove the data of a patient, a slide or a picture from all versions of a dataset.
 
     Pictures with the same pixels go, too, whatever their name. Cards for repositories, if there
     are any, are written again for the version that they describe. A revocation that was interrupted
-    is finished by the same call; until then the dataset cannot be read. Copies elsewhere (exports,
+    is finished first, and until then the dataset cannot be read. Copies elsewhere (exports,
     backups, models) are out of reach.
 
     Parameters
@@ -61,6 +75,13 @@ def revoke(folder: Path, *, by: str, value: str, reason: str) -> Revocation:
         Its name in the dataset.
     reason
         For the tombstone.
+    tell
+        Receives what the user should know of a revocation that was interrupted.
+
+    Returns
+    -------
+    Revocation
+        The tombstone; of the one that was interrupted if nothing of `value` is left after it.
 
     Raises
     ------
@@ -71,20 +92,34 @@ def revoke(folder: Path, *, by: str, value: str, reason: str) -> Revocation:
     """
     with locked(folder):
         earlier = read_revoked(folder).revocations
-        unfinished = [one for one in earlier if not one.finished]
         done = [one for one in earlier if one.finished]
-        begun = unfinished[0] if unfinished else _begin(folder, by=by, value=value, reason=reason)
-        versions = list_versions(folder)
-        old = begun.digests or tuple((version.digest, "") for version in versions)
-        _keep(folder, [*done, begun.model_copy(update={"digests": old})])
-        new = _strip_versions(folder, versions, set(begun.pictures))
-        _delete_pictures(folder, set(begun.pictures))
-        _describe_again(folder)
-        changed = tuple(
-            (before, after) for (before, _), after in zip(old, new, strict=True) if before != after
-        )
-        finished = begun.model_copy(update={"digests": changed, "finished": True})
-        _keep(folder, [*done, finished])
+        for begun in (one for one in earlier if not one.finished):
+            done.append(_carry_out(folder, begun, done))
+            tell(f"{folder}: finished the revocation of {begun.date[:10]}, which was interrupted")
+        try:
+            begun = _begin(folder, by=by, value=value, reason=reason)
+        except DataError:
+            if len(done) > sum(one.finished for one in earlier):
+                return done[-1]  # the same command again: nothing of it is left
+            raise
+        return _carry_out(folder, begun, done)
+
+
+def _carry_out(folder: Path, begun: Revocation, done: list[Revocation]) -> Revocation:
+    """Remove the pictures of a tombstone and their labels; return it as it is kept then."""
+    versions = list_versions(folder)
+    old = begun.digests or tuple((version.digest, "") for version in versions)
+    _keep(folder, [*done, begun.model_copy(update={"digests": old})])
+    pictures = set(begun.pictures)
+    # The files first: an interrupted call finds their names again in the tables.
+    _delete_pictures(folder, versions, pictures)
+    new = _strip_versions(folder, versions, pictures)
+    _describe_again(folder)
+    changed = tuple(
+        (before, after) for (before, _), after in zip(old, new, strict=True) if before != after
+    )
+    finished = begun.model_copy(update={"digests": changed, "finished": True})
+    _keep(folder, [*done, finished])
     return finished
 
 
@@ -146,9 +181,8 @@ def _strip_nuclei(path: Path, names: set[str]) -> dict[str, int]:
     gone = pa.array(sorted(names), pa.string())
 
     def kept() -> Iterator[pa.Table]:
-        for batch in pq.ParquetFile(path).iter_batches():
-            table = pa.Table.from_batches([batch])
-            table = table.filter(pc.invert(pc.is_in(table["image"], gone)))
+        for piece in read_pieces(path):
+            table = piece.filter(pc.invert(pc.is_in(piece["image"], gone)))
             for one in pc.value_counts(table["class"]).to_pylist():
                 name = one["values"] or ""
                 classes[name] = classes.get(name, 0) + one["counts"]
@@ -167,10 +201,27 @@ def _strip_nuclei(path: Path, names: set[str]) -> dict[str, int]:
     return dict(sorted(classes.items()))
 
 
-def _delete_pictures(folder: Path, pictures: set[str]) -> None:
-    for path in sorted((folder / IMAGES).rglob("*")):
-        if path.is_file() and hash_file(path) in pictures:
-            path.unlink()
+def _delete_pictures(folder: Path, versions: list[Version], pictures: set[str]) -> None:
+    """Delete the files of pictures: those of their names, damaged or not, and all copies."""
+    gone: set[str] = set()
+    kept: set[str] = set()
+    for version in versions:
+        table = read_table(folder / VERSIONS / version.name / IMAGE_TABLE, ["name", "sha256"])
+        for row in table.to_pylist():
+            (gone if row["sha256"] in pictures else kept).add(row["name"])
+    files = {path.relative_to(folder / IMAGES).as_posix(): path for path in _files(folder / IMAGES)}
+    remove_pictures(
+        folder,
+        [
+            path
+            for name, path in files.items()
+            if name in gone - kept or hash_file(path) in pictures
+        ],
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _describe_again(folder: Path) -> None:

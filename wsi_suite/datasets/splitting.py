@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from wsi_suite.datasets.commits import commit_splits
 from wsi_suite.datasets.likeness import alike_pairs
 from wsi_suite.datasets.store import Dataset, read_image_rows
+from wsi_suite.datasets.tables import read_pieces
 from wsi_suite.errors import ConfigError, DataError
 
 Row = Mapping[str, Any]
@@ -214,8 +213,8 @@ def class_counts(dataset: Dataset) -> dict[str, Counter[str]]:
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     columns = ["image", "class"]
-    for batch in pq.ParquetFile(dataset.nucleus_table).iter_batches(1_000_000, columns=columns):
-        table = pa.Table.from_batches([batch]).group_by(columns).aggregate([([], "count_all")])
+    for piece in read_pieces(dataset.nucleus_table, columns=columns, rows=1_000_000):
+        table = piece.group_by(columns).aggregate([([], "count_all")])
         rows = zip(*(table[name].to_pylist() for name in (*columns, "count_all")), strict=True)
         for image, name, count in rows:
             counts[image][name or ""] += count

@@ -16,31 +16,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.tables import (
+    IMAGE_TABLE,
+    NUCLEUS_TABLE,
+    columns_of,
     image_from,
     labels_from,
+    read_pieces,
     rows_by_image,
 )
 from wsi_suite.documents import Document, Part, read_document
-from wsi_suite.errors import DataError, did_you_mean
-from wsi_suite.files import hash_file, take_lock
+from wsi_suite.errors import DataError, OutputError, did_you_mean
+from wsi_suite.files import hash_file
 
 IMAGES, VERSIONS = "images", "versions"
-IMAGE_TABLE, NUCLEUS_TABLE, VERSION_FILE = "images.parquet", "nuclei.parquet", "version.json"
+VERSION_FILE = "version.json"
 REVOKED_FILE = "revoked.json"
 """Name of the tombstones of data that was taken out of all versions."""
 
-_LOCK, _LOCK_WAIT_S = ".lock", 10.0
 _BACKUP = "restore it from a backup"
 
 
@@ -154,23 +155,6 @@ def is_dataset(folder: Path) -> bool:
     return (folder / CARD_FILE).is_file()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a dataset.
-
-    Raises
-    ------
-    BusyError
-        Another process writes to it.
-    """
-    busy = f"{folder}: another process writes to this dataset; wait for it"
-    lock = take_lock(folder / _LOCK, wait_s=_LOCK_WAIT_S, busy=busy)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def read_revoked(folder: Path) -> Revoked:
     """Return the tombstones of a dataset."""
     path = folder / REVOKED_FILE
@@ -185,12 +169,23 @@ def list_versions(folder: Path) -> list[Version]:
     DataError
         It is no dataset.
     OutputError
-        A version is damaged.
+        A version is damaged or missing.
     """
     read_card(folder)
-    found = sorted((folder / VERSIONS).glob(f"[0-9]*/{VERSION_FILE}"))
-    versions = [read_document(Version, path, fault="damaged", remedy=_BACKUP) for path in found]
-    return sorted((one for one in versions if one), key=lambda one: one.number)
+    places = [path for path in (folder / VERSIONS).glob("[0-9]*") if path.is_dir()]
+    versions = []
+    for number in range(1, len(places) + 1):
+        path = folder / VERSIONS / version_name(number) / VERSION_FILE
+        version = read_document(Version, path, fault="damaged", remedy=_BACKUP)
+        if version is None:
+            strange = [one for one in places if not one.name.isdecimal()]
+            if strange:
+                raise OutputError(f"{min(strange)}: not the folder of a version; move it away")
+            raise OutputError(f"{path}: missing; {_BACKUP}")
+        if version.number != number:
+            raise OutputError(f"{path}: damaged (number {version.number}); {_BACKUP}")
+        versions.append(version)
+    return versions
 
 
 def open_dataset(folder: Path, *, version: int | str | None = None) -> Dataset:
@@ -275,7 +270,7 @@ def read_images(dataset: Dataset, *, names: Iterable[str] | None = None) -> Iter
     for name in sorted((wanted or set()) - {row["name"] for row in rows}):
         hint = did_you_mean(name, [row["name"] for row in rows])
         raise DataError(f"{dataset.folder}: no picture '{name}'{hint}")
-    parts = rows_by_image(dataset.nucleus_table, [row["nuclei"] for row in rows])
+    parts = rows_by_image(dataset.nucleus_table, rows)
     for row, nuclei in zip(rows, parts, strict=True):
         if wanted is None or row["name"] in wanted:
             yield image_from(
@@ -288,16 +283,18 @@ def read_images(dataset: Dataset, *, names: Iterable[str] | None = None) -> Iter
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Return a table of a version, or raise DataError if it is damaged."""
-    try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: damaged ({reason}); restore it from a backup") from None
+    empty = columns_of(path).empty_table()
+    return pa.concat_tables(
+        [empty.select(columns or empty.column_names), *read_pieces(path, columns=columns)]
+    )
 
 
 def digest_of(version: Path) -> str:
     """Return the digest of the tables in the folder of a version."""
-    both = [hash_file(version / table) for table in (IMAGE_TABLE, NUCLEUS_TABLE)]
+    try:
+        both = [hash_file(version / table) for table in (IMAGE_TABLE, NUCLEUS_TABLE)]
+    except OSError as error:
+        raise DataError(f"{error.filename}: damaged ({error.strerror}); {_BACKUP}") from None
     return hashlib.sha256("".join(both).encode()).hexdigest()
 
 

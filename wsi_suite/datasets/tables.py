@@ -45,6 +45,7 @@ from wsi_suite.datasets.labelled_image import (
     NucleusLabels,
     nucleus_labels,
 )
+from wsi_suite.errors import DataError
 
 IMAGE_COLUMNS = pa.schema(
     [
@@ -66,6 +67,10 @@ IMAGE_COLUMNS = pa.schema(
         pa.field("nuclei", pa.int32(), nullable=False),
     ]
 )
+IMAGE_TABLE, NUCLEUS_TABLE = "images.parquet", "nuclei.parquet"
+
+_BACKUP = "restore it from a backup"
+
 NUCLEUS_COLUMNS = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
@@ -158,20 +163,77 @@ def labels_from(rows: pa.Table) -> NucleusLabels:
     )
 
 
-def rows_by_image(path: Path, counts: Sequence[int]) -> Iterator[pa.Table]:
+def columns_of(path: Path) -> pa.Schema:
+    """Return the columns of a table, by the name of its file."""
+    return IMAGE_COLUMNS if path.name == IMAGE_TABLE else NUCLEUS_COLUMNS
+
+
+def read_pieces(
+    path: Path, *, columns: Sequence[str] | None = None, rows: int = 65_536
+) -> Iterator[pa.Table]:
+    """Yield a table of a version in pieces, so that memory does not grow with it.
+
+    Parameters
+    ----------
+    path
+        ``images.parquet`` or ``nuclei.parquet``.
+    columns
+        The columns that are wanted; without it all.
+    rows
+        Of a piece, at most.
+
+    Raises
+    ------
+    DataError
+        The table is missing or damaged, or lacks a column.
+    """
+    schema = columns_of(path)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    try:
+        with pq.ParquetFile(path) as file:
+            lacking = sorted({*schema.names} - {*file.schema_arrow.names})
+            if lacking:
+                raise DataError(f"{path}: damaged (no column '{lacking[0]}'); {_BACKUP}")
+            for batch in file.iter_batches(rows, columns=wanted.names):
+                yield pa.Table.from_batches([batch]).select(wanted.names).cast(wanted)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged ({reason}); {_BACKUP}") from None
+
+
+def rows_by_image(path: Path, images: Sequence[Mapping[str, Any]]) -> Iterator[pa.Table]:
     """Yield the nuclei of one picture after the other, in memory for a few pictures only.
 
     Parameters
     ----------
     path
         ``nuclei.parquet``.
-    counts
-        How many nuclei each picture has, in the order of the pictures.
+    images
+        Rows of the pictures, in their order; their ``name`` and ``nuclei`` are read.
+
+    Raises
+    ------
+    DataError
+        The table is damaged, or its rows are not those of the pictures.
     """
-    batches = pq.ParquetFile(path).iter_batches(batch_size=65_536)
+    pieces = read_pieces(path)
     held = NUCLEUS_COLUMNS.empty_table()
-    for count in counts:
-        while len(held) < count:
-            held = pa.concat_tables([held, pa.Table.from_batches([next(batches)])])
-        yield held.slice(0, count).combine_chunks()
-        held = held.slice(count)
+    for image in images:
+        while len(held) < image["nuclei"]:
+            piece = next(pieces, None)
+            if piece is None:
+                raise _other_rows(path, image["name"])
+            held = pa.concat_tables([held, piece])
+        rows = held.slice(0, image["nuclei"]).combine_chunks()
+        if len(rows) and rows["image"].unique().to_pylist() != [image["name"]]:
+            raise _other_rows(path, image["name"])
+        yield rows
+        held = held.slice(image["nuclei"])
+    if len(held) or next(pieces, None) is not None:
+        raise _other_rows(path, "a picture that is not listed")
+
+
+def _other_rows(path: Path, name: str) -> DataError:
+    return DataError(
+        f"{path}: damaged (its rows of '{name}' are not as many as {IMAGE_TABLE} has); {_BACKUP}"
+    )

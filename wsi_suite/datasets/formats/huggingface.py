@@ -7,13 +7,13 @@ it names. Source: https://huggingface.co/docs/datasets/image_dataset
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from wsi_suite.datasets.formats import WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.pictures import copy_picture
 from wsi_suite.datasets.records import facts_of, nuclei_of
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
@@ -35,7 +35,7 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
                 folder = made / _WORDS.get(part, part)
                 target = folder / image.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(image.file, target)
+                copy_picture(image.file, target)
                 if part not in tables:
                     tables[part] = (folder / "metadata.jsonl").open("w", encoding="utf-8")
                 record = {"file_name": image.name, **facts_of(image), "nuclei": nuclei_of(image)}

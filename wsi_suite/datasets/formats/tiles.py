@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ import numpy as np
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.losses import describe_losses, tally
+from wsi_suite.datasets.pictures import copy_picture
 from wsi_suite.datasets.tile_folder import read_tile_folder
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError
@@ -82,7 +82,7 @@ def _flat_name(image: LabelledImage, made: Path) -> str:
         raise DataError(f"'{image.name}' has labels only; give its picture, too")
     if target.exists():
         raise DataError(f"'{image.name}': another picture becomes '{name}' too; rename one")
-    shutil.copyfile(image.file, target)
+    copy_picture(image.file, target)
     return name
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from wsi_suite.datasets.formats import WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.pictures import read_picture_file
 from wsi_suite.datasets.records import facts_of, nuclei_of
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
@@ -54,7 +55,7 @@ class _Shards:
         key = str(path.with_suffix("")).replace(".", "_")
         record = {**facts_of(image), "nuclei": nuclei_of(image)}
         text = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
-        for ending, content in ((path.suffix, image.file.read_bytes()), (".json", text)):
+        for ending, content in ((path.suffix, read_picture_file(image.file)), (".json", text)):
             self._put(f"{key}{ending}", content)
         if self._size >= SHARD_BYTES:
             self.close()

@@ -6,7 +6,6 @@ segmentation, a class number and the vertices of a polygon.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from wsi_suite.datasets.extents import boxes_of
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage, NucleusLabels, Shape, nucleus_labels
 from wsi_suite.datasets.losses import describe_losses, tally
-from wsi_suite.datasets.pictures import list_all_pictures, picture_size
+from wsi_suite.datasets.pictures import copy_picture, list_all_pictures, picture_size
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 from wsi_suite.yaml_files import YamlError, parse_yaml
@@ -64,7 +63,7 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
                 raise DataError(f"'{image.name}': another picture has its name; rename one")
             for path in (picture, labels):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(image.file, picture)
+            copy_picture(image.file, picture)
             if not all(map(_is_ring, image.labels.outlines)):  # boxes are written
                 lost["outline"] += sum(one is not None for one in image.labels.outlines)
             labels.write_text(_lines(image, classes, radius_um=options.radius_um), "utf-8")
