@@ -37,7 +37,7 @@ from wsi_suite.detector.detector import Compute, Detector
 from wsi_suite.detector.network import NucleusNet
 from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.table import Nuclei
-from wsi_suite.runs import cluster, scheduling
+from wsi_suite.runs import cluster, slide_begin, slide_end
 from wsi_suite.runs.batch import run_batch
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.slides.store import TileStore
@@ -52,8 +52,8 @@ PARTS: dict[str, tuple[object, str]] = {
     "separating": (at_work, "separate_peaks"),
     "measuring": (blocks, "measure_nuclei"),
     "storing": (TileStore, "write_block"),
-    "survey": (scheduling, "prepare_run"),
-    "results": (scheduling, "finish_run"),
+    "survey": (slide_begin, "prepare_run"),
+    "results": (slide_end, "finish_run"),
 }
 """Part of a run, and the function that does it."""
 

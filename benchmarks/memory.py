@@ -104,7 +104,7 @@ def _child(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _watched(threads: int) -> Iterator[dict[str, dict[str, float]]]:
     """Look at the process' memory every 10 ms, and keep the peak of each part of the run."""
-    from wsi_suite.runs import batch, cluster, scheduling
+    from wsi_suite.runs import batch, cluster, slide_begin, slide_end
 
     peaks: dict[str, dict[str, float]] = {}
     now, seconds = ["imports"], [0.0]
@@ -133,8 +133,8 @@ def _watched(threads: int) -> Iterator[dict[str, dict[str, float]]]:
         return watched
 
     parts = (
-        (scheduling, "prepare_run", "survey", "blocks"),
-        (scheduling, "finish_run", "results", "end"),
+        (slide_begin, "prepare_run", "survey", "blocks"),
+        (slide_end, "finish_run", "results", "end"),
         (batch, "open_cluster", "start", "model"),
     )
     with ExitStack() as stack:

@@ -36,9 +36,10 @@ from wsi_suite.errors import (
     WsiSuiteError,
 )
 from wsi_suite.progress import Step
-from wsi_suite.runs import cluster, scheduling
+from wsi_suite.runs import cluster, scheduling, slide_begin, worker_task
 from wsi_suite.runs.batch import run_slide
 from wsi_suite.runs.folder import lock_folder, unlock_folder
+from wsi_suite.runs.in_flight import InFlight
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.summary_csv import summary_row
 
@@ -173,7 +174,7 @@ def test_forbidden_slide_fails_alone(
 def test_exception_in_a_region_fails_that_slide_alone(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = cluster.process_block
+    process = worker_task.process_block
 
     def process_block(job: Any, region: Any, **named: Any) -> Any:
         if job.slide.name == "good.tif" and region.row == 1:
@@ -182,7 +183,7 @@ def test_exception_in_a_region_fails_that_slide_alone(
 
     slides = [several["good"], several["last"]]
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "process_block", process_block)
+        patch.setattr(worker_task, "process_block", process_block)
         bad, good = bench.run(tmp_path / "out", slides=slides)
     assert "good.tif: ZeroDivisionError: a bug; run again" in str(bad.error)
     assert good.state == "done"
@@ -199,7 +200,7 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two regions are with the worker at once: one fails, the other goes on writing."""
-    process, heard, tried = cluster.process_block, Heard(), []
+    process, heard, tried = worker_task.process_block, Heard(), []
     second_began = Event()
     folder = tmp_path / bench.slide.stem
 
@@ -214,7 +215,7 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
         tried.append(region)
         return process(job, region, **named)
 
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     (outcome,) = bench.run(tmp_path, progress=heard.step, tell=heard.tell)
     assert "a bug" in str(outcome.error)
     assert tried
@@ -224,14 +225,14 @@ def test_failed_slide_stays_locked_while_its_other_regions_are_written(
 def test_regions_are_recorded_while_the_next_slide_is_surveyed(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, heard = scheduling.prepare_run, Heard()
+    prepare, heard = slide_begin.prepare_run, Heard()
 
     def slow(request: Any, **named: Any) -> Any:
         if request.slide == several["last"]:
             assert heard.over.wait(60), "the first slide waits for the survey of the second"
         return prepare(request, **named)
 
-    monkeypatch.setattr(scheduling, "prepare_run", slow)
+    monkeypatch.setattr(slide_begin, "prepare_run", slow)
     slides = [several["good"], several["last"]]
     outcomes = bench.run(
         tmp_path / "out", "tiles.keep=false", slides=slides, progress=heard.step, tell=heard.tell
@@ -244,7 +245,7 @@ def test_full_disk_ends_the_batch_and_names_file_and_slide(
 ) -> None:
     heard, out = Heard(), tmp_path / "out"
     slides = [several["good"], several["last"]]
-    replace, prepare = Path.replace, scheduling.prepare_run
+    replace, prepare = Path.replace, slide_begin.prepare_run
 
     def full(self: Path, target: Path) -> Path:
         if target.suffix == ".parquet":
@@ -255,7 +256,7 @@ def test_full_disk_ends_the_batch_and_names_file_and_slide(
         assert request.slide == several["good"] or heard.over.wait(60)
         return prepare(request, **named)
 
-    monkeypatch.setattr(scheduling, "prepare_run", late)
+    monkeypatch.setattr(slide_begin, "prepare_run", late)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         first, second = bench.run(
@@ -277,7 +278,7 @@ def test_slide_that_changes_meanwhile_fails(
     bench: Bench, several: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that is still being copied."""
-    process, slide = cluster.process_block, several["good"]
+    process, slide = worker_task.process_block, several["good"]
 
     def process_block(job: Any, region: Any, **named: Any) -> Any:
         with slide.open("ab") as file:
@@ -286,7 +287,7 @@ def test_slide_that_changes_meanwhile_fails(
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "process_block", process_block)
+        patch.setattr(worker_task, "process_block", process_block)
         (outcome,) = bench.run(out, "tiles.keep=false", slides=[slide])
     assert isinstance(outcome.error, SlideError)
     assert str(outcome.error).startswith(f"{slide}: was changed while it was read, as")
@@ -298,14 +299,14 @@ def test_slide_that_changes_meanwhile_fails(
 def test_folder_that_is_removed_meanwhile_is_said(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process, out = cluster.process_block, tmp_path / "out"
+    process, out = worker_task.process_block, tmp_path / "out"
 
     def process_block(job: Any, region: Any, **named: Any) -> Any:
         with suppress(FileNotFoundError):
             out.rename(tmp_path / "away")
         return process(job, region, **named)
 
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     (outcome,) = bench.run(out, "tiles.keep=false")
     folder = out / bench.slide.stem
     message = f"{bench.slide.name}: {folder} was removed or renamed meanwhile; run again"
@@ -344,7 +345,7 @@ def test_failure_at_the_end_loses_nothing(
         patch.setattr(outputs, "write_geojson", raising_at(1, OSError(28, "full"), print))
         (failed,) = bench.run(tmp_path, "tiles.keep=false")
     assert failed.state == "failed"
-    monkeypatch.setattr(cluster, "process_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(worker_task, "process_block", lambda *_, **__: 1 / 0)
     bench.run_one(tmp_path, "tiles.keep=false")
     assert results_of(tmp_path / whole.name) == results_of(whole)
 
@@ -355,12 +356,12 @@ def test_window_is_never_exceeded(
     in_flight: list[int] = []
     begun = count()
     next_slide = Event()
-    send, process = scheduling._Window.send, cluster.process_block
+    send, process = InFlight.send, worker_task.process_block
 
-    def watched(window: scheduling._Window, item: Any) -> None:
-        send(window, item)
-        in_flight.append(len(window))
-        assert len(window) <= window._batch.cluster.window
+    def watched(flying: InFlight, item: Any) -> None:
+        send(flying, item)
+        in_flight.append(len(flying))
+        assert len(flying) <= flying._batch.cluster.window
         if len(in_flight) == 5:
             next_slide.set()
 
@@ -369,8 +370,8 @@ def test_window_is_never_exceeded(
             assert next_slide.wait(60), "the second slide waits for the first slide's end"
         return process(*asked, **named)
 
-    monkeypatch.setattr(scheduling._Window, "send", watched)
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(InFlight, "send", watched)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     slides = [several["good"], several["last"]]
     outcomes = bench.run(tmp_path / "out", "tiles.keep=false", slides=slides)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
@@ -576,7 +577,7 @@ def deadly_task(topic: str, key: str, job: Any, region: Any) -> Any:
     """Die on one region of one slide."""
     if key.endswith("good.tif") and (region.row, region.col) == (0, 1):
         os._exit(3)
-    return cluster.block_task(topic, key, job, region)
+    return worker_task.block_task(topic, key, job, region)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from bench import Bench, results_of
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, WorkerError
 from wsi_suite.resources import sample_configs_folder
-from wsi_suite.runs import cluster_file, started
+from wsi_suite.runs import cluster_file, cluster_start
 from wsi_suite.runs.cluster import open_cluster
 from wsi_suite.runs.cluster_file import read_cluster_file
 from wsi_suite.runs.roll import Demand
@@ -114,7 +114,7 @@ def test_what_is_wrong_with_a_file_is_one_line(
     file = write(tmp_path, **values)
     with (
         pytest.raises(ConfigError, match=reason) as told,
-        started.start_cluster(file, demand=Demand()),
+        cluster_start.start_cluster(file, demand=Demand()),
     ):
         pass
     assert str(told.value).startswith(f"{file}: ")
@@ -147,13 +147,13 @@ def test_a_job_that_is_refused_or_waits_is_told(jobs: Path, tmp_path: Path) -> N
     (jobs / "refuse").touch()
     with (
         pytest.raises(ConfigError, match=r"cannot be started \(sbatch: error: invalid partition"),
-        started.start_cluster(file, demand=Demand()),
+        cluster_start.start_cluster(file, demand=Demand()),
     ):
         pass
     (jobs / "refuse").rename(jobs / "queue")
     with (
         pytest.raises(WorkerError, match=r"no worker has joined within 0.5 s; look at the jobs'"),
-        started.start_cluster(file, demand=Demand()),
+        cluster_start.start_cluster(file, demand=Demand()),
     ):
         pass
     assert (jobs / "cancelled").read_text().split()
@@ -186,7 +186,7 @@ def test_samples_submit_the_jobs_that_they_describe(name: str, jobs: Path, tmp_p
     (jobs / "queue").touch()
     values = yaml.safe_load((sample_configs_folder() / name).read_text("utf-8"))
     file = write(tmp_path, **values | {"wait_s": 0.2})
-    with pytest.raises(WorkerError), started.start_cluster(file, demand=Demand()):
+    with pytest.raises(WorkerError), cluster_start.start_cluster(file, demand=Demand()):
         pass
     (script,) = jobs.glob("*.sh")
     text = script.read_text()
@@ -199,7 +199,7 @@ def test_samples_submit_the_jobs_that_they_describe(name: str, jobs: Path, tmp_p
 def test_jobs_give_the_same_bytes_and_follow_the_work(
     bench: Bench, jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(started, "_LOOK", "100ms")
+    monkeypatch.setattr(cluster_start, "_LOOK", "100ms")
     file = write(tmp_path, kind="slurm", minimum=1, maximum=2, options=here())
     there = bench.run_one(tmp_path / "there", f"run.cluster={file}").folder
     local = bench.run_one(tmp_path / "here").folder
@@ -311,7 +311,7 @@ def test_machines_over_ssh_give_the_same_bytes(
         file = write(tmp_path, **sample)
         with (
             pytest.raises(ConfigError, match=r"cannot be started .*[Pp]ermission denied"),
-            started.start_cluster(file, demand=Demand()),
+            cluster_start.start_cluster(file, demand=Demand()),
         ):
             pass
     finally:

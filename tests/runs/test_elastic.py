@@ -18,6 +18,7 @@ from bench import Bench, results_of
 
 from wsi_suite.errors import WorkerError
 from wsi_suite.runs import roll, scheduling
+from wsi_suite.runs.batch_state import Batch
 from wsi_suite.synthetic import make_slide
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(600)]
@@ -36,13 +37,13 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def at_record(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[scheduling.Batch], None]]:
+def at_record(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[Batch], None]]:
     """Acts by the number of the block that is over, done in the run's own thread."""
-    acts: dict[int, Callable[[scheduling.Batch], None]] = {}
+    acts: dict[int, Callable[[Batch], None]] = {}
     keep = scheduling._keep_result
     done = 0
 
-    def kept(batch: scheduling.Batch, *arguments: Any) -> Any:
+    def kept(batch: Batch, *arguments: Any) -> Any:
         nonlocal done
         done += 1
         acts.get(done, lambda _: None)(batch)
@@ -69,7 +70,7 @@ def test_the_window_follows_workers_that_join_and_leave(
     bench: Bench,
     slides: list[Path],
     tmp_path: Path,
-    at_record: dict[int, Callable[[scheduling.Batch], None]],
+    at_record: dict[int, Callable[[Batch], None]],
 ) -> None:
     from distributed import LocalCluster
 
@@ -86,7 +87,7 @@ def test_the_window_follows_workers_that_join_and_leave(
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
     ) as local:
 
-        def grow(batch: scheduling.Batch) -> None:
+        def grow(batch: Batch) -> None:
             windows.append(batch.cluster.window)
             local.scale(3)
             workers = batch.cluster.client.nthreads
@@ -94,7 +95,7 @@ def test_the_window_follows_workers_that_join_and_leave(
             threads.add(tuple(workers().values()))
             windows.append(batch.cluster.window)
 
-        def shrink(batch: scheduling.Batch) -> None:
+        def shrink(batch: Batch) -> None:
             workers = list(batch.cluster.client.nthreads())
             batch.cluster.client.retire_workers(workers[:1])
             until(lambda: len(batch.cluster.client.nthreads()) == 2, what="none left")
@@ -179,7 +180,7 @@ def test_processes_that_join_are_killed_and_retired_change_nothing(
     slides: list[Path],
     tmp_path: Path,
     machines: Machines,
-    at_record: dict[int, Callable[[scheduling.Batch], None]],
+    at_record: dict[int, Callable[[Batch], None]],
 ) -> None:
     machines.worker(threads=1)
     wait_for(machines, 1)
@@ -188,15 +189,15 @@ def test_processes_that_join_are_killed_and_retired_change_nothing(
     joined: list[subprocess.Popen[bytes]] = []
     told: list[Any] = []
 
-    def join(batch: scheduling.Batch) -> None:
+    def join(batch: Batch) -> None:
         joined.extend((machines.worker(threads=2), machines.worker(threads=1)))
         machines.worker("--preload", strange)
         until(lambda: len(batch.cluster.client.nthreads()) == 4, what="none joined")
 
-    def kill(batch: scheduling.Batch) -> None:
+    def kill(batch: Batch) -> None:
         joined[0].send_signal(signal.SIGKILL)
 
-    def retire(batch: scheduling.Batch) -> None:
+    def retire(batch: Batch) -> None:
         joined[1].send_signal(signal.SIGTERM)
 
     at_record |= {2: join, 7: kill, 10: retire}
@@ -219,14 +220,14 @@ def test_a_scheduler_that_ends_is_told_once_and_soon(
     slides: list[Path],
     tmp_path: Path,
     machines: Machines,
-    at_record: dict[int, Callable[[scheduling.Batch], None]],
+    at_record: dict[int, Callable[[Batch], None]],
 ) -> None:
     machines.worker()
     wait_for(machines, 1)
     ended_s: list[float] = []
     told: list[Any] = []
 
-    def end(_: scheduling.Batch) -> None:
+    def end(_: Batch) -> None:
         machines.end()
         ended_s.append(time.monotonic())
 

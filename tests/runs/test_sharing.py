@@ -18,7 +18,7 @@ import sharer
 from bench import Bench, results_of, set_sides
 
 from wsi_suite.errors import BusyError, ConfigError
-from wsi_suite.runs import cluster, sharing
+from wsi_suite.runs import sharing, worker_task
 from wsi_suite.runs.folder import lock_folder, unlock_folder
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.run_record import read_run, write_run
@@ -134,7 +134,7 @@ def test_a_process_that_lost_a_slide_leaves_it_to_the_other(
     """As one that was stopped while a block was with the worker, and then woken."""
     from wsi_suite import leases
 
-    process, theirs = cluster.process_block, tmp_path / slides[0].stem
+    process, theirs = worker_task.process_block, tmp_path / slides[0].stem
     taken: list[Any] = []
     one_at_a_time = threading.Lock()  # the worker has several threads, and each gets a block
 
@@ -148,7 +148,7 @@ def test_a_process_that_lost_a_slide_leaves_it_to_the_other(
                 taken.append(lock_folder(theirs))
         return process(job, block, **named)
 
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     with monkeypatch.context():
         (end,) = bench.run(tmp_path, slides=slides[:1])
     assert isinstance(end.error, BusyError)

@@ -20,7 +20,7 @@ from bench import Bench, results_of, set_sides
 
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, NoAnswerError
-from wsi_suite.runs import cluster, scheduling, staging
+from wsi_suite.runs import scheduling, staging, worker_task
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.staging import Staging, begin_staging
 from wsi_suite.slides.identity import SlideIdentity
@@ -58,13 +58,13 @@ def disk(tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
     """The files that blocks were read from."""
     files: set[Path] = set()
-    process = cluster.process_block
+    process = worker_task.process_block
 
     def process_block(job: Any, *arguments: Any, **named: Any) -> Any:
         files.add(job.slide)
         return process(job, *arguments, **named)
 
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     return files
 
 
@@ -245,7 +245,7 @@ def test_errors_name_the_slide_and_no_copy(
     def process_block(job: Any, *_: Any, **__: Any) -> None:
         raise RuntimeError(f"{job.slide}: broken")
 
-    monkeypatch.setattr(cluster, "process_block", process_block)
+    monkeypatch.setattr(worker_task, "process_block", process_block)
     outcomes = bench.run(tmp_path / "out", *staged(disk), slides=[text, slides[0]])
     for slide, outcome in zip([text, slides[0]], outcomes, strict=True):
         assert str(outcome.error).startswith(f"{slide}: ")

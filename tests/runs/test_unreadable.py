@@ -165,9 +165,9 @@ def test_tiles_and_nuclei_apart_lose_the_same(
 def test_a_slide_that_is_gone_fails_instead_of_losing_its_tissue(
     bench: Bench, slide: Path, damaged: dict[int, bytes], tmp_path: Path
 ) -> None:
-    from wsi_suite.runs import cluster
+    from wsi_suite.runs import worker_task
 
-    elsewhere, process, turn = tmp_path / "elsewhere", cluster.process_block, Lock()
+    elsewhere, process, turn = tmp_path / "elsewhere", worker_task.process_block, Lock()
 
     def process_block(*asked: Any, **named: Any) -> Any:
         with turn:
@@ -177,7 +177,7 @@ def test_a_slide_that_is_gone_fails_instead_of_losing_its_tissue(
         return process(*asked, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "process_block", process_block)
+        patch.setattr(worker_task, "process_block", process_block)
         (outcome,) = bench.run(tmp_path / "out", slides=[slide])
     assert outcome.error is not None
     assert re.search("cannot be read .No such file", str(outcome.error))

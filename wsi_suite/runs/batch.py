@@ -7,23 +7,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsi_suite.analysis.given_regions import RegionsLike, check_regions
 from wsi_suite.analysis.request import complete_settings
+from wsi_suite.config import Settings
 from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
 from wsi_suite.given_settings import SettingsLike, settings_of
 from wsi_suite.progress import Meter, Progress, no_progress
 from wsi_suite.runs.batch_record import note_slides
-from wsi_suite.runs.cluster import open_cluster
+from wsi_suite.runs.batch_state import Batch
+from wsi_suite.runs.cluster import Cluster, open_cluster
+from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.given_slides import SlideLike, entries_of
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
-from wsi_suite.runs.scheduling import Batch, schedule
+from wsi_suite.runs.scheduling import schedule
 from wsi_suite.runs.sharing import Sharing
 from wsi_suite.runs.staging import begin_staging, check_staging
 from wsi_suite.runs.summary_csv import write_table
 from wsi_suite.slides.store_layout import writing
+
+if TYPE_CHECKING:
+    from wsi_suite.detector.detector import Compute
+    from wsi_suite.detector.model_folder import ModelFolder
 
 _LONG_PATH = 120  # characters; what a run adds must stay below the 260 of Windows
 
@@ -170,41 +178,57 @@ def run_batch(
         ExitStack() as locks,  # let go last: until then workers may write
         open_cluster(wanted.run, device=device, progress=meter.advance, tell=tell) as cluster,
     ):
-        compute = None
-        if stage != "tile":
-            compute = cluster.choose_compute(
-                device, wanted.detect.precision, flips=wanted.detect.flips
-            )
-            cluster.load_model(found, compute)
-        out = _make_folder(Path(out))
-        if stage != "detect":  # whose slides were begun by 'tile'
-            note_slides(out, [entry.slide for entry in entries])
         asked = BatchRequest(
             stage=stage,
             settings=wanted,
             model=found,
-            compute=compute,
+            compute=_settle_compute(cluster, found, wanted, stage=stage),
             threads=cluster.threads,
             overwrite=overwrite,
             share=share,
         )
+        out = _make_folder(Path(out))
+        if stage != "detect":  # whose slides were begun by 'tile'
+            note_slides(out, [entry.slide for entry in entries])
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
             batch = Batch(cluster, finisher, locks, meter, tell)
-            if share:
-                with writing(out):
-                    batch.sharing = Sharing.begin(out, tell=tell)
-            if stage != "detect":  # which reads tiles
-                batch.staging = begin_staging(wanted.run, tell=tell)
-            if batch.staging is not None:
-                locks.callback(batch.staging.close)
+            _begin_helpers(batch, asked, out=out)
             schedule(batch, ask_for_slides(entries, batch=asked, out=out, rois=regions))
-    ended = batch.outcomes
-    if batch.sharing is not None:
-        ended = {slide: batch.sharing.latest(end) for slide, end in ended.items()}
-    outcomes = [replace(ended[entry.slide], case=entry.case) for entry in entries]
+    outcomes = _outcomes_of(batch, entries)
     if stage != "tile" and not all(isinstance(end.error, OutputError) for end in outcomes):
         _write_table(out, outcomes, tell=tell)
     return outcomes
+
+
+def _settle_compute(
+    cluster: Cluster, model: ModelFolder, settings: Settings, *, stage: Stage
+) -> Compute | None:
+    """Settle how workers compute, and load the model; ``None`` if nothing is detected."""
+    if stage == "tile":
+        return None
+    detect = settings.detect
+    compute = cluster.choose_compute(settings.run.device, detect.precision, flips=detect.flips)
+    cluster.load_model(model, compute)
+    return compute
+
+
+def _begin_helpers(batch: Batch, asked: BatchRequest, *, out: Path) -> None:
+    """Meet other processes of the batch, and have slides copied, if the user wants it."""
+    if asked.share:
+        with writing(out):
+            batch.sharing = Sharing.begin(out, tell=batch.tell)
+    if asked.stage != "detect":  # which reads tiles
+        batch.staging = begin_staging(asked.settings.run, tell=batch.tell)
+    if batch.staging is not None:
+        batch.locks.callback(batch.staging.close)
+
+
+def _outcomes_of(batch: Batch, entries: Sequence[Entry]) -> list[Outcome]:
+    """Return how the slides ended, in their order, with what other processes did since."""
+    ended = batch.outcomes
+    if batch.sharing is not None:
+        ended = {slide: batch.sharing.latest(end) for slide, end in ended.items()}
+    return [replace(ended[entry.slide], case=entry.case) for entry in entries]
 
 
 def _write_table(out: Path, outcomes: Sequence[Outcome], *, tell: Tell) -> None:

@@ -6,49 +6,27 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from wsi_suite.analysis.blocks import SlideJob, process_block
-from wsi_suite.analysis.worker_cache import (
-    close_all,
-    fitting_threads,
-    open_detector,
-    usable_threads,
-)
+from wsi_suite.analysis.blocks import SlideJob
+from wsi_suite.analysis.worker_cache import close_all, open_detector, usable_threads
 from wsi_suite.config import RunSettings
 from wsi_suite.errors import ConfigError, WorkerError
-from wsi_suite.geometry import Box
 from wsi_suite.runs.connecting import connect
-from wsi_suite.runs.gpus import claim_gpu
-from wsi_suite.runs.probing import Check, ask_workers, fault
-from wsi_suite.runs.records import BlockResult
+from wsi_suite.runs.probing import Check, ask_workers
 from wsi_suite.runs.roll import BLOCKS_PER_WORKER, Demand, Roll
+from wsi_suite.runs.worker_task import Unfit, block_task
 from wsi_suite.slides.grid import Block
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future
 
     from wsi_suite.detector.detector import Compute
     from wsi_suite.detector.model_folder import ModelFolder
-
+    from wsi_suite.runs.records import BlockResult
 
 log = logging.getLogger(__name__)
-
-
-class Unfit(NamedTuple):
-    """Answer of a worker that cannot do a block.
-
-    Attributes
-    ----------
-    worker
-        Its address.
-    reason
-        Why, in one line that names the worker.
-    """
-
-    worker: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -207,7 +185,7 @@ def open_cluster(
         if settings.scheduler or settings.cluster:
             demand = Demand()
             if settings.cluster:
-                from wsi_suite.runs.started import start_cluster
+                from wsi_suite.runs.cluster_start import start_cluster
 
                 started = start_cluster(settings.cluster, demand=demand, tell=tell)
                 client = stack.enter_context(started)
@@ -240,40 +218,6 @@ def common_compute(choices: dict[str, Compute]) -> Compute:
     return compute
 
 
-def block_task(
-    topic: str, key: str, job: SlideJob, block: Block, check: Check | None = None
-) -> BlockResult | Unfit:
-    """Dask task: do one block on a worker and report its progress.
-
-    With a `check` the worker is one of a cluster: it is refused if it does not pass, and works with
-    as many threads as Dask has given it.
-    """
-    from distributed import get_worker
-
-    worker = get_worker()
-    if check is not None:
-        reason = fault(check)
-        if reason is not None:
-            return Unfit(worker.address, f"worker {worker.address}: {reason}")
-        job = replace(job, threads=_threads_of(worker))
-    lost: list[Box] = []
-    nuclei = process_block(
-        job,
-        block,
-        gpu=_own_gpu(job, worker.name, several=check is not None),
-        report=lambda pixels: worker.log_event(topic, (key, pixels)),
-        lose=lost.append,
-    )
-    return BlockResult(nuclei, tuple(lost))
-
-
-def _threads_of(worker: Worker) -> int:
-    """Return how many threads of a cluster's worker fit into its memory, at most Dask's number."""
-    limit = worker.memory_manager.memory_limit
-    threads: int = worker.state.nthreads
-    return threads if limit is None else min(threads, fitting_threads(limit))
-
-
 def _refuse_several(settings: RunSettings) -> None:
     """Refuse settings that name workers in more than one way."""
     given = [name for name in ("scheduler", "cluster", "workers") if getattr(settings, name)]
@@ -296,14 +240,3 @@ def _default_workers(device: str) -> int:
     from wsi_suite.detector.detector import resolve_device
 
     return torch.cuda.device_count() if resolve_device(device) == "cuda" else 1
-
-
-def _own_gpu(job: SlideJob, name: object, *, several: bool) -> int:
-    """Return the GPU of a worker: ours are numbered, those of a cluster claim one."""
-    if job.detect is None or job.detect.compute.device != "cuda":
-        return 0
-    if several:
-        return claim_gpu()
-    import torch
-
-    return name % torch.cuda.device_count() if isinstance(name, int) else 0
