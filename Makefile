@@ -28,8 +28,8 @@ install: $(VENV)/.dev  ## Install everything for development into .venv (PYTHON=
 demo: $(VENV)/.package  ## Score a synthetic slide with the bundled model, end to end
 	$(BIN)/wsi-suite demo
 
-test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Run the tests, on up to four cores
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev  ## Lint, check format, types and the direction of imports
 	$(BIN)/ruff check

@@ -380,15 +380,16 @@ READ = """
 
 
 def test_a_nucleus_is_read_whole(groovy):
-    feature = nucleus(
+    feature = nucleus(  # of a class that no other test makes: the first colour of a class stays
+        classification={"name": "Read whole: 1+", "color": [1, 2, 3]},
         measurements={"Nucleus: DAB OD mean": 0.35, "Odd": "NaN", "None": None},
         metadata={"_source": "wsi-suite 0.1.0", "_pushed": "2.00,2.00,16.00,Stroma"},
     )
     [read] = groovy(READ, text=collection(feature))
     assert math.isnan(read["measured"].pop("Odd"))
     assert read == {
-        **{"id": ID, "kind": "Polygon", "x": 2, "y": 2, "class": "Stroma: 1+"},
-        **{"color": -16_711_165 + 0, "measured": {"Nucleus: DAB OD mean": 0.35}},
+        **{"id": ID, "kind": "Polygon", "x": 2, "y": 2, "class": "Read whole: 1+"},
+        **{"color": -16_711_165, "measured": {"Nucleus: DAB OD mean": 0.35}},
         **{"source": "wsi-suite 0.1.0", "pushed": "2.00,2.00,16.00,Stroma"},
     }
 
