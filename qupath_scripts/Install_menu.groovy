@@ -15,7 +15,7 @@ def libraries = evaluate(new File(folder, "Libraries.gvy"))
 if (getQuPath() == null)
     throw new IllegalStateException("QuPath runs without a window, so there is no menu.")
 ["Detect nuclei and score", "Set intensity thresholds", "Import nuclei", "Reload from disk",
- "Export annotations for training"].each { name ->
+ "Export annotations for training", "Next field"].each { name ->
     def file = new File(folder, name.replace(" ", "_") + ".groovy")
     getQuPath().installCommand("Extensions>WSI Suite>" + name) {
         // A menu's command runs on the thread that draws: what takes long must leave it.

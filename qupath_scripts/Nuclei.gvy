@@ -14,6 +14,7 @@
 import groovy.transform.CompileStatic
 import java.lang.reflect.Method
 import java.util.function.BiPredicate
+import java.util.function.Predicate
 import org.locationtech.jts.algorithm.locate.IndexedPointInAreaLocator
 import org.locationtech.jts.geom.Coordinate
 import org.locationtech.jts.geom.Geometry
@@ -52,6 +53,10 @@ class Nuclei {
     /** An annotation up to this size marks one nucleus. */
     public static final double LARGEST_UM2 = 700d
 
+    /** Classes of the fields that `wsi-suite dataset sample` chose. */
+    public static final String FIELD_TO_DO = "Field: to do"
+    public static final String FIELD_DONE = "Field: done"
+
     private static final List<String> INTENSITIES = ["Negative", "Positive", "1+", "2+", "3+"]
 
     // ---- Metadata of objects -------------------------------------------------------------------
@@ -81,6 +86,25 @@ class Nuclei {
     static boolean isOurs(PathObject object) {
         String source = markOf(object, SOURCE)
         return source != null && source.startsWith("wsi-suite")
+    }
+
+    /** Return whether an annotation is a nucleus of ours that can be edited, and no scored region. */
+    static boolean isEditableNucleus(PathObject object) {
+        return object.isAnnotation() && isOurs(object) && markOf(object, PUSHED) != null
+    }
+
+    /** Return the nuclei of ours, detections and annotations. */
+    private static List<PathObject> nucleiIn(PathObjectHierarchy hierarchy) {
+        List<PathObject> found = []
+        for (PathObject object : hierarchy.getDetectionObjects()) {
+            if (isOurs(object))
+                found.add(object)
+        }
+        for (PathObject object : hierarchy.getAnnotationObjects()) {
+            if (isEditableNucleus(object))
+                found.add(object)
+        }
+        return found
     }
 
     /** Return the name of a class without its intensity: "Stroma: 1+" is of the compartment Stroma. */
@@ -126,6 +150,10 @@ class Nuclei {
             Shape shape = new Shape(compartment: compartmentOf(object))
             if (roi instanceof PolygonROI) {
                 shape.measure(((PolygonROI) roi).getAllPoints())
+            } else if (roi.isPoint()) {  // the first alone: others may have been added to it
+                Point2 first = roi.getAllPoints().get(0)
+                shape.x = first.getX()
+                shape.y = first.getY()
             } else {
                 shape.x = roi.getCentroidX()
                 shape.y = roi.getCentroidY()
@@ -233,7 +261,7 @@ class Nuclei {
             }
         }
         List<PathObject> added = discardCorrections ? (List<PathObject>) [] :
-            addedTo(hierarchy, compartments, mpp, inside)
+            addedTo(hierarchy, mpp, inside) { PathObject it -> compartmentOf(it) in compartments }
         boolean[] suppressed = suppressed(shapes, state, added, REACH_UM / mpp)
         List<PathObject> placed = new ArrayList<>(within.size())
         List<Shape> made = new ArrayList<>(within.size())
@@ -292,9 +320,7 @@ class Nuclei {
             this.inside = inside
             this.mpp = mpp
             Map<String, Positions.LongList> present = new HashMap<>()
-            for (PathObject object : hierarchy.getDetectionObjects()) {
-                if (!isOurs(object))
-                    continue
+            for (PathObject object : nucleiIn(hierarchy)) {
                 Shape before = Shape.before(object), now = Shape.of(object)
                 if (before != null) {
                     compartments.add(before.compartment)
@@ -383,7 +409,7 @@ class Nuclei {
             boolean everywhere = pushed.length >= Removals.CLEARED && gone.cardinality() == pushed.length
             BitSet found = away | (everywhere ? gone :
                 removals.clearedIn(hierarchy.getAllObjects(false).findAll { PathObject it ->
-                    !it.isDetection() && it.getROI()?.isArea() }, others))
+                    !it.isDetection() && !isEditableNucleus(it) && it.getROI()?.isArea() }, others))
             cleared = found.cardinality()
             replaced = (others & found).cardinality()
             return found
@@ -422,31 +448,43 @@ class Nuclei {
     /**
      * Return what others added: objects that stand for one nucleus each.
      *
-     * These are annotations no larger than a nucleus, of a class that our nuclei have. Each point of
-     * a point annotation counts by itself and is returned as a point that is not in the image.
+     * These are annotations no larger than a nucleus that `counts` accepts. Each point of a point
+     * annotation counts by itself and is returned as a point that is not in the image.
      */
-    private static List<PathObject> addedTo(PathObjectHierarchy hierarchy, Set<String> compartments,
-            double mpp, BiPredicate<Double, Double> inside) {
+    private static List<PathObject> addedTo(PathObjectHierarchy hierarchy, double mpp,
+            BiPredicate<Double, Double> inside, Predicate<PathObject> counts) {
         List<PathObject> added = []
         for (PathObject annotation : hierarchy.getAnnotationObjects()) {
-            if (isOurs(annotation) || !(compartmentOf(annotation) in compartments))
-                continue
             ROI roi = annotation.getROI()
+            if (isEditableNucleus(annotation)) {  // QuPath's tool adds points to the one that is selected
+                if (roi.isPoint() && roi.getAllPoints().size() > 1)
+                    added.addAll(pointsOf(annotation, inside).drop(1))
+                continue
+            }
+            if (isOurs(annotation) || !counts.test(annotation))
+                continue
             if (roi.isPoint()) {
-                int number = 0
-                for (Point2 point : roi.getAllPoints()) {
-                    number++
-                    if (inside.test(point.getX(), point.getY()))
-                        added.add(named(PathObjects.createDetectionObject(ROIs.createPointsROI(
-                            point.getX(), point.getY(), roi.getImagePlane()),
-                            annotation.getPathClass()), "point ${number} of ${annotation.getID()}"))
-                }
+                added.addAll(pointsOf(annotation, inside))
             } else if (roi.isArea() && roi.getArea() * mpp * mpp <= LARGEST_UM2 &&
                     inside.test(roi.getCentroidX(), roi.getCentroidY())) {
                 added.add(annotation)
             }
         }
         return added
+    }
+
+    /** Return the points of an annotation, each as an object that is not in the image. */
+    private static List<PathObject> pointsOf(PathObject annotation, BiPredicate<Double, Double> inside) {
+        List<PathObject> points = []
+        int number = 0
+        for (Point2 point : annotation.getROI().getAllPoints()) {
+            number++
+            if (inside.test(point.getX(), point.getY()))
+                points.add(named(PathObjects.createDetectionObject(ROIs.createPointsROI(
+                    point.getX(), point.getY(), annotation.getROI().getImagePlane()),
+                    annotation.getPathClass()), "point ${number} of ${annotation.getID()}"))
+        }
+        return points
     }
 
     private static boolean[] suppressed(List<Shape> nuclei, State state, List<PathObject> added,
@@ -495,8 +533,10 @@ class Nuclei {
     static int placeRegions(ImageData imageData, Collection<? extends PathObject> regions) {
         PathObjectHierarchy hierarchy = imageData.getHierarchy()
         List<PathObject> ours = [], others = []
-        for (PathObject annotation : hierarchy.getAnnotationObjects())
-            (isOurs(annotation) ? ours : others).add(annotation)
+        for (PathObject annotation : hierarchy.getAnnotationObjects()) {
+            if (!isEditableNucleus(annotation))
+                (isOurs(annotation) ? ours : others).add(annotation)
+        }
         List<PathObject> placed = []
         for (PathObject region : regions) {
             if (!others.any { PathObject other -> isSameArea(region.getROI(), other.getROI()) })
@@ -544,11 +584,40 @@ class Nuclei {
                 states.put(point, DELETED)
             }
         }
-        if (!state.compartments.isEmpty()) {
-            for (PathObject object : inOrder(addedTo(hierarchy, state.compartments, mpp, inside)))
-                states.put(object, ADDED)
-        }
+        boolean fields = hierarchy.getAnnotationObjects().any { PathObject it -> isField(it) }
+        for (PathObject object : inOrder(addedTo(hierarchy, mpp, inside) { PathObject it ->
+                fields ? isNoArea(it) : isLike(it, state.compartments) }))
+            states.put(object, ADDED)
         return states
+    }
+
+    /** Return whether an annotation may be a nucleus that somebody added to those of a push. */
+    private static boolean isLike(PathObject annotation, Set<String> compartments) {
+        // Points of other classes, or of none, are how QuPath counts; an outline as small as a nucleus is one.
+        return compartmentOf(annotation) in compartments ||
+            (!compartments.isEmpty() && annotation.getROI().isArea() && isNoArea(annotation))
+    }
+
+    /** Return whether an annotation may be a nucleus by its class: it is none of areas. */
+    private static boolean isNoArea(PathObject annotation) {
+        String own = compartmentOf(annotation)
+        return !isField(annotation) && !own.endsWith("*") && own != "Region"
+    }
+
+    /** Return whether an annotation is a field that `wsi-suite dataset sample` chose, done or not. */
+    static boolean isField(PathObject annotation) {
+        PathClass pathClass = annotation.getPathClass()
+        return pathClass != null && pathClass.toString() in [FIELD_TO_DO, FIELD_DONE]
+    }
+
+    /** Return annotations that are no nuclei of ours, and ADDED for those that are nuclei; else null. */
+    static Map<PathObject, String> annotationsOf(ImageData imageData, Map<PathObject, String> states) {
+        Map<PathObject, String> found = new LinkedHashMap<>()
+        for (PathObject annotation : inOrder(imageData.getHierarchy().getAnnotationObjects())) {
+            if (!isEditableNucleus(annotation))
+                found.put(annotation, states.get(annotation))
+        }
+        return found
     }
 
     /** Return objects from top to bottom: QuPath keeps them in no order of its own. */

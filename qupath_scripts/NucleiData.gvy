@@ -6,6 +6,7 @@
 
 import com.google.gson.Gson
 import groovy.transform.CompileStatic
+import qupath.lib.geom.Point2
 import qupath.lib.io.GsonTools
 import qupath.lib.measurements.MeasurementList
 import qupath.lib.measurements.MeasurementListFactory
@@ -42,9 +43,10 @@ class NucleiData {
         String[] names         // of measurements
         double[][] values      // of measurements, one array a name; NaN: none
         Map<String, String> metadata  // of every object, beside the state in which it is put in
+        boolean editable       // annotations, which can be dragged and drawn again, in place of detections
     }
 
-    /** Make detections from columns: about ten microseconds each. */
+    /** Make detections, or annotations that can be edited, from columns: about ten microseconds each. */
     static List<PathObject> build(Columns columns) {
         PathClass[] classes = new PathClass[columns.pathClasses.length]
         for (int i = 0; i < classes.length; i++)
@@ -60,8 +62,10 @@ class NucleiData {
             else
                 roi = ROIs.createPointsROI(columns.points[2 * i], columns.points[2 * i + 1],
                     ImagePlane.getDefaultPlane())
-            PathObject object = PathObjects.createDetectionObject(
-                roi, classes[columns.pathClass[i]], measurementsAt(columns, i))
+            PathClass pathClass = classes[columns.pathClass[i]]
+            PathObject object = columns.editable ?
+                PathObjects.createAnnotationObject(roi, pathClass, measurementsAt(columns, i)) :
+                PathObjects.createDetectionObject(roi, pathClass, measurementsAt(columns, i))
             object.setID(new UUID(columns.ids[2 * i], columns.ids[2 * i + 1]))
             Nuclei.mark(object, columns.metadata)
             Nuclei.mark(object, [(Nuclei.PUSHED): pushedAt(columns, i)])
@@ -163,7 +167,16 @@ class NucleiData {
         // Joined as texts: QuPath's writer of shapes writes to nothing else.
         Gson gson = GsonTools.getInstance()
         return '{"type":"Feature","id":"' + object.getID() + '","geometry":' +
-            gson.toJson(object.getROI(), ROI) + ',"properties":' + gson.toJson(properties) + '}'
+            gson.toJson(shapeOf(object), ROI) + ',"properties":' + gson.toJson(properties) + '}'
+    }
+
+    /** Return the shape of an object; of a nucleus of ours the first point, others are added ones. */
+    private static ROI shapeOf(PathObject object) {
+        ROI roi = object.getROI()
+        if (!roi.isPoint() || !Nuclei.isEditableNucleus(object))
+            return roi
+        Point2 first = roi.getAllPoints().get(0)
+        return ROIs.createPointsROI(first.getX(), first.getY(), roi.getImagePlane())
     }
 
     /** Write one line a nucleus: id, where it is, what became of it, its class then and now. */

@@ -87,6 +87,8 @@ def test_tasks_are_written_with_nuclei_to_correct(slides, tmp_path, capsys):
         for feature in json.loads(path.read_text())["features"]
     ]
     assert len(features) == 4
+    assert {one["properties"]["classification"]["name"] for one in features} == {"Field: to do"}
+    assert {one["properties"]["name"] for one in features} <= {f"Field 00{n}" for n in range(1, 5)}
     image = images[0]
     title, _, place = image.name.partition("/")
     y, x = map(int, place.removesuffix(".png").split("_"))
@@ -95,3 +97,20 @@ def test_tasks_are_written_with_nuclei_to_correct(slides, tmp_path, capsys):
 
         expected = slide.read_level(0, Box(x, y, *image.size_px))
     assert np.array_equal(read_rgb(image.file), expected)
+
+
+def test_a_project_needs_qupath_and_a_new_folder(slides, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PAQUO_QUPATH_DIR", str(tmp_path / "nowhere"))
+    line = ["dataset", "sample", *map(str, slides), "--out", str(tmp_path / "out"), "--project"]
+
+    def refused(project):
+        with pytest.raises(SystemExit) as left:
+            main([*line, str(project)])
+        assert left.value.code == 2
+        return capsys.readouterr().err.replace("\n", " ")
+
+    assert "error: --project: QuPath was not found in PAQUO_QUPATH_DIR" in refused(tmp_path / "p")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "project.qpproj").write_text("{}")
+    assert "is a project already; give a new folder" in refused(tmp_path / "p")
+    assert not (tmp_path / "out").exists()

@@ -62,6 +62,17 @@ Doubt = Annotated[
         show_default=False,
     ),
 ]
+FieldProject = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        "-p",
+        help="Also make a QuPath project, in a new folder: the fields as annotations on their"
+        " slides, with --model its nuclei as points to drag, delete and add to.",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
 SampleSeed = Annotated[int, typer.Option("--seed", help="Of the draw.")]
 
 _SUFFIXES = {"cvat": ".xml", "coco": ".json", "label-studio": ".json", "points": ".csv"}
@@ -76,6 +87,7 @@ def sample(
     target_format: FieldFormat = "cvat",
     model: Annotator = None,
     doubt: Doubt = None,
+    project: FieldProject = None,
     mpp: SlideMpp = None,
     seed: SampleSeed = 0,
     device: Device = None,
@@ -85,7 +97,9 @@ def sample(
 
     Fields lie on clean tissue, in focus; weak and strong stain, loose and dense tissue and all
     slides are there alike. DIR gets images/ and the labels; DIR/fields has the fields of each slide
-    as annotations for QuPath.
+    as annotations for QuPath. In the QuPath project of --project the script Next field (Automate >
+    Project scripts) goes from field to field, those of most doubt first, and marks which are done:
+    pull it, and 'dataset import' takes the fields that are done.
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, say
@@ -93,6 +107,7 @@ def sample(
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.files import whole_file
     from wsi_suite.slides.sources import expand_slides
+    from wsi_suite.studies.field_project import check_field_project, write_field_project
     from wsi_suite.studies.field_sample import (
         POOL,
         cut_fields,
@@ -100,14 +115,21 @@ def sample(
         pre_annotate,
         sample_fields,
         write_field_annotations,
+        write_pictures,
     )
 
     if doubt is not None and model is None:
         raise ConfigError("--doubt: give the model whose doubt is meant, as --model")
     if out.exists():
         raise OutputConflictError(f"{out}: is there already; give another folder")
+    if project is not None:
+        check_field_project(project)
     write = writer_of(target_format)
     detector = None if model is None else load_detector(model, device=device or "auto")
+    other = None
+    if doubt is not None and model is not None:
+        flips = doubt == "flips"
+        other = load_detector(model if flips else doubt, device=device or "auto", flips=flips)
     paths = expand_slides(slides, tell=note)
     with (
         tempfile.TemporaryDirectory(prefix="wsi-suite-fields-") as scratch,
@@ -115,23 +137,22 @@ def sample(
     ):
         pool = count * (POOL if doubt else 1)
         fields = sample_fields(paths, count=pool, size_um=size_um, mpp=mpp, seed=seed)
-        images = cut_fields(fields, Path(scratch), mpp=mpp)
-        if doubt is not None and model is not None and detector is not None:
-            other = load_detector(
-                model if doubt == "flips" else doubt,
-                device=device or "auto",
-                flips=doubt == "flips",
-            )
-            images = most_doubtful(images, detector, other, count=count)
+        chosen = cut_fields(fields, Path(scratch), mpp=mpp)
         if detector is not None:
-            images = pre_annotate(images, detector)
+            chosen = most_doubtful(pre_annotate(chosen, detector, other), count=count)
+        images = [one.image for one in chosen]
         with whole_file(out) as made:
             made.mkdir()
             lost = write(images, made / f"labels{_SUFFIXES.get(target_format, '')}", WriteOptions())
-            write_field_annotations(images, made)
+            write_pictures(images, made)
+            write_field_annotations(chosen, made)
+            if project is not None:
+                write_field_project(chosen, project, slides=paths, detector=detector, tell=note)
     for sentence in lost:
         note(sentence)
     nuclei = sum(len(image.labels) for image in images)
     say(f"{out}: {len(images)} fields of {len(paths)} slides, {nuclei:,} nuclei.")
+    if project is not None:
+        say(f"{project}: the project; in QuPath run Automate > Project scripts > Next_field.")
     if len(images) < count:
         note(f"{count - len(images)} fields were left out: they look like others")

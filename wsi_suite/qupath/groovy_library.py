@@ -15,7 +15,13 @@ from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
-from wsi_suite.qupath.objects import SOURCE, Detections, PathClass, path_classes
+from wsi_suite.qupath.objects import (
+    FIELD_CLASSES,
+    SOURCE,
+    Detections,
+    PathClass,
+    path_classes,
+)
 from wsi_suite.qupath.project_messages import Region
 from wsi_suite.resources import qupath_scripts_folder
 
@@ -46,8 +52,17 @@ def _compile() -> SimpleNamespace:
     return SimpleNamespace(java=java, **classes)
 
 
-def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[str, str]) -> Any:  # noqa: ANN401
-    """Return the columns of nuclei as Java arrays."""
+def nucleus_columns(
+    made: Detections,
+    library: SimpleNamespace,
+    origin: Mapping[str, str],
+    *,
+    editable: bool = False,
+) -> Any:  # noqa: ANN401
+    """Return the columns of nuclei as Java arrays.
+
+    With `editable` they become annotations, which QuPath lets a user drag and draw again.
+    """
     import jpype
 
     def array(kind: Any, values: Any) -> Any:  # noqa: ANN401
@@ -73,10 +88,17 @@ def nucleus_columns(made: Detections, library: SimpleNamespace, origin: Mapping[
     values = [array(jpype.JDouble, column) for column in made.measurements.values()]
     columns.setValues(jpype.JArray(jpype.JDouble, 2)(values))
     columns.setMetadata(_text_map(origin, library))
+    columns.setEditable(editable)
     return columns
 
 
-def add_classes(project: Any, compartments: tuple[str, ...], library: SimpleNamespace) -> None:  # noqa: ANN401
+def add_classes(
+    project: Any,  # noqa: ANN401
+    compartments: tuple[str, ...],
+    library: SimpleNamespace,
+    *,
+    fields: bool = False,
+) -> None:
     """Add the classes that corrections need to the list of a project.
 
     Parameters
@@ -87,10 +109,15 @@ def add_classes(project: Any, compartments: tuple[str, ...], library: SimpleName
         Classes of the model.
     library
         As :func:`groovy_library` returns it.
+    fields
+        Add the classes of fields to annotate, and of nuclei those without intensities.
     """
     integer = library.java("java.lang.Integer")
     wanted = library.java("java.util.LinkedHashMap")()
-    for path_class in path_classes(compartments):
+    listed = path_classes(compartments)
+    if fields:
+        listed = (*(one for one in listed if one.name in compartments), *FIELD_CLASSES)
+    for path_class in listed:
         wanted.put(path_class.name, integer(_packed(path_class)))
     library.Classes.addTo(project, wanted)
 
@@ -108,9 +135,9 @@ def _text_map(values: Mapping[str, str], library: SimpleNamespace) -> Any:  # no
 
 
 def region_annotations(
-    regions: Sequence[Region], library: SimpleNamespace, origin: Mapping[str, str]
+    regions: Sequence[Region], library: SimpleNamespace, origin: Mapping[str, str] | None
 ) -> Any:  # noqa: ANN401
-    """Return scored regions as locked annotations."""
+    """Return regions as locked annotations, marked as ours unless there is no origin."""
     from paquo.java import GeometryTools, PathClass, PathObjects, WKBReader
 
     plane = library.java("qupath.lib.regions.ImagePlane").getDefaultPlane()
@@ -128,6 +155,7 @@ def region_annotations(
         for name, value in region.measurements.items():
             annotation.getMeasurementList().put(name, float(value))
         annotation.setLocked(True)
-        library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))
+        if origin is not None:
+            library.Nuclei.mark(annotation, _text_map({SOURCE: origin[SOURCE]}, library))
         annotations.add(annotation)
     return annotations

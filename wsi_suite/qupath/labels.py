@@ -58,6 +58,27 @@ class Labels:
     def __len__(self) -> int:
         return len(self.class_names)
 
+    def take(self, rows: npt.NDArray[np.int_]) -> Labels:
+        """Return the labels at `rows`, in their order."""
+        return Labels(
+            points=self.points[rows],
+            class_names=tuple(self.class_names[row] for row in rows),
+            grades=self.grades[rows],
+            states=self.states[rows],
+            shapes=self.shapes[rows],
+        )
+
+
+def join_labels(parts: Sequence[Labels]) -> Labels:
+    """Return the labels of several files of one image, one after the other."""
+    return Labels(
+        points=np.concatenate([part.points for part in parts]),
+        class_names=tuple(name for part in parts for name in part.class_names),
+        grades=np.concatenate([part.grades for part in parts]),
+        states=np.concatenate([part.states for part in parts]),
+        shapes=np.concatenate([part.shapes for part in parts]),
+    )
+
 
 def read_labels(path: Path | str, *, mpp: float | None = None) -> Labels:
     """Read the nuclei in a GeoJSON file of QuPath.
@@ -104,8 +125,8 @@ def split_class(name: str | None) -> tuple[str | None, int]:
 
 
 def _may_be_nuclei(drawn: DrawnObject) -> bool:
-    if drawn.kind == "annotation":
-        return not is_ours(drawn.metadata)
+    if drawn.kind == "annotation":  # of ours those that can be edited, and no scored regions
+        return not is_ours(drawn.metadata) or PUSHED in drawn.metadata
     return drawn.kind in ("detection", "cell")
 
 

@@ -71,6 +71,9 @@ _SCALES: tuple[tuple[Colour, ...], ...] = (INTENSITY_COLOURS, _THIRD_COLOURS)
 _PLAIN_COLOURS: tuple[Colour, ...] = ((160, 90, 160), (190, 150, 110))
 _STROMA, _STROMA_PLAIN = "stroma", (150, 200, 150)  # QuPath's colour of its own class Stroma
 
+FIELD_TO_DO, FIELD_DONE = "Field: to do", "Field: done"
+"""Classes of fields that were chosen to be annotated, as in ``Nuclei.gvy``."""
+
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "wsi-suite nucleus")
 """A nucleus' id is ``uuid5(NAMESPACE, "x,y")`` of its detected point, level-0 pixels with two
 decimals."""
@@ -82,6 +85,9 @@ class PathClass:
 
     name: str
     colour: Colour
+
+
+FIELD_CLASSES = (PathClass(FIELD_TO_DO, (240, 120, 20)), PathClass(FIELD_DONE, (60, 160, 60)))
 
 
 @dataclass(frozen=True, eq=False)

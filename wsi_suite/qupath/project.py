@@ -33,6 +33,7 @@ from wsi_suite.qupath.project_files import (
 )
 from wsi_suite.qupath.project_lock import ProjectLock
 from wsi_suite.qupath.project_messages import (
+    FoundNuclei,
     Frame,
     ImageStains,
     Opened,
@@ -166,6 +167,19 @@ class Project:
             shape=shape,
             intensities=intensities,
             discard_corrections=discard_corrections,
+        )
+        self._pushes += 1
+        return parse(Pushed, answer)
+
+    def add_fields(
+        self, image: ProjectImage, *, fields: Sequence[Region], found: FoundNuclei | None = None
+    ) -> Pushed:
+        """Put fields to annotate into an image, and nuclei in them that can be edited."""
+        answer = self._ask(
+            "fields",
+            image=image.id,
+            fields=plain(fields),
+            found=None if found is None else plain(found),
         )
         self._pushes += 1
         return parse(Pushed, answer)

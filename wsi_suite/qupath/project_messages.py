@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
+
+from wsi_suite.nuclei.table import Nuclei
 
 T = TypeVar("T")
 
@@ -106,6 +109,37 @@ class Region:
     class_name: str | None
     wkb: str
     measurements: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FoundNuclei:
+    """Nuclei that a model found, for an annotator to correct; columns of one length N.
+
+    Attributes
+    ----------
+    points
+        ``(x, y)`` in level-0 pixels.
+    confidence
+        In [0, 1].
+    label
+        Index into `classes`.
+    classes
+        Those of the model.
+    origin
+        Metadata by which the nuclei are known as ours; see :mod:`wsi_suite.qupath.objects`.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    confidence: tuple[float, ...]
+    label: tuple[int, ...]
+    classes: tuple[str, ...]
+    origin: dict[str, str]
+
+    def nuclei(self) -> Nuclei:
+        """Return them as a table."""
+        x, y = np.array(self.points, np.float64).reshape(-1, 2).T
+        confidence, label = np.array(self.confidence, np.float32), np.array(self.label, np.uint8)
+        return Nuclei(x, y, confidence, label, self.classes)
 
 
 @dataclass(frozen=True)

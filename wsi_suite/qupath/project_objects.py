@@ -14,7 +14,7 @@ from wsi_suite.qupath.groovy_library import groovy_library, nucleus_columns, reg
 from wsi_suite.qupath.objects import Shape, circle_radius_px0, detections, origin_of
 from wsi_suite.qupath.project_data import close, read_data
 from wsi_suite.qupath.project_image_type import set_type
-from wsi_suite.qupath.project_messages import Frame, Pulled, Pushed, Region
+from wsi_suite.qupath.project_messages import FoundNuclei, Frame, Pulled, Pushed, Region
 from wsi_suite.qupath.project_saving import save_objects, without_states, write_by_java
 
 if TYPE_CHECKING:
@@ -106,6 +106,59 @@ def push_table(
     )
 
 
+def place_fields(
+    entry: QuPathProjectImageEntry,
+    *,
+    fields: Sequence[Region],
+    found: FoundNuclei | None,
+    frame: Frame,
+    may_write: Callable[[], None] = lambda: None,
+) -> Pushed:
+    """Put fields to annotate into an image, with nuclei that can be edited, and save it.
+
+    Parameters
+    ----------
+    entry
+        The image.
+    fields
+        The fields: locked annotations that belong to the user.
+    found
+        Nuclei in them, as points; ``None``: the fields are empty.
+    frame
+        Of the image, as QuPath has it.
+    may_write
+        As for :func:`push_table`.
+
+    Raises
+    ------
+    InputError, OutputError
+        As for :func:`push_table`.
+    """
+    stored, library = read_data(entry), groovy_library()
+    data, notes = stored.data, list(stored.notes)
+    data.getHierarchy().addObjects(region_annotations(fields, library, None))
+    counts = {"placed": 0}
+    if found is not None:
+        nuclei = found.nuclei()
+        columns = nucleus_columns(
+            detections(nuclei, shape="point"), library, found.origin, editable=True
+        )
+        objects = library.NucleiData.build(columns)
+        # Nothing was put in before, so that no distance matters.
+        mpp = 1.0 if frame.mpp is None else float(np.mean(frame.mpp))
+        placed = library.Nuclei.place(data, objects, None, False, mpp)
+        counts["placed"] = int(placed.get("placed"))
+    backup = save_objects(entry, stored, may_write=may_write)
+    close(data)
+    return Pushed(
+        counts=counts,
+        regions=len(fields),
+        classes=() if found is None else found.classes,
+        backup=None if backup is None else Path(backup),
+        notes=tuple(notes),
+    )
+
+
 def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> Pulled:
     """Write our nuclei and all annotations of an image: all files or none.
 
@@ -118,13 +171,13 @@ def pull_objects(entry: QuPathProjectImageEntry, *, folder: Path) -> Pulled:
     found = read_data(entry)
     data = found.data
     states = library.Nuclei.states(data)
-    annotations = library.Nuclei.inOrder(data.getHierarchy().getAnnotationObjects())
+    annotations = library.Nuclei.annotationsOf(data, states)
     geojson, table = library.NucleiData.writeGeoJson, library.NucleiData.writeTable
     write_by_java(
         {
             folder / "nuclei.geojson": (geojson, states),
             folder / "nuclei.csv": (table, states),
-            folder / "annotations.geojson": (geojson, without_states(annotations, library)),
+            folder / "annotations.geojson": (geojson, annotations),
         },
         library,
     )

@@ -33,6 +33,7 @@ from wsi_suite.qupath.project_files import (
     cannot_write,
 )
 from wsi_suite.qupath.project_messages import (
+    FoundNuclei,
     Frame,
     ImageStains,
     ProjectImage,
@@ -197,7 +198,27 @@ def _push(
     return replace(answer, notes=(*answer.notes, *notes))
 
 
-def _list_classes(session: Session, classes: tuple[str, ...]) -> list[str]:
+def _fields(
+    session: Session,
+    *,
+    image: str,
+    fields: list[dict[str, Any]],
+    found: dict[str, Any] | None,
+) -> Pushed:
+    from wsi_suite.qupath.project_objects import place_fields
+
+    answer = place_fields(
+        session.entry(image),
+        fields=[parse(Region, field) for field in fields],
+        found=None if found is None else parse(FoundNuclei, found),
+        frame=_frame(session, image=image),
+        may_write=session.check_qupath,
+    )
+    notes = _list_classes(session, answer.classes, fields=True)
+    return replace(answer, notes=(*answer.notes, *notes))
+
+
+def _list_classes(session: Session, classes: tuple[str, ...], *, fields: bool = False) -> list[str]:
     """Offer in QuPath the classes that corrections need; a failure is returned as a note."""
     import jpype
 
@@ -206,7 +227,7 @@ def _list_classes(session: Session, classes: tuple[str, ...]) -> list[str]:
     called = "the project's list of classes"
     try:
         with kept_if_cut_off(session.file, called=called):
-            add_classes(session.project.java_object, classes, groovy_library())
+            add_classes(session.project.java_object, classes, groovy_library(), fields=fields)
     except (jpype.JException, OutputError) as error:
         return [
             f"{called} could not be written ({in_words(error)}): add the"
@@ -245,6 +266,7 @@ _ACTIONS: dict[str, Callable[..., Any]] = {
     "add": _add,
     "frame": _frame,
     "push": _push,
+    "fields": _fields,
     "pull": _pull,
     "annotations": _annotations,
     "stains": _stains,

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from PIL import Image
+from shapely.geometry import MultiPolygon
 
 from wsi_suite.analysis.quality import find_artefacts
 from wsi_suite.datasets.labelled_image import LabelledImage, NucleusLabels, nucleus_labels
@@ -28,6 +30,7 @@ from wsi_suite.errors import DataError
 from wsi_suite.files import file_names
 from wsi_suite.geometry import Box
 from wsi_suite.qupath.annotations import Annotation, write_annotations
+from wsi_suite.qupath.objects import FIELD_CLASSES
 from wsi_suite.slides.slide import Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, find_tissue
 from wsi_suite.staining.deconvolution import separate_stains
@@ -68,6 +71,35 @@ class Field:
     box: Box
     hematoxylin_od: float
     dab_od: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenField:
+    """A field that was cut out of its slide, with what a model found in it.
+
+    Attributes
+    ----------
+    source
+        File of the slide.
+    image
+        The picture, and the model's nuclei as its labels; without a model none.
+    confidence
+        ``(N,)`` float32 of these nuclei.
+    doubt
+        How unsure models are of it, 0 to 1; 0 without a model.
+    """
+
+    source: Path
+    image: LabelledImage
+    confidence: npt.NDArray[np.float32]
+    doubt: float = 0.0
+
+    @property
+    def area(self) -> MultiPolygon:
+        """The square, level-0 pixels of the slide."""
+        assert self.image.corner_px0 is not None
+        (left, top), (width, height) = self.image.corner_px0, self.image.size_px
+        return MultiPolygon([shapely.box(left, top, left + width, top + height)])
 
 
 def sample_fields(
@@ -203,7 +235,7 @@ def _split(fields: list[Field], count: int) -> list[list[Field]]:
 
 def cut_fields(
     fields: Sequence[Field], folder: Path, *, mpp: float | None = None
-) -> list[LabelledImage]:
+) -> list[ChosenField]:
     """Write the pictures of fields into a folder; return them without labels, alike ones left out.
 
     Parameters
@@ -215,7 +247,7 @@ def cut_fields(
     mpp
         As for :func:`sample_fields`.
     """
-    images: list[LabelledImage] = []
+    chosen: list[ChosenField] = []
     hashes: list[int | None] = []
     for path in sorted({field.slide for field in fields}):
         with open_slide(path, mpp=mpp) as slide:
@@ -225,45 +257,66 @@ def cut_fields(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(rgb).save(file)
                 hashes.append(difference_hash(rgb))
-                images.append(
-                    LabelledImage(
-                        name=field.name,
-                        size_px=(field.box.width, field.box.height),
-                        mpp=slide.mpp,
-                        labels=nucleus_labels([], []),
-                        file=file,
-                        slide=path.stem,
-                        corner_px0=(float(field.box.x), float(field.box.y)),
-                    )
+                image = LabelledImage(
+                    name=field.name,
+                    size_px=(field.box.width, field.box.height),
+                    mpp=slide.mpp,
+                    labels=nucleus_labels([], []),
+                    file=file,
+                    slide=path.stem,
+                    corner_px0=(float(field.box.x), float(field.box.y)),
                 )
+                chosen.append(ChosenField(path, image, np.zeros(0, np.float32)))
     doubles = {second for _, second in alike_pairs(hashes)}
     for row in doubles:
-        (folder / images[row].name).unlink()
-    kept = [image for row, image in enumerate(images) if row not in doubles]
-    return sorted(kept, key=lambda image: image.name)
+        (folder / chosen[row].image.name).unlink()
+    kept = [one for row, one in enumerate(chosen) if row not in doubles]
+    return sorted(kept, key=lambda one: one.image.name)
 
 
-def pre_annotate(images: Sequence[LabelledImage], detector: Detector) -> list[LabelledImage]:
-    """Return the pictures with the nuclei that a model finds, by its name as annotator."""
+def pre_annotate(
+    chosen: Sequence[ChosenField], detector: Detector, second: Detector | None = None
+) -> list[ChosenField]:
+    """Return fields with the nuclei that a model finds, by its name as annotator.
+
+    The doubt about a field is the disagreement of this model and the second; without a second it
+    is the mean of one minus the confidence of its nuclei, that is the share of them that the model
+    expects to be none.
+    """
+    images = [one.image for one in chosen]
     found = _detect(images, detector)
+    doubts = [float(1 - one.confidence.mean()) if len(one.points) else 0.0 for one in found]
+    if second is not None:
+        pairs = zip(found, _detect(images, second), strict=True)
+        doubts = [disagreement(one, other) for one, other in pairs]
     return [
-        replace(image, labels=_as_labels(one, image, detector))
-        for image, one in zip(images, found, strict=True)
+        replace(
+            one,
+            image=replace(one.image, labels=_as_labels(nuclei, one.image, detector)),
+            confidence=nuclei.confidence.astype(np.float32),
+            doubt=doubt,
+        )
+        for one, nuclei, doubt in zip(chosen, found, doubts, strict=True)
     ]
 
 
-def most_doubtful(
-    images: Sequence[LabelledImage], first: Detector, second: Detector, *, count: int
-) -> list[LabelledImage]:
-    """Return the pictures in which two models disagree most.
+def most_doubtful(chosen: Sequence[ChosenField], *, count: int) -> list[ChosenField]:
+    """Return the fields of which models are least sure, in the order of their names."""
+    order = sorted(chosen, key=lambda one: (-one.doubt, one.image.name))
+    return sorted(order[:count], key=lambda one: one.image.name)
 
-    Disagreement is the share of nuclei that one of them alone finds, or that both find and call
-    differently. The second may be the first with flips averaged.
-    """
-    pairs = zip(_detect(images, first), _detect(images, second), strict=True)
-    doubt = [disagreement(one, other) for one, other in pairs]
-    order = sorted(range(len(images)), key=lambda row: (-doubt[row], images[row].name))
-    return sorted((images[row] for row in order[:count]), key=lambda image: image.name)
+
+def by_slide(chosen: Sequence[ChosenField]) -> dict[Path, list[ChosenField]]:
+    """Return the fields of each slide, those of most doubt first."""
+    found: dict[Path, list[ChosenField]] = {}
+    for one in sorted(chosen, key=lambda one: (-one.doubt, one.image.name)):
+        found.setdefault(one.source, []).append(one)
+    return found
+
+
+def field_name(number: int) -> str:
+    """Return the name of a field that stands at a place of its slide's list, from 1."""
+    return f"Field {number:03}"
 
 
 def disagreement(first: Labelled, second: Labelled) -> float:
@@ -308,32 +361,23 @@ def _as_labels(found: Labelled, image: LabelledImage, detector: Detector) -> Nuc
     return nucleus_labels(points, names, annotators=detector.spec.name)
 
 
-def write_field_annotations(images: Sequence[LabelledImage], out: Path) -> None:
-    """Write the pictures into ``images/``, and the fields of each slide as QuPath's annotations.
-
-    Parameters
-    ----------
-    images
-        Fields that know their slide and corner.
-    out
-        A folder that is there.
-    """
+def write_pictures(images: Sequence[LabelledImage], out: Path) -> None:
+    """Write the pictures of fields into ``images/`` of a folder that is there."""
     for image in images:
         assert image.file is not None
         target = out / "images" / image.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image.file, target)
-    by_slide: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        by_slide.setdefault(image.name.partition("/")[0], []).append(image)
+
+
+def write_field_annotations(chosen: Sequence[ChosenField], out: Path) -> None:
+    """Write the fields of each slide as QuPath's annotations into ``fields/`` of a folder."""
     (out / "fields").mkdir()
-    for title, some in by_slide.items():
-        annotations = [_annotation(image, number) for number, image in enumerate(some, start=1)]
+    for some in by_slide(chosen).values():
+        title = some[0].image.name.partition("/")[0]
+        annotations = [_annotation(one, number) for number, one in enumerate(some, start=1)]
         write_annotations(annotations, out / "fields" / f"{title}.geojson", origin={}, locked=False)
 
 
-def _annotation(image: LabelledImage, number: int) -> Annotation:
-    assert image.corner_px0 is not None
-    left, top = image.corner_px0
-    right, bottom = left + image.size_px[0], top + image.size_px[1]
-    return Annotation(f"Field {number}", None, left, top, right, bottom)
+def _annotation(field: ChosenField, number: int) -> Annotation:
+    return Annotation(field_name(number), FIELD_CLASSES[0], *field.area.bounds)

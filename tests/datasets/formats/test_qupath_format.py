@@ -125,6 +125,43 @@ def test_a_nucleus_outlined_by_hand_counts_as_its_area_and_is_no_region(pulled, 
     assert [roi.name for roi in read_rois(path)] == ["Field", "Region 2", "Region 3"]
 
 
+def test_what_was_drawn_where_a_nucleus_was_missed_is_one(pulled, slides, tmp_path):
+    """Whatever its class; `pull` has those of the nuclei's classes in both files."""
+    path = pulled / "B12 ER.tif" / "annotations.geojson"
+    fields = json.loads(path.read_text())["features"]
+    added = {"class_name": "Stroma", "metadata": {"state": "added"}}
+    both = annotation(square(120, 200, 140, 216), **added)
+
+    def point(x, y, class_name=None):
+        geometry = {"type": "Point", "coordinates": [x, y]}
+        return {**annotation(square(0, 0, 1, 1), class_name=class_name), "geometry": geometry}
+
+    drawn = [
+        annotation(square(200, 200, 220, 216)),
+        point(154, 150),  # counted with QuPath's tool: on a nucleus that is there
+        point(250, 150),
+        point(160, 150, "Tumor"),  # a class says that it is another one
+    ]
+    write(path, [*fields, both, *drawn])
+    nuclei = path.with_name("nuclei.geojson")
+    write(nuclei, [*json.loads(nuclei.read_text())["features"], both])
+    field, _ = read(pulled, slides, tmp_path / "cut")
+    points = [[50, 50], [30, 108], [110, 108], [150, 50], [60, 50]]
+    assert field.labels.points.tolist() == points
+    assert field.labels.class_names == ("Epithelium", "Stroma", None, None, "Tumor")
+
+
+def test_fields_that_are_not_done_are_left_out(pulled, slides, tmp_path):
+    path = pulled / "B12 ER.tif" / "annotations.geojson"
+    to_do = annotation(square(0, 400, 300, 700), class_name="Field: to do")
+    write(path, [*json.loads(path.read_text())["features"], to_do])
+    told = []
+    assert len(read(pulled, slides, tmp_path / "cut", tell=told.append)) == 2
+    assert told == ["B12 ER.tif: 1 fields of class 'Field: to do' are left out"]
+    (image,) = read(pulled, slides, tmp_path / "cut", fields="Field: to do")
+    assert image.corner_px0 == (0, 400)
+
+
 def test_large_fields_become_several_and_share_no_nucleus(slides, tmp_path):
     folder = tmp_path / "large"
     write(folder / "B12 ER" / "annotations.geojson", [annotation(square(0, 0, 1500, 700))])

@@ -65,6 +65,11 @@ class PathObjects {
         new PathObject(rOI: roi, pathClass: pathClass, measurementList: measurements ?: new MeasurementList())
     }
 
+    static PathObject createAnnotationObject(ROI roi, PathClass pathClass, MeasurementList measurements) {
+        new PathObject(rOI: roi, pathClass: pathClass, annotation: true,
+            measurementList: measurements ?: new MeasurementList())
+    }
+
     static PathObject createAnnotationObject(ROI roi, PathClass pathClass) {
         new PathObject(rOI: roi, pathClass: pathClass, annotation: true)
     }

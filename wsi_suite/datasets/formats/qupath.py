@@ -8,7 +8,7 @@ field is painted white, so that no nucleus without label stands there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +16,19 @@ from pathlib import Path
 import numpy as np
 import shapely
 from PIL import Image
+from scipy.spatial import cKDTree
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from wsi_suite.datasets.formats import ReadOptions
 from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage, nucleus_labels
+from wsi_suite.datasets.matching import MATCH_UM
 from wsi_suite.errors import DataError, RegionError
 from wsi_suite.files import file_names
 from wsi_suite.geometry import Box, Roi
 from wsi_suite.nuclei.table import NOT_MEASURABLE
-from wsi_suite.qupath.labels import LARGEST_NUCLEUS_UM2, Labels, read_labels
+from wsi_suite.qupath.labels import LARGEST_NUCLEUS_UM2, Labels, join_labels, read_labels
+from wsi_suite.qupath.objects import FIELD_TO_DO
 from wsi_suite.qupath.rois import read_rois
 from wsi_suite.scoring.regions import IGNORED_CLASS
 from wsi_suite.slides.listing import slides_in
@@ -35,6 +38,7 @@ LARGEST_PX = 1024
 """Longest side of a cut-out; larger fields become several."""
 
 _WHITE = 255
+_SAME_PLACE_PX0 = 0.1  # pull writes an added outline into both files
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
         ``<image>.geojson``.
     options
         ``images`` is the folder of the slides, by default that of `source`; ``fields`` is the
-        class of the annotations that are fields, by default any but ``Ignore*``.
+        class of the annotations that are fields, by default any but ``Ignore*`` and the fields
+        of ``dataset sample`` that are not done.
 
     Raises
     ------
@@ -79,8 +84,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     for image in pulled:
         path = find_slide(image, slides, source=source)
         with open_slide(path, mpp=options.mpp) as slide:
-            fields, ignored = _fields(image, slide, class_name=options.fields)
-            labels = read_labels(image.nuclei, mpp=math.sqrt(math.prod(slide.mpp)))
+            fields, ignored = _fields(image, slide, class_name=options.fields, tell=options.tell)
+            labels = _labels(image, mpp=math.sqrt(math.prod(slide.mpp)))
             for number, field in enumerate(fields, start=1):
                 for part in _parts(field):
                     found += 1
@@ -158,8 +163,32 @@ class _Part:
     area: BaseGeometry
 
 
+def _labels(image: PulledImage, *, mpp: float) -> Labels:
+    """Return the nuclei of an image, those too that stand among the annotations alone.
+
+    ``pull`` counts an annotation as an added nucleus only if it is of a class that nuclei have; a
+    small outline of any other class, or of none, is a nucleus here. So is a point, unless it has
+    no class and lies on a nucleus: QuPath's tool for counting makes such points.
+    """
+    labels = read_labels(image.nuclei, mpp=mpp)
+    if image.annotations == image.nuclei:
+        return labels
+    drawn = read_labels(image.annotations, mpp=mpp)
+    if not len(drawn):
+        return labels
+    if not len(labels):
+        return drawn
+    near, _ = cKDTree(labels.points).query(drawn.points)
+    counted = [
+        name is None and shape.area == 0
+        for name, shape in zip(drawn.class_names, drawn.shapes, strict=True)
+    ]
+    within = np.where(counted, MATCH_UM / mpp, _SAME_PLACE_PX0)
+    return join_labels([labels, drawn.take(np.flatnonzero(near > within))])
+
+
 def _fields(
-    image: PulledImage, slide: Slide, *, class_name: str | None
+    image: PulledImage, slide: Slide, *, class_name: str | None, tell: Callable[[str], None]
 ) -> tuple[list[Roi], BaseGeometry]:
     """Return the fields of an image, and the area that is ignored."""
     try:
@@ -177,6 +206,11 @@ def _fields(
         and roi.area.area > smallest
         and (class_name is None or roi.class_name == class_name)
     ]
+    if class_name is None:
+        waiting = [roi for roi in fields if roi.class_name == FIELD_TO_DO]
+        fields = [roi for roi in fields if roi.class_name != FIELD_TO_DO]
+        if waiting:
+            tell(f"{image.name}: {len(waiting)} fields of class '{FIELD_TO_DO}' are left out")
     return fields, ignored
 
 
