@@ -30,6 +30,7 @@ __all__ = [
     "Labels",
     "Nuclei",
     "Outcome",
+    "ProjectRun",
     "Roi",
     "Scale",
     "Settings",
@@ -37,9 +38,14 @@ __all__ = [
     "StainVectors",
     "TileStore",
     "TissueMask",
+    "Trained",
+    "Transfer",
     "WsiSuiteError",
     "__version__",
     "analyse",
+    "compare",
+    "evaluate",
+    "export_model",
     "find_tissue",
     "h_score",
     "load_detector",
@@ -49,19 +55,29 @@ __all__ = [
     "measure_nuclei",
     "open_slide",
     "optical_density",
+    "pull",
+    "push",
     "read_labels",
     "read_nuclei",
     "read_rois",
+    "rescore",
+    "rescore_batch",
     "run_batch",
+    "run_project",
     "run_slide",
     "separate_stains",
     "summarise",
+    "train",
     "write_geojson",
     "write_nuclei",
 ]
 
 if TYPE_CHECKING:
     from wsi_suite.analysis.analysed import Analysed, analyse
+    from wsi_suite.commands.models import Trained, evaluate, export_model, train
+    from wsi_suite.commands.projects import pull, push, run_project
+    from wsi_suite.commands.scores import rescore, rescore_batch
+    from wsi_suite.commands.studies import compare
     from wsi_suite.config import Settings, load_settings
     from wsi_suite.detector.detector import Detector, load_detector
     from wsi_suite.errors import WsiSuiteError
@@ -73,6 +89,8 @@ if TYPE_CHECKING:
     from wsi_suite.qupath.rois import read_rois
     from wsi_suite.runs.batch import run_batch, run_slide
     from wsi_suite.runs.outcome import Outcome
+    from wsi_suite.runs.project_run import ProjectRun
+    from wsi_suite.runs.transfers import Transfer
     from wsi_suite.scoring.hscore import h_score
     from wsi_suite.scoring.summary import summarise
     from wsi_suite.slides.slide import Slide, open_slide
@@ -84,6 +102,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.analysed": ("Analysed", "analyse"),
+    "commands.models": ("Trained", "evaluate", "export_model", "train"),
+    "commands.projects": ("pull", "push", "run_project"),
+    "commands.scores": ("rescore", "rescore_batch"),
+    "commands.studies": ("compare",),
     "config": ("Settings", "load_settings"),
     "detector.detector": ("Detector", "load_detector"),
     "errors": ("WsiSuiteError",),
@@ -95,6 +117,8 @@ _HOMES = {
     "qupath.rois": ("read_rois",),
     "runs.batch": ("run_batch", "run_slide"),
     "runs.outcome": ("Outcome",),
+    "runs.project_run": ("ProjectRun",),
+    "runs.transfers": ("Transfer",),
     "scoring.hscore": ("h_score",),
     "scoring.summary": ("summarise",),
     "slides.slide": ("Slide", "open_slide"),

@@ -34,6 +34,17 @@ def read_values(*files: str | Path, overrides: Iterable[str] = ()) -> dict[str, 
     values: dict[str, Any] = {}
     for file in files:
         merge_values(values, _read_yaml(Path(file)))
+    return override_values(values, overrides)
+
+
+def override_values(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Put ``a.b=value`` texts over nested values, in place, and return them.
+
+    Raises
+    ------
+    ConfigError
+        One of them is none.
+    """
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:

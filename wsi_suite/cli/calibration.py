@@ -14,9 +14,9 @@ from wsi_suite.cli.options import (
     OfClass,
     OverwriteConfig,
     check_new,
-    check_page,
     score_column,
 )
+from wsi_suite.commands.checks import check_page
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.calibration import Range

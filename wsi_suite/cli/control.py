@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore, check_page
+from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore
+from wsi_suite.commands.checks import check_page
 
 Runs = Annotated[
     Path,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, Mpp, Overwrite, Slides, check_out
+from wsi_suite.cli.options import Debug, Json, Mpp, Overwrite, Slides
+from wsi_suite.commands.checks import check_out
 
 if TYPE_CHECKING:
     from wsi_suite.errors import WsiSuiteError

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsi_suite.cli.evaluation import Data, TileMpp
-from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue, check_training_extra
+from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue
 from wsi_suite.cli.options import Debug, Device, Json
+from wsi_suite.commands.checks import check_training_extra
 
 if TYPE_CHECKING:
     from wsi_suite.training.crossvalidation import CrossValidation, Figures, Spread

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsi_suite.cli.datasets import Message, Place, VersionName
-from wsi_suite.cli.evaluation import DEFAULT_MODEL, TriedModel
+from wsi_suite.cli.evaluation import TriedModel
 from wsi_suite.cli.options import Debug, Device, Json
+from wsi_suite.commands.defaults import DEFAULT_MODEL
 from wsi_suite.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -155,9 +156,9 @@ def review(
     """
     from collections import Counter
 
-    from wsi_suite.cli.options import check_page
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, show_table
+    from wsi_suite.commands.checks import check_page
     from wsi_suite.datasets.remote import on_disk
     from wsi_suite.detector.detector import load_detector
     from wsi_suite.files import whole_file

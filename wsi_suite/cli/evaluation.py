@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Device, Json, check_page
+from wsi_suite.cli.options import Debug, Device, Json
+from wsi_suite.commands.defaults import DEFAULT_MODEL, MATCH_UM, MIN_MATCH_UM
 
 if TYPE_CHECKING:
-    from wsi_suite.detector.detector import Detector
     from wsi_suite.training.evaluation_report import EvaluationReport
-    from wsi_suite.training.tiles import PixelChange
     from wsi_suite.training.trial import Difference, Interval
 
 Data = Annotated[
@@ -56,7 +54,9 @@ Runs = Annotated[
 ]
 MatchUm = Annotated[
     float,
-    typer.Option("--match-um", min=0.1, help="Largest distance of a match, um.", metavar="UM"),
+    typer.Option(
+        "--match-um", min=MIN_MATCH_UM, help="Largest distance of a match, um.", metavar="UM"
+    ),
 ]
 Part = Annotated[
     str | None,
@@ -100,9 +100,6 @@ ReportPage = Annotated[
     ),
 ]
 
-DEFAULT_MODEL = "endonuke-resnet18"
-MATCH_UM = 3.5
-
 
 def evaluate(
     *,
@@ -128,94 +125,32 @@ def evaluate(
     first. Precision, recall and F1 are those at the model's own threshold. Intervals come from
     runs, and tiles within them, drawn again 1,000 times.
     """
-    from wsi_suite.cli.terminal import print_json
-    from wsi_suite.errors import ConfigError
+    from wsi_suite.cli.progress import messages
+    from wsi_suite.cli.terminal import note, print_json
+    from wsi_suite.commands import models
 
-    if (normalise is None) != (normalise_to is None):
-        raise ConfigError("--normalise and --normalise-to: give both, or none")
-    if normalise is not None and stretched:
-        raise ConfigError("--stretched: shows tiles in another way than --normalise; give one")
-    check_page(report, option="--report")
-    figures = evaluate_on_tiles(
-        model,
-        data=data,
-        mpp=mpp,
-        runs=runs or (),
-        part=part,
-        match_um=match_um,
-        stretched=stretched,
-        normalise=normalise,
-        normalise_to=normalise_to,
-        flips=flips,
-        device=device,
-        against=against,
-        page=report,
-    )
+    with messages() as progress:
+        figures = models.evaluate(
+            model,
+            data=data,
+            against=against,
+            mpp=mpp,
+            runs=runs or (),
+            part=part,
+            match_um=match_um,
+            stretched=stretched,
+            normalise=normalise,
+            normalise_to=normalise_to,
+            flips=flips,
+            report=report,
+            device=device,
+            tell=note,
+            progress=progress,
+        )
     if as_json:
         print_json(figures.as_json())
     else:
         show_figures(figures)
-
-
-def evaluate_on_tiles(
-    model: str,
-    *,
-    data: Path,
-    mpp: float | None,
-    runs: Sequence[str],
-    device: str | None,
-    part: str | None = None,
-    match_um: float = MATCH_UM,
-    stretched: bool = False,
-    normalise: str | None = None,
-    normalise_to: Path | None = None,
-    flips: bool = False,
-    against: str | None = None,
-    page: Path | None = None,
-) -> EvaluationReport:
-    """Return the figures of a model, told as they come; options as those of the command."""
-    from wsi_suite.cli.progress import working
-    from wsi_suite.cli.terminal import note
-    from wsi_suite.datasets.pictures import read_rgb
-    from wsi_suite.detector.detector import load_detector
-    from wsi_suite.detector.model_folder import trained_runs
-    from wsi_suite.training.evaluation_report import report_trial, write_page
-    from wsi_suite.training.labelled import load_tiles, tiles_of_part, tiles_of_runs
-    from wsi_suite.training.normalisation import stain_normaliser
-    from wsi_suite.training.tiles import as_in_instanseg
-    from wsi_suite.training.trial import Trial, try_model
-
-    detectors = [
-        load_detector(name, device=device or "auto", flips=flips)
-        for name in (model, against)
-        if name is not None
-    ]
-    tiles = load_tiles(data, detectors[0].spec.labels, mpp=mpp)
-    if runs:
-        tiles = tiles_of_runs(tiles, runs)
-    if part is not None:
-        tiles = tiles_of_part(tiles, part)
-
-    def attempt(detector: Detector) -> Trial:
-        trained_on = trained_runs(detector.spec.provenance)
-        seen = sorted(trained_on & {tile.run for tile in tiles})
-        if seen:
-            name = "the model" if against is None else detector.spec.name
-            note(f"{name} was trained on some of these runs: {', '.join(seen)}")
-        change: PixelChange | None = None
-        if stretched:
-            change = partial(as_in_instanseg, spec=detector.spec)
-        if normalise is not None and normalise_to is not None:
-            change = stain_normaliser(normalise, read_rgb(normalise_to))
-        with working(f"detecting in {len(tiles)} tiles"):
-            return try_model(detector, tiles, match_um=match_um, change=change)
-
-    trial, *others = [attempt(detector) for detector in detectors]
-    with working("drawing tiles again"):
-        report = report_trial(trial, against=others[0] if others else None)
-        if page is not None:
-            write_page(page, report, trial, read_mpp=detectors[0].spec.read_mpp)
-    return report
 
 
 def show_figures(report: EvaluationReport) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from wsi_suite.cli.evaluation import DEFAULT_MODEL
 from wsi_suite.cli.options import Debug, Json
+from wsi_suite.commands.defaults import DEFAULT_MODEL
 
 ExplainedSlide = Annotated[
     Path,

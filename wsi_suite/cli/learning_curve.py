@@ -9,8 +9,9 @@ import typer
 
 from wsi_suite.cli.crossvalidate import read_settings, split_variants, spread_text
 from wsi_suite.cli.evaluation import Data, TileMpp
-from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue, check_training_extra
-from wsi_suite.cli.options import Debug, Device, Json, check_out, check_page
+from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue
+from wsi_suite.cli.options import Debug, Device, Json
+from wsi_suite.commands.checks import check_out, check_page, check_training_extra
 
 if TYPE_CHECKING:
     from wsi_suite.training.learning_curve_document import LearningCurve

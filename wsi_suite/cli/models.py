@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from wsi_suite.cli.evaluation import Data, TileMpp, evaluate_on_tiles, show_figures
+from wsi_suite.cli.evaluation import Data, TileMpp, show_figures
 from wsi_suite.cli.options import Debug, Device, Json
 
 TrainConfig = Annotated[
@@ -118,30 +117,13 @@ def train(
     settings, curves, hashes of the data and versions. Needs the extra 'train': pip install
     'wsi-suite\[train]'.
     """
+    from wsi_suite.cli.progress import epoch_progress, messages
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.config import parse_settings
-    from wsi_suite.errors import ConfigError
-    from wsi_suite.resources import sample_configs_folder
-    from wsi_suite.settings_files import read_values
+    from wsi_suite.commands.models import figures_on_test_tiles, training_settings
 
-    check_training_extra()
-    from wsi_suite.cli.progress import epoch_progress
-    from wsi_suite.training.settings import SplitSettings, TrainSettings
-
-    if config is None:
-        if from_model is None:
-            raise ConfigError("CONFIG is missing; give one, or a model to go on with, as --from")
-        config = sample_configs_folder() / "fine_tune.yaml"
-    values = read_values(config, overrides=set_ or [])
-    if from_model is not None:
-        values = {
-            **_as_in_model(from_model, name_of_new=out.name),
-            **values,
-            "start_from": from_model,
-        }
-    if init is not None:
-        values["init"] = str(init)
-    settings = parse_settings(TrainSettings, values, source=config)
+    settings = training_settings(
+        config, overrides=set_ or (), from_model=from_model, init=init, name_of_new=out.name
+    )
     with epoch_progress() as progress:
         from wsi_suite.training.train import train_model  # takes seconds
 
@@ -156,54 +138,15 @@ def train(
             tell=note,
         )
     say(f"model: {model.path}")
-    figures = None
-    part = _test_part(data) if settings.split == SplitSettings() else None
-    if settings.split.test_runs or part:
-        figures = evaluate_on_tiles(
-            str(model.path.resolve()),
-            data=data,
-            mpp=mpp,
-            runs=settings.split.test_runs,
-            part=part,
-            device=device,
+    with messages() as progress:
+        figures = figures_on_test_tiles(
+            model, settings, data=data, mpp=mpp, device=device, tell=note, progress=progress
         )
     if as_json:
         measured = None if figures is None else figures.as_json()
         print_json({"model": str(model.path), "hash": model.hash, "evaluation": measured})
     elif figures:
         show_figures(figures)
-
-
-def _as_in_model(name: str, *, name_of_new: str) -> dict[str, Any]:
-    """Return the settings that a model that goes on has in common with the one it comes from."""
-    from wsi_suite.detector.model_folder import find_model
-
-    spec = find_model(name).spec
-    return {
-        "name": name_of_new,
-        "read_mpp": spec.read_mpp,
-        "headline_class": spec.headline_class,
-        "labels": spec.labels.model_dump(mode="json"),
-        "network": spec.network.model_dump(mode="json"),
-    }
-
-
-def _test_part(data: Path) -> str | None:
-    """Return the part ``test`` if the data is a dataset that has it."""
-    from wsi_suite.datasets.store import is_dataset, open_dataset, read_image_rows
-
-    if not is_dataset(data):
-        return None
-    parts = {row["split"] for row in read_image_rows(open_dataset(data))}
-    return "test" if "test" in parts else None
-
-
-def check_training_extra() -> None:
-    """Raise ConfigError if the packages for training are not installed."""
-    from wsi_suite.errors import ConfigError
-
-    if find_spec("lightning") is None or find_spec("tensorboard") is None:
-        raise ConfigError("training needs lightning: pip install 'wsi-suite[train]'")
 
 
 def export(
@@ -223,11 +166,10 @@ def export(
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.detector.model_folder import find_model
-    from wsi_suite.export.formats import export_model
+    from wsi_suite.commands.models import export_model
 
     with working(f"writing {out}"):
-        written = export_model(find_model(model), out, format_name=format_name)
+        written = export_model(model, format=format_name, out=out)
     difference = written.difference
     note(
         f"compared with the detector: confidences differ by {difference.confidence:.1g} at most, "

@@ -246,26 +246,3 @@ def check_new(out: Path | None, *, overwrite: bool) -> None:
 
     if out is not None and out.exists() and not overwrite:
         raise OutputConflictError(f"{out}: exists; give another --out, or --overwrite")
-
-
-def check_page(page: Path | None, *, option: str) -> None:
-    """Refuse, before the work, a path that cannot become a page."""
-    from wsi_suite.errors import ConfigError
-
-    if page is None:
-        return
-    if page.is_dir():
-        raise ConfigError(f"{option} {page}: is a folder; expected a file, as {page / 'page.html'}")
-    if not page.parent.is_dir():
-        raise ConfigError(f"{option} {page}: there is no folder {page.parent}; make it first")
-
-
-def check_out(out: Path) -> None:
-    """Refuse a path that cannot become a folder."""
-    from wsi_suite.errors import ConfigError
-
-    there = next(path for path in (out, *out.parents) if path.exists())
-    if not there.is_dir():
-        raise ConfigError(
-            f"--out {out}: '{there}' is a file; expected a folder, give another --out"
-        )

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -136,6 +136,25 @@ def working(text: str) -> Iterator[None]:
         return
     with stderr.status(text):
         yield
+
+
+@contextmanager
+def messages() -> Iterator[Progress]:
+    """Show the messages of steps as :func:`working` shows a text, one after the other."""
+    shown = ""
+    with stderr.status("") if stderr.is_terminal else nullcontext() as status:
+
+        def show(step: Step) -> None:
+            nonlocal shown
+            if not step.message or step.message == shown:
+                return
+            shown = step.message
+            if status is None:
+                say(shown)
+            else:
+                status.update(shown)
+
+        yield show
 
 
 @contextmanager

@@ -229,30 +229,16 @@ def _slides(*, interrupted: str) -> Iterator[tuple[Progress, Tell]]:
 
 
 def _check_qupath(*, force: bool) -> list[int] | None:
-    """Ask, or refuse, if QuPath is running: it may have the project open.
-
-    Returns
-    -------
-    list or None
-        The processes that may go on running; ``None`` with --force: any.
-    """
+    """Ask, or refuse, if QuPath is running: it may have the project open."""
     from wsi_suite.cli.terminal import stderr
-    from wsi_suite.errors import InputError
-    from wsi_suite.qupath.running import running_qupath
+    from wsi_suite.commands.projects import qupath_beside
 
-    if force:
-        return None
-    found = running_qupath()
-    if not found:
-        return []
-    told = (
-        f"QuPath is running (process {', '.join(map(str, found))}); if it has this project open, "
-        "the program that saves last wins"
-    )
     asks = stderr.is_terminal and sys.stdin.isatty()
-    if not (asks and typer.confirm(f"{told}. Go on?", err=True)):
-        raise InputError(f"{told}: close the project there, or give --force")
-    return found
+
+    def confirm(told: str) -> bool:
+        return asks and typer.confirm(f"{told}. Go on?", err=True)
+
+    return qupath_beside(force=force, confirm=confirm)
 
 
 @contextmanager

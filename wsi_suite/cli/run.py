@@ -26,10 +26,10 @@ from wsi_suite.cli.options import (
     StageDir,
     StageGb,
     Workers,
-    check_out,
     settings_from,
 )
 from wsi_suite.cli.outcomes import show_outcomes
+from wsi_suite.commands.checks import check_out
 
 if TYPE_CHECKING:
     from wsi_suite.errors import WsiSuiteError

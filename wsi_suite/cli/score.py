@@ -14,7 +14,6 @@ from wsi_suite.cli.options import (
     RoiFile,
     SetValue,
     Shape,
-    check_out,
     settings_from,
 )
 from wsi_suite.cli.outcomes import show_outcomes
@@ -70,8 +69,8 @@ def score(
     What is not set is as the run had it. Takes seconds for a million nuclei.
     """
     from wsi_suite.cli.terminal import note, show_error
+    from wsi_suite.commands import scores
     from wsi_suite.errors import ConfigError, WsiSuiteError
-    from wsi_suite.runs.rescore_batch import rescore_batch
 
     for override in set_ or []:
         if not override.startswith("score."):
@@ -79,19 +78,6 @@ def score(
                 f"--set {override}: 'wsi-suite score' sets score.* alone; the rest needs"
                 " 'wsi-suite run'"
             )
-    if geojson is not None and out is None:
-        raise ConfigError("--geojson: give --out too, the folder for the files")
-    if by_region and geojson is None:
-        raise ConfigError("--by-region: give --geojson too, such as --geojson polygon")
-    if out is not None:
-        check_out(out)
-    settings = settings_from(config, set_)
-    given = settings.model_fields_set
-    if unused := sorted(given - {"score", "measure", "stain", "run"}):
-        note(
-            f"--config: only 'score' is taken of it; what {', '.join(unused)} would change "
-            "needs 'wsi-suite run'"
-        )
     failed: list[WsiSuiteError] = []
 
     def tell(news: Outcome | WsiSuiteError | str) -> None:
@@ -104,11 +90,9 @@ def score(
         if error is not None:
             show_error(error)
 
-    outcomes = rescore_batch(
+    outcomes = scores.rescore_batch(
         results,
-        settings.score,
-        measure=settings.measure if "measure" in given else None,
-        stain=settings.stain if "stain" in given else None,
+        settings=settings_from(config, set_),
         rois=roi,
         out=out,
         geojson=None if geojson is None else geojson.value,

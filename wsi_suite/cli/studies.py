@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore, check_page, score_column
+from wsi_suite.cli.options import Debug, Json, OfClass, WhichScore, score_column
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.agreement import Figure
@@ -83,22 +83,20 @@ def compare(
     named and left out; a slide that comes twice is refused.
     """
     from wsi_suite.cli.terminal import print_json, say
-    from wsi_suite.studies.comparison import compare_files
-    from wsi_suite.studies.comparison_page import write_comparison_page
+    from wsi_suite.commands import studies
 
-    check_page(out, option="--out")
-    agreement = compare_files(
+    agreement = studies.compare(
         first,
         second,
         score=score,
         class_name=class_name,
-        columns=(column_a, column_b),
+        column_a=column_a,
+        column_b=column_b,
         tolerance=tolerance,
         cutoff=cutoff,
         groups=None if groups is None else _numbers(groups),
+        out=out,
     )
-    if out is not None:
-        write_comparison_page(out, agreement)
     if as_json:
         print_json(agreement.as_json())
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsi_suite.analysis.given_regions import Regions, RegionsLike, regions_of
 from wsi_suite.analysis.summary import compose_summary
 from wsi_suite.config import MeasureSettings, ScoreSettings, StainSettings
 from wsi_suite.errors import ConfigError, DataError, RegionError
@@ -17,7 +18,7 @@ from wsi_suite.nuclei.parquet import read_nuclei
 from wsi_suite.nuclei.provenance import Provenance, parse_provenance
 from wsi_suite.qupath.geojson import write_geojson
 from wsi_suite.qupath.objects import Shape, at_centroids, circle_radius_px0, origin_of
-from wsi_suite.qupath.rois import check_rois_inside, missing_cores, read_rois
+from wsi_suite.qupath.rois import check_rois_inside
 from wsi_suite.runs.folder import TABLE_NAME
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.state import State
@@ -31,7 +32,6 @@ from wsi_suite.scoring.regions import (
 )
 from wsi_suite.scoring.verdicts import shown_intensities, why_no_verdict
 from wsi_suite.settings_files import REPLACED_BY
-from wsi_suite.slides.sources import roi_file_of
 from wsi_suite.staining.qupath_stains import stains_of_qupath
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def rescore(
     *,
     measure: MeasureSettings | None = None,
     stain: StainSettings | None = None,
-    rois: Path | None = None,
+    rois: RegionsLike = None,
     several: bool = False,
 ) -> Outcome:
     """Score a result again.
@@ -61,7 +61,7 @@ def rescore(
     measure, stain
         How the nuclei must have been measured, as far as it is set; ``None``: in any way.
     rois
-        A GeoJSON file of regions, or a folder of them; without it those of the run.
+        Regions: a GeoJSON file, a folder of them, or as they are; without them those of the run.
     several
         Whether other results are scored too, so that one file of regions cannot be meant.
 
@@ -76,11 +76,13 @@ def rescore(
     _check_measured(provenance, measure, table=table)
     _check_stained(provenance, stain, table=table)
     settings = _completed(settings, provenance)
-    regions = _rois(provenance, rois, several=several)
-    file = roi_file_of(provenance.slide, rois, several=several)
-    missing = provenance.missing_cores if file is None else missing_cores(file)
+    regions = _regions(provenance, rois, several=several)
     summary = compose_summary(
-        nuclei, settings, provenance=provenance, rois=regions, missing_cores=missing
+        nuclei,
+        settings,
+        provenance=provenance,
+        rois=regions.rois,
+        missing_cores=regions.missing_cores,
     )
     return Outcome(Path(provenance.slide), table.parent, state=State.DONE, summary=summary)
 
@@ -92,7 +94,7 @@ def write_rescored(
     settings: ScoreSettings,
     shape: Shape = "polygon",
     by_region: bool = False,
-    rois: Path | None = None,
+    rois: RegionsLike = None,
     several: bool = False,
 ) -> list[Path]:
     """Write the nuclei that :func:`rescore` counts as GeoJSON, with the classes it gives them.
@@ -126,7 +128,7 @@ def write_rescored(
         grade_nuclei(nuclei, _completed(settings, provenance).thresholds_od),
         why_no_verdict(provenance.stains),
     )
-    regions = _rois(provenance, rois, several=several)
+    regions = _regions(provenance, rois, several=several).rois
     radius_px0 = circle_radius_px0(metadata)
     counted = at_centroids(nuclei, shape=shape, radius_px0=radius_px0)
     if by_region:
@@ -207,19 +209,24 @@ def _check_stained(provenance: Provenance, wanted: StainSettings | None, *, tabl
             )
 
 
-def _rois(provenance: Provenance, given: Path | None, *, several: bool) -> Sequence[Roi] | None:
-    """Return regions as drawn: of a file, else of the run; ``None`` for the whole slide."""
-    file = roi_file_of(provenance.slide, given, several=several)
-    return provenance.regions() if file is None else _given_rois(file, provenance)
+def _regions(provenance: Provenance, given: RegionsLike, *, several: bool) -> Regions:
+    """Return regions as drawn: those that are given, else those of the run."""
+    regions = regions_of(provenance.slide, given, several=several)
+    if regions.rois is None:
+        rois = provenance.regions()
+        return Regions(None if rois is None else tuple(rois), provenance.missing_cores)
+    _refuse_not_looked_at(regions.rois, provenance, source=regions.file or "rois")
+    return regions
 
 
-def _given_rois(file: Path, provenance: Provenance) -> Sequence[Roi]:
-    """Read regions and refuse those where no nuclei were looked for."""
+def _refuse_not_looked_at(
+    rois: Sequence[Roi], provenance: Provenance, *, source: Path | str
+) -> None:
+    """Refuse regions where no nuclei were looked for."""
     from shapely.geometry import box
 
-    rois = read_rois(file)
     width, height = provenance.size_px0
-    check_rois_inside(rois, width=width, height=height, path=file)
+    check_rois_inside(rois, width=width, height=height, path=source)
     stored = provenance.regions()
     if stored is not None:
         slide = box(0, 0, width, height)
@@ -227,15 +234,14 @@ def _given_rois(file: Path, provenance: Provenance) -> Sequence[Roi]:
         for roi in scored_rois(rois):
             if not looked_at.covers(roi.area.intersection(slide)):
                 raise RegionError(
-                    f"{file}: '{roi.name}' reaches beyond the regions that the run looked at; run "
-                    "again with it"
+                    f"{source}: '{roi.name}' reaches beyond the regions that the run looked at; "
+                    "run again with it"
                 )
         if not looked_at.covers(_counting_area(rois, slide)):
             raise RegionError(
-                f"{file}: all regions are of class '{IGNORED_CLASS}', so that all other tissue is "
-                "to be scored, but the run did not look at all of it; run again with the file"
+                f"{source}: all regions are of class '{IGNORED_CLASS}', so that all other tissue "
+                "is to be scored, but the run did not look at all of it; run again with them"
             )
-    return rois
 
 
 def _counting_area(rois: Sequence[Roi], slide: BaseGeometry) -> BaseGeometry:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from wsi_suite.analysis.given_regions import RegionsLike
 from wsi_suite.analysis.summary import write_summary
 from wsi_suite.config import MeasureSettings, ScoreSettings, StainSettings
 from wsi_suite.errors import ConfigError, WsiSuiteError
@@ -28,7 +29,7 @@ def rescore_batch(
     *,
     measure: MeasureSettings | None = None,
     stain: StainSettings | None = None,
-    rois: Path | None = None,
+    rois: RegionsLike = None,
     out: Path | None = None,
     geojson: Shape | None = None,
     by_region: bool = False,

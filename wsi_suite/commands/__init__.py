@@ -1,0 +1,1 @@
+"""Commands as functions: what the command line and Python users call alike."""
