@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from command_line import Cli
 
+import wsi_suite as ws
+from wsi_suite.detector.model_folder import ModelFolder, find_model
 from wsi_suite.synthetic import make_tile
 
 TRAINING = """
@@ -73,6 +76,36 @@ def test_train_makes_a_model_and_measures_it(
     seen = wsi("evaluate", "--model", out, "--data", tiles)
     assert "trained on some of these runs: 1" in seen.err
     assert "mAP" in seen.out
+
+
+def test_python_trains_and_evaluates_alike(
+    tiles: Path, training: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsi_suite.training import train
+
+    asked: list[Any] = []
+
+    def trained(*arguments: Any, **options: Any) -> ModelFolder:
+        asked.extend([*arguments, options])
+        return find_model(model)
+
+    monkeypatch.setattr(train, "train_model", trained)
+    out = training.parent / "out"
+    values = {"name": "tried", "split.test_runs": [2], "optimiser": {"epochs": 2}}
+    for settings in (str(training), values):
+        asked.clear()
+        overrides = ["optimiser.seed=7"]
+        done = ws.train(settings, data=str(tiles), out=str(out), overrides=overrides, device="cpu")
+        assert (asked[0].name, asked[0].optimiser.epochs, asked[0].optimiser.seed) == (
+            "tried",
+            2,
+            7,
+        )
+        assert (asked[1]["data"], asked[1]["out"], asked[1]["device"]) == (tiles, out, "cpu")
+        assert done.folder == find_model(model).path
+        assert done.evaluation == ws.evaluate(str(model), data=tiles, runs="2", device="cpu")
+    ws.train(from_model=model, data=tiles, out=out, device="cpu")
+    assert (asked[-2].name, asked[-2].start_from) == ("out", str(model))
 
 
 def test_evaluate_prints_a_table(wsi: Cli, tiles: Path, model: Path) -> None:
