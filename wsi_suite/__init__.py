@@ -10,6 +10,8 @@
 
     settings = ws.load_settings(overrides=["score.marker=ER"])
     outcome = ws.run_slide("B12_ER.svs", out="results", settings=settings)
+    again = ws.rescore(outcome, settings={"score.thresholds_od": [0.1, 0.3, 0.5]})
+    ws.push(outcome, project="study", create=True)
     nuclei, provenance = ws.read_nuclei(outcome.folder / "nuclei.parquet")
     summary = ws.summarise(nuclei, settings.score, mpp=(0.25, 0.25), tissue_area_mm2=None)
 
