@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from wsi_suite.errors import ConfigError, did_you_mean
+from wsi_suite.errors import ConfigError
 
 
 def check_page(page: Path | None, *, option: str) -> None:
@@ -26,14 +25,6 @@ def check_out(out: Path) -> None:
         raise ConfigError(
             f"--out {out}: '{there}' is a file; expected a folder, give another --out"
         )
-
-
-def check_choice(value: str, choices: Iterable[str], *, option: str) -> None:
-    """Refuse a word that is none of those that an option takes."""
-    known = list(choices)
-    if value not in known:
-        hint = did_you_mean(str(value), known) or f"; expected {', '.join(known)}"
-        raise ConfigError(f"{option} {value}: unknown{hint}")
 
 
 def check_training_extra() -> None:

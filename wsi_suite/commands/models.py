@@ -14,6 +14,7 @@ from wsi_suite.commands.defaults import DEFAULT_MODEL, MATCH_UM, MIN_MATCH_UM
 from wsi_suite.config import parse_settings
 from wsi_suite.errors import ConfigError
 from wsi_suite.given_settings import nested_values
+from wsi_suite.given_values import names_of, number_of, path_of
 from wsi_suite.progress import Progress, Step, no_progress
 from wsi_suite.resources import sample_configs_folder
 from wsi_suite.settings_files import override_values, read_values
@@ -113,7 +114,7 @@ def train(
     >>> trained = train("train.yaml", data="endonuke", out="models/mine")
     >>> trained.evaluation.map
     """
-    data, out = Path(data), Path(out)
+    data, out = path_of(data, option="--data"), path_of(out, option="--out")
     wanted = training_settings(
         settings, overrides=overrides, from_model=from_model, init=init, name_of_new=out.name
     )
@@ -123,7 +124,7 @@ def train(
         wanted,
         data=data,
         out=out,
-        h_and_e=None if h_and_e is None else Path(h_and_e),
+        h_and_e=path_of(h_and_e, option="--h-and-e", optional=True),
         mpp=mpp,
         device=device or "auto",
         progress=progress,
@@ -211,9 +212,8 @@ def evaluate(
         raise ConfigError("--normalise and --normalise-to: give both, or none")
     if normalise is not None and stretched:
         raise ConfigError("--stretched: shows tiles in another way than --normalise; give one")
-    if not match_um >= MIN_MATCH_UM:
-        raise ConfigError(f"--match-um {match_um}: expected {MIN_MATCH_UM} um or more")
-    page = None if report is None else Path(report)
+    match_um = number_of(match_um, option="--match-um", least=MIN_MATCH_UM)
+    data, page = path_of(data, option="--data"), path_of(report, option="--report", optional=True)
     check_page(page, option="--report")
     from wsi_suite.datasets.pictures import read_rgb
     from wsi_suite.detector.detector import load_detector
@@ -228,7 +228,7 @@ def evaluate(
         for name in (model, against)
         if name is not None
     ]
-    tiles = _tiles(Path(data), detectors[0], mpp=mpp, runs=runs, part=part)
+    tiles = _tiles(data, detectors[0], mpp=mpp, runs=runs, part=part)
 
     def attempt(detector: Detector) -> Trial:
         trained_on = trained_runs(detector.spec.provenance)
@@ -240,7 +240,9 @@ def evaluate(
         if stretched:
             change = partial(as_in_instanseg, spec=detector.spec)
         if normalise is not None and normalise_to is not None:
-            change = stain_normaliser(normalise, read_rgb(Path(normalise_to)))
+            change = stain_normaliser(
+                normalise, read_rgb(path_of(normalise_to, option="--normalise-to"))
+            )
         progress(Step(detector.spec.name, 0, 1, f"detecting in {len(tiles)} tiles"))
         return try_model(detector, tiles, match_um=match_um, change=change)
 
@@ -290,7 +292,7 @@ def export_model(
     from wsi_suite.detector.model_folder import find_model
     from wsi_suite.export import formats
 
-    return formats.export_model(find_model(model), Path(out), format_name=format)
+    return formats.export_model(find_model(model), path_of(out, option="--out"), format_name=format)
 
 
 def training_settings(
@@ -404,5 +406,5 @@ def _tiles(
 
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)
     if runs:
-        tiles = tiles_of_runs(tiles, [runs] if isinstance(runs, str) else runs)
+        tiles = tiles_of_runs(tiles, names_of(runs))
     return tiles if part is None else tiles_of_part(tiles, part)

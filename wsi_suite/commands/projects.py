@@ -8,10 +8,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
-from wsi_suite.commands.checks import check_choice
 from wsi_suite.commands.results import ResultLike, folders_of
 from wsi_suite.errors import InputError
 from wsi_suite.given_settings import SettingsLike, settings_of
+from wsi_suite.given_values import check_choice, names_of, path_of
 from wsi_suite.progress import Progress, no_progress
 from wsi_suite.qupath import running
 from wsi_suite.qupath.objects import Shape
@@ -90,12 +90,12 @@ def push(
         check_choice(image_type, IMAGE_TYPES, option="--image-type")
     return project_push.push_results(
         folders_of(results),
-        Path(project),
+        path_of(project, option="--project"),
         create=create,
         image_type=image_type,
         shape=shape,
         discard_corrections=discard_corrections,
-        entries=several_ids(entries),
+        entries=names_of(entries),
         qupath=qupath_beside(force=force),
         tell=tell,
         progress=progress,
@@ -147,10 +147,10 @@ def pull(
     >>> [(transfer.image, transfer.counts["corrected"]) for transfer in transfers]
     """
     return project_pull.pull_project(
-        Path(project),
-        Path(out),
+        path_of(project, option="project"),
+        path_of(out, option="--out"),
         overwrite=overwrite,
-        entries=several_ids(entries),
+        entries=names_of(entries),
         tell=tell,
         progress=progress,
     )
@@ -211,11 +211,11 @@ def run_project(
     >>> [outcome.summary.headline.value for outcome in done.outcomes if outcome.summary]
     """
     return project_run.run_project(
-        Path(project),
+        path_of(project, option="--project"),
         settings=settings_of(settings, mpp=mpp, model=model, device=device),
-        out=None if out is None else Path(out),
+        out=path_of(out, option="--out", optional=True),
         in_class=in_class,
-        entries=several_ids(entries),
+        entries=names_of(entries),
         overwrite=overwrite,
         qupath=qupath_beside(force=force),
         tell=tell,
@@ -257,8 +257,3 @@ def qupath_beside(
     if not confirm(told):
         raise InputError(f"{told}: close the project there, or give --force")
     return found
-
-
-def several_ids(entries: Collection[str]) -> Collection[str]:
-    """Return ids as several: a text is one id, not its letters."""
-    return [entries] if isinstance(entries, str) else entries

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 from wsi_suite.analysis.given_regions import RegionsLike
-from wsi_suite.commands.checks import check_choice, check_out
+from wsi_suite.commands.checks import check_out
 from wsi_suite.commands.results import ResultLike, folders_of
 from wsi_suite.config import Settings
 from wsi_suite.errors import ConfigError
 from wsi_suite.given_settings import SettingsLike, nested_values, settings_of
+from wsi_suite.given_values import check_choice, path_of
 from wsi_suite.qupath.objects import Shape
 from wsi_suite.runs import rescore_batch as batches
 from wsi_suite.runs.outcome import Outcome, Tell, log_errors
@@ -115,7 +116,7 @@ def rescore_batch(
             raise ConfigError("--geojson: give --out too, the folder for the files")
     elif by_region:
         raise ConfigError("--by-region: give --geojson too, such as --geojson polygon")
-    folder = None if out is None else Path(out)
+    folder = path_of(out, option="--out", optional=True)
     if folder is not None:
         check_out(folder)
     wanted = _score_settings(settings, tell=tell)

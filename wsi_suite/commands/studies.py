@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_suite.commands.checks import check_page
+from wsi_suite.given_values import number_of, numbers_of, path_of
 from wsi_suite.studies import comparison
 from wsi_suite.studies.comparison import Agreement
 from wsi_suite.studies.score_lists import H_SCORE
+
+_GROUPS = "rising scores, as in 50,100,200"
 
 
 def compare(
@@ -65,17 +68,17 @@ def compare(
     >>> agreement = compare("results", "readers.xlsx", out="agreement.html")
     >>> agreement.icc.value, agreement.limits.bias.value
     """
-    page = None if out is None else Path(out)
+    page = path_of(out, option="--out", optional=True)
     check_page(page, option="--out")
     agreement = comparison.compare_files(
-        Path(first),
-        Path(second),
+        path_of(first, option="first"),
+        path_of(second, option="second"),
         score=score,
         class_name=class_name,
         columns=(column_a, column_b),
-        tolerance=tolerance,
-        cutoff=cutoff,
-        groups=groups,
+        tolerance=None if tolerance is None else number_of(tolerance, option="--tolerance"),
+        cutoff=None if cutoff is None else number_of(cutoff, option="--cutoff"),
+        groups=None if groups is None else numbers_of(groups, option="--groups", example=_GROUPS),
     )
     if page is not None:
         from wsi_suite.studies.comparison_page import write_comparison_page

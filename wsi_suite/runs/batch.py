@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from wsi_suite.analysis.given_regions import RegionsLike, check_regions
 from wsi_suite.analysis.request import complete_settings
@@ -15,6 +15,7 @@ from wsi_suite.config import Settings
 from wsi_suite.errors import ConfigError, DiskError, InputError, OutputError, WsiSuiteError
 from wsi_suite.files import long_path
 from wsi_suite.given_settings import SettingsLike, settings_of
+from wsi_suite.given_values import check_choice, path_of
 from wsi_suite.progress import Meter, Progress, no_progress
 from wsi_suite.runs.batch_record import note_slides
 from wsi_suite.runs.batch_state import Batch
@@ -166,6 +167,8 @@ def run_batch(
             "--share: not with --overwrite, as each process would throw away what the others did; "
             "remove the earlier results, or give another --out"
         )
+    check_choice(stage, get_args(Stage), option="stage")
+    out = path_of(out, option="--out")
     wanted = settings_of(settings, mpp=mpp, model=model, device=device)
     check_staging(wanted.run)
     found = find_model(wanted.detect.model)
@@ -187,7 +190,7 @@ def run_batch(
             overwrite=overwrite,
             share=share,
         )
-        out = _make_folder(Path(out))
+        out = _make_folder(out)
         if stage != "detect":  # whose slides were begun by 'tile'
             note_slides(out, [entry.slide for entry in entries])
         with ThreadPoolExecutor(1, "wsi-finish") as finisher:
