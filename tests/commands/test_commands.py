@@ -108,7 +108,7 @@ def test_regions_where_nothing_was_looked_for_are_refused(result: Path) -> None:
 def test_projects_are_asked_as_the_command_line_asks(
     asked: list[tuple[Any, ...]], result: Path
 ) -> None:
-    ws.push(str(result), project="study", create=True, entries="1")
+    ws.push(str(result), project="study", create=True, entries=1)
     ws.pull("study", out="corrected")
     ws.run_project("study", in_class="Tumor", settings={"score.marker": "ER"}, device="cpu")
     (push, pull, run) = asked
@@ -170,8 +170,13 @@ def test_scores_are_compared(tmp_path: Path) -> None:
     assert (found.pairs, found.within.value) == (3, 1.0)
     with pytest.raises(ConfigError, match="there is no folder"):
         ws.compare(one, other, out=tmp_path / "no" / "page.html")
-    with pytest.raises(ConfigError, match="--groups 50,20: expected rising"):
-        ws.compare(one, other, groups=[50, 20])
+    for groups in ([50, 20], 50, "50,100", [None]):
+        with pytest.raises(ConfigError, match=r"--groups .*: expected rising"):
+            ws.compare(one, other, groups=groups)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--cutoff high: expected a number"):
+        ws.compare(one, other, cutoff="high")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="second: a NoneType: expected a path"):
+        ws.compare(one, None)  # type: ignore[arg-type]
 
 
 def test_models_refuse_in_one_line(tmp_path: Path) -> None:
@@ -181,7 +186,7 @@ def test_models_refuse_in_one_line(tmp_path: Path) -> None:
         ws.export_model("endonuke-resnet18", format="onx", out=tmp_path / "m.onnx")
     with pytest.raises(OutputConflictError, match="is there already"):
         ws.export_model("endonuke-resnet18", format="onnx", out=str(tmp_path))
-    with pytest.raises(ConfigError, match=r"--match-um 0: expected 0.1 um or more"):
+    with pytest.raises(ConfigError, match=r"--match-um 0: expected a number of 0.1 or more"):
         ws.evaluate(data=tmp_path, match_um=0)
     for settings, message in (
         (None, "CONFIG is missing"),

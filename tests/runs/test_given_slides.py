@@ -11,7 +11,7 @@ from bench import Bench
 from shapely.geometry import MultiPolygon, box
 
 import wsi_suite as ws
-from wsi_suite.errors import InputError, RegionError, SlideError
+from wsi_suite.errors import ConfigError, InputError, RegionError, SlideError
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.given_slides import entries_of
 
@@ -71,5 +71,7 @@ def test_a_run_takes_what_an_analysis_takes(bench: Bench, tmp_path: Path, slides
         ws.run_batch(slides, out=tmp_path / "out", **asked)
     with pytest.raises(InputError, match="names 2 slides; use run_batch"):
         ws.run_slide(slides, out=tmp_path / "out", **asked)
+    with pytest.raises(ConfigError, match=r"stage tiles: unknown .did you mean 'tile'"):
+        ws.run_batch(slides, out=tmp_path / "out", stage="tiles")  # type: ignore[arg-type]
     with pytest.raises(SlideError, match="a picture in memory is taken by 'analyse'"):
         ws.run_slide(np.zeros((9, 9, 3), np.uint8), out=tmp_path, **asked)  # type: ignore[arg-type]

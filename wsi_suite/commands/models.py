@@ -240,9 +240,8 @@ def evaluate(
         if stretched:
             change = partial(as_in_instanseg, spec=detector.spec)
         if normalise is not None and normalise_to is not None:
-            change = stain_normaliser(
-                normalise, read_rgb(path_of(normalise_to, option="--normalise-to"))
-            )
+            picture = path_of(normalise_to, option="--normalise-to")
+            change = stain_normaliser(normalise, read_rgb(picture))
         progress(Step(detector.spec.name, 0, 1, f"detecting in {len(tiles)} tiles"))
         return try_model(detector, tiles, match_um=match_um, change=change)
 
@@ -405,6 +404,6 @@ def _tiles(
     from wsi_suite.training.labelled import load_tiles, tiles_of_part, tiles_of_runs
 
     tiles = load_tiles(data, detector.spec.labels, mpp=mpp)
-    if runs:
-        tiles = tiles_of_runs(tiles, names_of(runs))
+    if wanted := names_of(runs):
+        tiles = tiles_of_runs(tiles, wanted)
     return tiles if part is None else tiles_of_part(tiles, part)
