@@ -20,6 +20,7 @@ from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.request import Request, Stage
 from wsi_suite.runs.run_plan import SlideRun
 from wsi_suite.runs.slide_run import finish_run, pending_blocks, prepare_run, record_block
+from wsi_suite.slides import grid
 from wsi_suite.slides.identity import SlideIdentity
 
 RESULTS = (
@@ -39,6 +40,8 @@ def set_sides(
     patch.setattr(survey, "BLOCK_PX", block_px)
     patch.setattr(survey, "TILE_PX", tile_px)
     patch.setattr(survey, "CHUNK_PX", chunk_px)
+    patch.setattr(survey, "CELL_PX", chunk_px // 4)
+    patch.setattr(grid, "WINDOW_PX", (tile_px + 64) ** 2)  # the tiny model's halo is 32 px
 
 
 @dataclass(frozen=True)

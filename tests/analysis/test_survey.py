@@ -17,6 +17,7 @@ from wsi_suite.analysis.survey import survey_slide
 from wsi_suite.detector.model_folder import ModelSpec, find_model
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.geometry import Roi, Scale
+from wsi_suite.slides.chunks import chunks_of_cells
 
 
 def bench_spec(bench: Bench) -> ModelSpec:
@@ -57,7 +58,7 @@ def test_written_facts_are_the_same_to_the_bit(facts: SlideFacts, tmp_path: Path
     back = read_facts(tmp_path)
     for field in fields(SlideFacts):
         ours, theirs = getattr(facts, field.name), getattr(back, field.name)
-        is_array = field.name in ("wanted", "tissue_chunks")
+        is_array = field.name in ("wanted", "tissue_cells")
         assert np.array_equal(ours, theirs) if is_array else ours == theirs
     assert back is not None
     assert back.tissue_area_mm2 == facts.tissue_area_mm2
@@ -67,20 +68,25 @@ def test_facts_of_earlier_versions_are_read(facts: SlideFacts, tmp_path: Path) -
     write_facts(tmp_path, facts)
     file = tmp_path / "slide.json"
     content = json.loads(file.read_text("utf-8"))
-    assert content.pop("format") == 1
+    assert content.pop("format") == 2
+    chunks = chunks_of_cells(facts.tissue_cells, cells_per_chunk=4)
+    content["tissue_chunks"] = ["".join(np.where(row, "#", ".")) for row in chunks]
+    del content["cell_px"], content["tissue_cells"]
     content["region_px"] = content.pop("block_px")
     del content["warnings"]
     file.write_text(json.dumps(content), "utf-8")
     back = read_facts(tmp_path)
     assert back is not None
     assert (back.block_px, back.warnings) == (facts.block_px, ())
+    assert np.array_equal(back.tissue_cells, chunks)
+    assert back.grid(align_px=4).blocks
 
 
 def test_facts_of_later_formats_are_refused(facts: SlideFacts, tmp_path: Path) -> None:
     write_facts(tmp_path, facts)
     file = tmp_path / "slide.json"
-    file.write_text(json.dumps({"format": 2, "of": "the future"}), "utf-8")
-    with pytest.raises(OutputError, match=r"slide\.json: of format 2, which a later.*--overwrite"):
+    file.write_text(json.dumps({"format": 3, "of": "the future"}), "utf-8")
+    with pytest.raises(OutputError, match=r"slide\.json: of format 3, which a later.*--overwrite"):
         read_facts(tmp_path)
 
 
@@ -104,9 +110,9 @@ def test_nuclei_are_looked_for_in_tissue_near_regions(bench: Bench) -> None:
     everywhere = survey_slide(bench.slide, settings, spec=spec)
     middle = Roi("R", None, MultiPolygon([box(280, 280, 300, 300)]))
     facts = survey_slide(bench.slide, settings, spec=spec, rois=[middle])
-    assert np.array_equal(facts.tissue_chunks, everywhere.tissue_chunks)
+    assert np.array_equal(facts.tissue_cells, everywhere.tissue_cells)
     assert facts.wanted.sum() < everywhere.wanted.sum()
-    assert not (facts.wanted & ~facts.tissue_chunks).any()
+    assert not (facts.wanted & ~chunks_of_cells(facts.tissue_cells, cells_per_chunk=4)).any()
     assert facts.tissue_area_mm2 == everywhere.tissue_area_mm2
 
 

@@ -254,7 +254,7 @@ def _succeeded(task: Future[Any]) -> bool:
 
 
 class _BlockBuffer:
-    """The pixels of a block and its halo while they are read; white where no window reaches."""
+    """The pixels of a block and its halo while they are read; white far from tissue."""
 
     def __init__(self, job: SlideJob, block: Block, *, pool: Readers, salvages: bool) -> None:
         self.given_up: NoAnswerError | None = None

@@ -44,8 +44,8 @@ class SlideFacts:
         Real pixels about tissue that are shown to a detector, and stored with it.
     wanted
         ``(rows, cols)``, whether nuclei are looked for in a chunk.
-    tissue_chunks
-        ``(rows, cols)``, whether a chunk holds tissue or is next to some.
+    cell_px, tissue_cells
+        Side of cells, and ``(rows, cols)``, whether a cell holds tissue or is next to some.
     tissue
         Its outline, level-0 pixels, without artefacts that are left out: nuclei count in it only.
     glass_rgb
@@ -76,7 +76,8 @@ class SlideFacts:
     chunk_px: int
     halo_px: int
     wanted: npt.NDArray[np.bool_]
-    tissue_chunks: npt.NDArray[np.bool_]
+    cell_px: int
+    tissue_cells: npt.NDArray[np.bool_]
     tissue: MultiPolygon
     glass_rgb: tuple[float, float, float] | None
     reader: str
@@ -97,14 +98,16 @@ class SlideFacts:
         """Area of the tissue."""
         return float(self.tissue.area) * self.mpp[0] * self.mpp[1] / 1e6
 
-    def grid(self, *, align_px: int) -> TileGrid:
-        """Plan blocks and tiles, windows being multiples of `align_px`."""
+    def grid(self, *, align_px: int, fitted: bool = False) -> TileGrid:
+        """Plan blocks and tiles; see :func:`~wsi_suite.slides.grid.plan_grid`."""
         return plan_grid(
             *self.raster,
             wanted=self.wanted,
-            tissue=self.tissue_chunks,
+            tissue=self.tissue_cells,
+            cell_px=self.cell_px,
             halo_px=self.halo_px,
             align_px=align_px,
+            fitted=fitted,
             tile_px=self.tile_px,
             block_px=self.block_px,
             chunk_px=self.chunk_px,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from wsi_suite.analysis.facts import SlideFacts, outline_text
 from wsi_suite.analysis.stain_sample import SampledStains
@@ -32,14 +32,17 @@ class SlideRecord(Document):
 
     Attributes
     ----------
-    wanted_chunks, tissue_chunks
-        A text for each row of chunks, ``#`` where the chunk is one of them, else ``.``.
+    wanted_chunks, tissue_cells
+        A text for each row of chunks or cells, ``#`` where it is one of them, else ``.``.
+    cell_px
+        Side of a cell. Format 1 told tissue by chunks only, which then are the cells.
     tissue_outline_wkt
         Outline of the tissue as WKT, level-0 pixels, to 0.1 px.
     sample_px
         Left, top, width and height of each field of the sample, working pixels.
     """
 
+    format: int = 2
     name: str
     width: int
     height: int
@@ -60,9 +63,19 @@ class SlideRecord(Document):
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     wanted_chunks: tuple[str, ...]
-    tissue_chunks: tuple[str, ...]
+    cell_px: int
+    tissue_cells: tuple[str, ...]
     tissue_outline_wkt: str
     sample_px: tuple[tuple[int, int, int, int], ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's
+        """Return the values of a record of format 1 as those of this one."""
+        if isinstance(values, dict) and values.get("format", 1) == 1 and "tissue_chunks" in values:
+            chunks = {"cell_px": values.get("chunk_px"), "tissue_cells": values["tissue_chunks"]}
+            return {**values, **chunks}
+        return values
 
 
 def write_facts(folder: Path, facts: SlideFacts, *, staging: Path | None = None) -> None:
@@ -112,7 +125,8 @@ def _record(facts: SlideFacts) -> SlideRecord:
         notes=facts.notes,
         warnings=facts.warnings,
         wanted_chunks=_drawn(facts.wanted),
-        tissue_chunks=_drawn(facts.tissue_chunks),
+        cell_px=facts.cell_px,
+        tissue_cells=_drawn(facts.tissue_cells),
         tissue_outline_wkt=outline_text(facts.tissue),
         sample_px=None
         if facts.sample is None
@@ -134,7 +148,8 @@ def _facts(record: SlideRecord) -> SlideFacts:
         chunk_px=record.chunk_px,
         halo_px=record.halo_px,
         wanted=_chunks(record.wanted_chunks),
-        tissue_chunks=_chunks(record.tissue_chunks),
+        cell_px=record.cell_px,
+        tissue_cells=_chunks(record.tissue_cells),
         tissue=_outline(record.tissue_outline_wkt),
         glass_rgb=record.glass_rgb,
         glass_dab_od=record.glass_dab_od,

@@ -20,7 +20,14 @@ from wsi_suite.config import MeasureSettings, QualitySettings, Settings, TissueS
 from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Roi
 from wsi_suite.scoring.regions import scored_rois
-from wsi_suite.slides.chunks import CHUNK_PX, chunk_shape, chunks_in_rois, chunks_with_tissue
+from wsi_suite.slides.chunks import (
+    CELL_PX,
+    CHUNK_PX,
+    chunk_shape,
+    chunks_in_rois,
+    chunks_of_cells,
+    chunks_with_tissue,
+)
 from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
 from wsi_suite.slides.one_pass import read_whole
 from wsi_suite.slides.slide import Raster, Slide, open_slide
@@ -101,14 +108,15 @@ def facts_of(
     """
     raster = slide.raster(spec.read_mpp)
     notes = slide.notes + coarseness(slide.path, raster, read_mpp=spec.read_mpp)
-    in_tissue = chunks_with_tissue(
+    cells = chunks_with_tissue(
         overview.tissue,
         width=raster.width,
         height=raster.height,
         scale=raster.scale,
-        chunk_px=CHUNK_PX,
+        chunk_px=CELL_PX,
         margin_px0=_shift_um(raster, settings) / min(slide.mpp),
     )
+    in_tissue = chunks_of_cells(cells, cells_per_chunk=CHUNK_PX // CELL_PX)
     wanted = in_tissue & _near_rois(raster, rois, settings=settings, spec=spec)
     glass = glass_colour(overview.thumbnail, overview.tissue.glass)
     fields = sample_fields(overview.tissue, raster, wanted=wanted, chunk_px=CHUNK_PX)
@@ -124,7 +132,8 @@ def facts_of(
         chunk_px=CHUNK_PX,
         halo_px=needed_halo_px(spec, settings.measure, mpp=raster.mpp),
         wanted=wanted,
-        tissue_chunks=in_tissue,
+        cell_px=CELL_PX,
+        tissue_cells=cells,
         tissue=_counted(slide, overview, settings.quality),
         glass_rgb=glass,
         stains=sampled_stains(sample_pixels(raster.read, fields), glass=glass),

@@ -1,18 +1,21 @@
 """Which pixels of a slide are worked on, and who owns them.
 
-A *chunk* (512 px) is what is stored or left out, a *tile* (1024 px) what a detector sees at once,
-a *block* (4096 px) what one task does and what one shard holds. All three are laid from the
-raster's origin, so chunks nest in tiles and tiles in blocks. Everything is in working pixels.
+A *cell* (128 px) holds tissue or not, a *chunk* (512 px) is what is stored or left out, a *block*
+(4096 px) what one task does and what one shard holds. All three are laid from the raster's origin,
+so cells nest in chunks and chunks in blocks. A *tile* is what a detector looks for nuclei in at
+once: a rectangle of cells within a block, as its tissue needs it. Everything is in working pixels.
 
-What a detector is shown in a tile, its *window*, follows from the tissue alone, and all its pixels
-are real. So a tile gives the same nuclei whatever regions of interest are looked at. Read and
-stored is what windows cover: the chunks of tissue and a ring about them.
+What a detector is shown of a tile, its *window*, follows from the tissue alone: real pixels as far
+as the halo reaches about cells of tissue, and white beyond. So a tile gives the same nuclei
+whatever regions of interest are looked at, and the same pixels are read and stored however tiles
+are cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +23,13 @@ import numpy.typing as npt
 from wsi_suite.errors import ConfigError
 from wsi_suite.geometry import Box
 from wsi_suite.slides.chunks import CHUNK_PX, BoolArray, chunk_shape, chunks_under
+from wsi_suite.slides.windows import Cost, rectangles
 
 TILE_PX = 1024
 BLOCK_PX = 4096
+
+WINDOW_PX = 1248 * 1248
+"""Most pixels of the window of a tile that is cut to fit; a forward pass of it takes 0.5 GB."""
 
 SEAM_PX = 2
 """How far beyond its core a tile keeps nuclei. Seen from two tiles, a nucleus on their border lies
@@ -37,11 +44,11 @@ class Tile:
     Attributes
     ----------
     core
-        The pixels whose nuclei this tile owns; the cores of a grid never overlap. A core is
-        clipped at the raster's edge.
+        The pixels whose nuclei this tile owns, among them all cells of tissue in it; the cores of
+        a grid never overlap. A core is clipped at the raster's edge.
     window
-        The pixels that a detector is shown: what of the core's chunks holds tissue, grown by the
-        halo. It may reach outside the raster.
+        The pixels that a detector is shown: the core, grown by the halo. It may reach outside the
+        raster.
     """
 
     core: Box
@@ -59,12 +66,12 @@ class Block:
     box
         Its pixels, clipped at the raster's edge.
     tiles
-        The tiles with at least one wanted chunk, row by row; maybe none.
+        The tiles with tissue in a wanted chunk, in a fixed order; maybe none.
     chunks
         ``(rows, cols)``, whether a chunk of the box is stored.
     parts
-        The pixels to read, one box per chunk: what windows cover of the box and of the halo
-        about it.
+        The pixels to read, one box per chunk: tissue and the halo about it, in the box and in the
+        halo about that.
     """
 
     row: int
@@ -114,8 +121,10 @@ def plan_grid(
     *,
     wanted: BoolArray,
     tissue: BoolArray | None = None,
+    cell_px: int | None = None,
     halo_px: int = 0,
     align_px: int = 1,
+    fitted: bool = False,
     tile_px: int = TILE_PX,
     block_px: int = BLOCK_PX,
     chunk_px: int = CHUNK_PX,
@@ -130,11 +139,17 @@ def plan_grid(
         ``(ceil(height / chunk_px), ceil(width / chunk_px))``, whether nuclei are looked for in a
         chunk.
     tissue
-        The same, whether a chunk holds tissue; windows follow from it. By default the wanted ones.
+        ``(ceil(height / cell_px), ceil(width / cell_px))``, whether a cell holds tissue; windows
+        follow from it. By default all cells of wanted chunks.
+    cell_px
+        Side of a cell, which divides `chunk_px`; by default a chunk is one.
     halo_px
         Real pixels around what a detector looks for nuclei in.
     align_px
-        Sides of windows are multiples of this, where `chunk_px` and twice `halo_px` are.
+        Sides of windows are multiples of this, where `cell_px` and twice `halo_px` are.
+    fitted
+        Cut tiles such that a detector computes the fewest pixels, of any shape, up to
+        ``WINDOW_PX``. Otherwise none is larger than a square of `tile_px`, as batches need.
     tile_px
         A multiple of `chunk_px` that divides `block_px`.
 
@@ -148,18 +163,28 @@ def plan_grid(
             f"tile_px = {tile_px}: expected a multiple of {chunk_px} that divides {block_px}, "
             f"as {TILE_PX}"
         )
+    cell_px = cell_px or chunk_px
+    assert chunk_px % cell_px == 0, cell_px
     assert wanted.shape == chunk_shape(width, height, chunk_px=chunk_px), wanted.shape
-    shown = wanted if tissue is None else tissue | wanted
+    rows, cols = chunk_shape(width, height, chunk_px=cell_px)
+    per_chunk = np.ones((chunk_px // cell_px, chunk_px // cell_px), np.bool_)
+    asked = np.kron(wanted, per_chunk)[:rows, :cols]
+    cells = asked if tissue is None else tissue
+    assert cells.shape == asked.shape, cells.shape
     plane = Box(0, 0, width, height)
+    squares = _cut(plane, block_px if fitted else tile_px)
+    cost = Cost(cell_px, halo_px, WINDOW_PX if fitted else (tile_px + 2 * halo_px) ** 2)
+    cores = [core for _, _, square in squares for core in _cores(square, cells, cost)]
     tiles = [
-        Tile(core, _window(core, shown, chunk_px=chunk_px, halo_px=halo_px, align_px=align_px))
-        for _, _, core in _cut(plane, tile_px)
-        if chunks_under(core, wanted, chunk_px=chunk_px).any()
+        Tile(core, _window(core, halo_px=halo_px, align_px=align_px))
+        for core in cores
+        if (chunks_under(core, cells & asked, chunk_px=cell_px)).any()
     ]
     by_block: dict[tuple[int, int], list[Tile]] = {}
     for tile in tiles:
         by_block.setdefault((tile.core.y // block_px, tile.core.x // block_px), []).append(tile)
-    covered = _covered(tiles, plane, chunk_px=chunk_px)
+    covered = _around(cells, plane, cell_px=cell_px, halo_px=halo_px, chunk_px=chunk_px)
+    covered[~_reached(tiles, plane, chunk_px=chunk_px)] = 0
     blocks = tuple(
         Block(
             row,
@@ -175,42 +200,64 @@ def plan_grid(
     return TileGrid(width, height, block_px, tile_px, chunk_px, halo_px, wanted, blocks)
 
 
-def _window(core: Box, shown: BoolArray, *, chunk_px: int, halo_px: int, align_px: int) -> Box:
-    """Return the window of a core: the bounds of its chunks to show, and the halo."""
-    rows, cols = np.nonzero(chunks_under(core, shown, chunk_px=chunk_px))
-    x, y = core.x + int(cols.min()) * chunk_px, core.y + int(rows.min()) * chunk_px
-    width = min(core.x + (int(cols.max()) + 1) * chunk_px, core.right) - x
-    height = min(core.y + (int(rows.max()) + 1) * chunk_px, core.bottom) - y
-    return Box(x, y, _up(width, align_px), _up(height, align_px)).expand(halo_px)
+def _cores(square: Box, cells: BoolArray, cost: Cost) -> Iterator[Box]:
+    """Yield the cores of the tiles in a square, those with the largest windows first.
+
+    So no thread begins a long pass when the others have ended.
+    """
+    side = cost.cell_px
+    found = rectangles(chunks_under(square, cells, chunk_px=side), cost)
+    cores = [
+        Box(
+            square.x + left * side,
+            square.y + top * side,
+            (right - left) * side,
+            (bottom - top) * side,
+        ).intersect(square)
+        for top, left, bottom, right in found
+    ]
+    yield from sorted(cores, key=lambda core: (-core.expand(cost.halo_px).area, core.y, core.x))
 
 
-def _covered(tiles: Sequence[Tile], plane: Box, *, chunk_px: int) -> npt.NDArray[np.int64]:
-    """Return ``(rows, cols, 4)`` bounds x, y, right, bottom of each chunk's part in windows.
+def _window(core: Box, *, halo_px: int, align_px: int) -> Box:
+    """Return the window of a core: its pixels, and the halo."""
+    width, height = _up(core.width, align_px), _up(core.height, align_px)
+    return Box(core.x, core.y, width, height).expand(halo_px)
 
-    They are all 0 where no window reaches.
+
+def _around(
+    cells: BoolArray, plane: Box, *, cell_px: int, halo_px: int, chunk_px: int
+) -> npt.NDArray[np.int64]:
+    """Return ``(rows, cols, 4)`` bounds x, y, right, bottom of tissue and halo in each chunk.
+
+    They are all 0 where there is neither.
     """
     shape = chunk_shape(plane.width, plane.height, chunk_px=chunk_px)
     low, high = np.full((*shape, 2), np.iinfo(np.int64).max), np.zeros((*shape, 2), np.int64)
-    for tile in tiles:
-        window = tile.window.intersect(plane)
-        rows = np.arange(window.y // chunk_px, -(-window.bottom // chunk_px))
-        cols = np.arange(window.x // chunk_px, -(-window.right // chunk_px))
-        at = np.ix_(rows, cols)
-        y, x = rows[:, None] * chunk_px, cols[None, :] * chunk_px
-        corner = np.stack(np.broadcast_arrays(x.clip(window.x), y.clip(window.y)), -1)
-        end = np.stack(
-            np.broadcast_arrays(
-                (x + chunk_px).clip(max=window.right), (y + chunk_px).clip(max=window.bottom)
-            ),
-            -1,
-        )
-        low[at], high[at] = np.minimum(low[at], corner), np.maximum(high[at], end)
+    corners = np.argwhere(cells)[:, ::-1] * cell_px
+    starts = (corners - halo_px).clip(min=0)
+    ends = (corners + cell_px + halo_px).clip(max=[plane.width, plane.height])
+    firsts, lasts = starts // chunk_px, (ends - 1) // chunk_px
+    for step in product(range((cell_px + 2 * halo_px) // chunk_px + 2), repeat=2):
+        chunks = firsts + step
+        inside = (chunks <= lasts).all(axis=1)
+        at, origins = tuple(chunks[inside, ::-1].T), chunks[inside] * chunk_px
+        np.minimum.at(low, at, np.maximum(starts[inside], origins))
+        np.maximum.at(high, at, np.minimum(ends[inside], origins + chunk_px))
     low[high == 0] = 0
     return np.concatenate([low, high], axis=-1)
 
 
+def _reached(tiles: Sequence[Tile], plane: Box, *, chunk_px: int) -> BoolArray:
+    """Return for each chunk whether a window reaches into it."""
+    reached = np.zeros(chunk_shape(plane.width, plane.height, chunk_px=chunk_px), np.bool_)
+    for tile in tiles:
+        chunks_under(tile.window.intersect(plane), reached, chunk_px=chunk_px)[:] = True
+    return reached
+
+
 def _parts(frame: Box, covered: npt.NDArray[np.int64], *, chunk_px: int) -> tuple[Box, ...]:
-    """Return the part of each chunk in a frame that windows cover."""
+    """Return the part of each chunk in a frame that is to be read."""
     boxes = (
         Box(x, y, right - x, bottom - y).intersect(frame)
         for x, y, right, bottom in chunks_under(frame, covered, chunk_px=chunk_px)
