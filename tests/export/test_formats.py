@@ -24,7 +24,7 @@ from wsi_suite.detector.stretch import (
 )
 from wsi_suite.errors import ConfigError, OutputConflictError, OutputError
 from wsi_suite.export import formats as module
-from wsi_suite.export.check import Difference, compare_peaks, sample_picture
+from wsi_suite.export.check import ExportDifference, compare_peaks, sample_picture
 from wsi_suite.export.formats import export_model
 from wsi_suite.export.torchscript import load_script
 
@@ -71,7 +71,7 @@ class TestRefusals:
         with pytest.raises(OutputError, match=r"file.x\.pt: cannot be written"):
             export_model(model, tmp_path / "file" / "x.pt", format_name="torchscript")
 
-    @pytest.mark.parametrize("difference", [Difference(0.01, 0), Difference(0, 0.1)])
+    @pytest.mark.parametrize("difference", [ExportDifference(0.01, 0), ExportDifference(0, 0.1)])
     def test_other_answers_than_the_detectors(self, model, tmp_path, monkeypatch, difference):
         def write(detector, path, about):
             path.write_text(about["name"])
@@ -94,7 +94,7 @@ def test_other_nuclei_or_classes_are_an_infinite_difference():
     confidence, label = np.array([0.5, 0.75], np.float32), np.array([0, 1], np.uint8)
     peaks = Peaks(points, confidence, label)
     near = compare_peaks(peaks, points + 0.25, confidence=confidence - 0.125, label=label)
-    assert near == Difference(0.125, 0.25)
+    assert near == ExportDifference(0.125, 0.25)
     assert (
         compare_peaks(peaks, points, confidence=confidence, label=label[::-1]).confidence
         == math.inf

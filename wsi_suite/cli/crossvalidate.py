@@ -17,7 +17,7 @@ from wsi_suite.commands.checks import check_training_extra
 if TYPE_CHECKING:
     from wsi_suite.training.crossvalidation import CrossValidation, Figures, Spread
     from wsi_suite.training.settings import TrainSettings
-    from wsi_suite.training.trial import Difference
+    from wsi_suite.training.trial import FigureDifference
     from wsi_suite.training.variants import VariantComparison
 
 Folds = Annotated[
@@ -174,7 +174,7 @@ def show_comparison(report: VariantComparison) -> None:
     show_table(("variant", "", "mean (range)", f"less {first}", "95 % interval", "p"), rows)
 
 
-def _difference(difference: Difference) -> tuple[str, str, str]:
+def _difference(difference: FigureDifference) -> tuple[str, str, str]:
     if difference.value is None:
         return "-", "-", "-"
     interval = f"{difference.low:+.3f} to {difference.high:+.3f}"

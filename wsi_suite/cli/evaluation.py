@@ -13,7 +13,7 @@ from wsi_suite.commands.defaults import DEFAULT_MODEL, MATCH_UM, MIN_MATCH_UM
 
 if TYPE_CHECKING:
     from wsi_suite.training.evaluation_report import EvaluationReport
-    from wsi_suite.training.trial import Difference, Interval
+    from wsi_suite.training.trial import FigureDifference, FigureInterval
 
 Data = Annotated[
     Path,
@@ -198,7 +198,9 @@ def show_figures(report: EvaluationReport) -> None:
     )
 
 
-def _range(interval: Interval | Difference, as_text: Callable[[float | None], str]) -> str:
+def _range(
+    interval: FigureInterval | FigureDifference, as_text: Callable[[float | None], str]
+) -> str:
     return "-" if interval.low is None else f"{as_text(interval.low)} to {as_text(interval.high)}"
 
 

@@ -22,7 +22,7 @@ _SIDE_PX = 128
 
 
 @dataclass(frozen=True)
-class Difference:
+class ExportDifference:
     """The largest differences on a picture; infinite where nuclei or classes are others.
 
     Attributes
@@ -56,11 +56,11 @@ def compare_peaks(
     *,
     confidence: npt.NDArray[Any],
     label: npt.NDArray[Any],
-) -> Difference:
+) -> ExportDifference:
     """Compare the detector's nuclei with those of an export, in the same order."""
     if len(points) != len(peaks.points) or (label != peaks.label).any():
-        return Difference(math.inf, math.inf)
-    return Difference(
+        return ExportDifference(math.inf, math.inf)
+    return ExportDifference(
         float(np.abs(confidence - peaks.confidence).max(initial=0)),
         float(np.abs(points - peaks.points).max(initial=0)),
     )

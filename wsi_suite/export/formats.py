@@ -18,7 +18,7 @@ import wsi_suite
 from wsi_suite.detector.detector import Compute, Detector
 from wsi_suite.detector.model_folder import ModelFolder
 from wsi_suite.errors import ConfigError, OutputConflictError, OutputError, did_you_mean
-from wsi_suite.export.check import Difference, compare_peaks, sample_picture
+from wsi_suite.export.check import ExportDifference, compare_peaks, sample_picture
 from wsi_suite.export.instanseg import write_instanseg
 from wsi_suite.export.onnx_model import write_onnx
 from wsi_suite.export.torchscript import load_script, save_script, script_detector
@@ -38,7 +38,7 @@ class Export:
     """
 
     path: Path
-    difference: Difference
+    difference: ExportDifference
 
 
 def export_model(model: ModelFolder, out: Path, *, format_name: str) -> Export:
@@ -108,7 +108,7 @@ def describe_model(model: ModelFolder) -> dict[str, Any]:
     }
 
 
-def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -> Difference:
+def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -> ExportDifference:
     save_script(script_detector(detector.model), path)
     picture = sample_picture(detector.spec.network.align_px)
     # From a confidence of 0 every local maximum counts, so that the whole picture is compared.
@@ -117,7 +117,7 @@ def _write_torchscript(detector: Detector, path: Path, _about: dict[str, Any]) -
     return compare_peaks(peaks, points.numpy(), confidence=confidence.numpy(), label=label.numpy())
 
 
-FORMATS: dict[str, Callable[[Detector, Path, dict[str, Any]], Difference]] = {
+FORMATS: dict[str, Callable[[Detector, Path, dict[str, Any]], ExportDifference]] = {
     "instanseg": write_instanseg,
     "onnx": write_onnx,
     "torchscript": _write_torchscript,

@@ -23,7 +23,7 @@ from wsi_suite.detector.detector import Detector
 from wsi_suite.detector.model_folder import ModelFolder, ModelSpec
 from wsi_suite.detector.network import Peaks
 from wsi_suite.detector.stretch import PERCENTILES, stretch_limits
-from wsi_suite.export.check import Difference, sample_picture
+from wsi_suite.export.check import ExportDifference, sample_picture
 from wsi_suite.export.torchscript import load_script, save_script, script_painter
 
 SCRIPT_FILE, RDF_FILE = "instanseg.pt", "rdf.yaml"
@@ -49,7 +49,7 @@ reported take `wsi-suite run`.
 """
 
 
-def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> Difference:
+def write_instanseg(detector: Detector, folder: Path, about: dict[str, Any]) -> ExportDifference:
     """Make the folder, and run its model on a stretched picture."""
     folder.mkdir()
     spec = detector.spec
@@ -172,7 +172,7 @@ def _stretch(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def _compare(
     peaks: Peaks, labels: npt.NDArray[np.float32], classes: npt.NDArray[np.float32]
-) -> Difference:
+) -> ExportDifference:
     """Return no difference where every nucleus has its label and class, else an infinite one."""
     kept = (peaks.points < labels.shape[::-1]).all(axis=1)
     points, label = peaks.points[kept], peaks.label[kept]
@@ -181,4 +181,4 @@ def _compare(
     col, row = np.floor(points[seen]).astype(int).T
     same = len(classes) == max(1, len(points)) and (classes[: len(points)] == label).all()
     same = same and (labels[row, col] == number[seen]).all()
-    return Difference(0.0, 0.0) if same else Difference(math.inf, math.inf)
+    return ExportDifference(0.0, 0.0) if same else ExportDifference(math.inf, math.inf)

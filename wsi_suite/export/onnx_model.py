@@ -22,7 +22,7 @@ from wsi_suite.detector.detector import Detector
 from wsi_suite.detector.model_folder import ModelSpec
 from wsi_suite.detector.network import find_maxima
 from wsi_suite.errors import ConfigError
-from wsi_suite.export.check import Difference, sample_picture
+from wsi_suite.export.check import ExportDifference, sample_picture
 from wsi_suite.export.torchscript import HeatMaps, fused_maps
 
 OUTPUTS = ("confidence", "class", "offset", "radius", "peak")
@@ -45,7 +45,7 @@ class PeakMaps(nn.Module):
         return confidence, label, offset, size, peak
 
 
-def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> Difference:
+def write_onnx(detector: Detector, path: Path, about: dict[str, Any]) -> ExportDifference:
     """Write a model as one ONNX file and run it with onnxruntime.
 
     Its input ``rgb`` is ``(N, 3, H, W)`` float32; N, H and W are free, H and W multiples of
@@ -85,7 +85,7 @@ def _to_onnx(network: nn.Module, align_px: int) -> Any:  # noqa: ANN401 - an onn
         )
 
 
-def _run(detector: Detector, path: Path) -> Difference:
+def _run(detector: Detector, path: Path) -> ExportDifference:
     """Compare the output of onnxruntime with that of torch for one picture."""
     import onnxruntime
 
@@ -96,7 +96,7 @@ def _run(detector: Detector, path: Path) -> Difference:
     maps = detector.forward(picture[None])
     _, wanted, _ = find_maxima(maps["heat"], 0.0, kind=maps.get("kind"))
     shift = np.abs(offset - maps["offset"].numpy()).max()
-    return Difference(
+    return ExportDifference(
         float(np.abs(confidence - wanted.numpy()).max()),
         float(shift) * detector.spec.network.cell_px,
     )

@@ -22,8 +22,8 @@ from wsi_suite.training.roc import class_areas, class_rocs
 from wsi_suite.training.trial import (
     LEVEL,
     RESAMPLES,
-    Difference,
-    Interval,
+    FigureDifference,
+    FigureInterval,
     Trial,
     compare_models,
     find_intervals,
@@ -51,13 +51,13 @@ class CountError(Part):
     mean_absolute: float | None
 
 
-class Comparison(Part):
+class ModelComparison(Part):
     """Another model on the same tiles."""
 
     model: str
     model_hash: str
     figures: EvaluationFigures
-    differences: dict[str, Difference]
+    differences: dict[str, FigureDifference]
 
 
 class EvaluationReport(EvaluationFigures):
@@ -87,13 +87,13 @@ class EvaluationReport(EvaluationFigures):
 
     model: str
     model_hash: str
-    intervals: dict[str, Interval]
+    intervals: dict[str, FigureInterval]
     map_at_um: dict[str, float | None]
     by_run: dict[str, EvaluationFigures]
     confusion: dict[str, dict[str, int]]
     count_error: dict[str, CountError]
     class_area: dict[str, float | None]
-    against: Comparison | None = None
+    against: ModelComparison | None = None
 
 
 def report_trial(trial: Trial, *, against: Trial | None = None) -> EvaluationReport:
@@ -106,7 +106,7 @@ def report_trial(trial: Trial, *, against: Trial | None = None) -> EvaluationRep
     """
     comparison = None
     if against is not None:
-        comparison = Comparison(
+        comparison = ModelComparison(
             model=against.model,
             model_hash=against.model_hash,
             figures=EvaluationFigures.of(against.evaluate()),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from wsi_suite.training.trial import (
     FIGURES,
     RESAMPLES,
-    Difference,
+    FigureDifference,
     Trial,
     difference_of,
     draw_rows,
@@ -46,7 +46,7 @@ def compare_folds(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Difference]:
+) -> dict[str, FigureDifference]:
     """Compare two cross-validations of the same folds and seeds.
 
     A difference is the mean over folds and seeds. For its interval folds are drawn again with

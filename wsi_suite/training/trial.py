@@ -128,7 +128,7 @@ def _match(
     )
 
 
-class Interval(Part):
+class FigureInterval(Part):
     """An interval that holds :data:`LEVEL` of the resamples.
 
     ``None`` if a figure has no value, or if there is one tile: drawn again it is the same tile.
@@ -138,7 +138,7 @@ class Interval(Part):
     high: float | None
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float64]) -> Interval:
+    def of(cls, values: npt.NDArray[np.float64]) -> FigureInterval:
         """Return the interval of some values; those that are not numbers are left out."""
         values = values[~np.isnan(values)]
         if not len(values):
@@ -147,7 +147,7 @@ class Interval(Part):
         return cls(low=float(low), high=float(high))
 
 
-class Difference(Part):
+class FigureDifference(Part):
     """How much larger a figure of one model is than that of another on the same tiles.
 
     Attributes
@@ -211,15 +211,15 @@ def draw_rows(
     return np.concatenate([rng.choice(groups[i], size=len(groups[i])) for i in drawn])
 
 
-def find_intervals(trial: Trial, *, resamples: int = RESAMPLES) -> dict[str, Interval]:
+def find_intervals(trial: Trial, *, resamples: int = RESAMPLES) -> dict[str, FigureInterval]:
     """Return the interval of each of :data:`FIGURES`."""
     values = _resampled([trial], resamples=resamples)[0]
-    return {name: Interval.of(values[name]) for name in FIGURES}
+    return {name: FigureInterval.of(values[name]) for name in FIGURES}
 
 
 def compare_models(
     trial: Trial, other: Trial, *, resamples: int = RESAMPLES
-) -> dict[str, Difference]:
+) -> dict[str, FigureDifference]:
     """Compare two models on the same tiles, drawn again together.
 
     Returns
@@ -245,7 +245,7 @@ def compare_models(
     return differences
 
 
-def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> Difference:
+def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> FigureDifference:
     """Return a difference with its interval and p.
 
     Parameters
@@ -257,12 +257,12 @@ def difference_of(value: float, drawn: npt.NDArray[np.float64]) -> Difference:
     """
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value):
-        return Difference(value=None)
+        return FigureDifference(value=None)
     if not len(drawn):
-        return Difference(value=float(value))
-    interval = Interval.of(drawn)
+        return FigureDifference(value=float(value))
+    interval = FigureInterval.of(drawn)
     against = (drawn <= 0).sum() if value > 0 else (drawn >= 0).sum()
-    return Difference(
+    return FigureDifference(
         value=float(value),
         low=interval.low,
         high=interval.high,

@@ -21,7 +21,7 @@ from wsi_suite.training.crossvalidation import FoldResult, run_folds
 from wsi_suite.training.folds import Work, plan_work
 from wsi_suite.training.paired import HeldOut, compare_folds
 from wsi_suite.training.settings import TrainSettings
-from wsi_suite.training.trial import Difference
+from wsi_suite.training.trial import FigureDifference
 
 COMPARISON_FILE = "comparison.json"
 
@@ -44,7 +44,7 @@ class VariantResult(Part):
     name: str
     changes: dict[str, Any]
     folds: tuple[FoldResult, ...]
-    differences: dict[str, Difference]
+    differences: dict[str, FigureDifference]
 
 
 class VariantComparison(Document):

@@ -1,0 +1,307 @@
+"""Types of what public functions take and return.
+
+They are made by the functions of :mod:`wsi_suite`; import them for annotations and checks, as in
+``from wsi_suite.types import Summary``. Each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "Agreement",
+    "Allred",
+    "AllredFigures",
+    "ArtefactFigures",
+    "AspectFigures",
+    "AugmentSettings",
+    "Block",
+    "Certainty",
+    "ComputeRecord",
+    "CountError",
+    "Counts",
+    "CutoffAgreement",
+    "DetectSettings",
+    "Doubt",
+    "Entry",
+    "Evaluation",
+    "EvaluationFigures",
+    "EvaluationReport",
+    "Export",
+    "ExportDifference",
+    "Familiarity",
+    "Figure",
+    "FigureDifference",
+    "FigureInterval",
+    "HAndESettings",
+    "Headline",
+    "HotSpot",
+    "HotSpots",
+    "Interval",
+    "Irs",
+    "IrsFigures",
+    "Ki67Field",
+    "Ki67Figures",
+    "LabelSpec",
+    "Layout",
+    "Level",
+    "Limits",
+    "MeasureSettings",
+    "Measured",
+    "Mix",
+    "ModelComparison",
+    "ModelIdentity",
+    "ModelSpec",
+    "NearestCutOff",
+    "NetworkSpec",
+    "OptimiserSettings",
+    "Pair",
+    "Peaks",
+    "Picture",
+    "Progress",
+    "Provenance",
+    "QualityFigures",
+    "QualityKind",
+    "QualitySettings",
+    "Raster",
+    "ReceptorStatus",
+    "RegionRecord",
+    "RegionScores",
+    "RegionsLike",
+    "ResultLike",
+    "RunSettings",
+    "Score",
+    "ScoreFigures",
+    "ScoreSettings",
+    "SeenFields",
+    "SettingsLike",
+    "Shape",
+    "Side",
+    "SlideLike",
+    "SlideQuality",
+    "SlideScores",
+    "SplitSettings",
+    "Stage",
+    "StainCheck",
+    "StainFigures",
+    "StainSettings",
+    "State",
+    "Step",
+    "Summary",
+    "Tell",
+    "Tile",
+    "TileSettings",
+    "TissueSettings",
+    "TrainSettings",
+    "Truth",
+]
+
+if TYPE_CHECKING:
+    from wsi_suite.analysis.given_regions import RegionsLike
+    from wsi_suite.analysis.summary import Summary
+    from wsi_suite.commands.results import ResultLike
+    from wsi_suite.config import (
+        DetectSettings,
+        MeasureSettings,
+        QualitySettings,
+        RunSettings,
+        ScoreSettings,
+        StainSettings,
+        TileSettings,
+        TissueSettings,
+    )
+    from wsi_suite.detector.label_spec import LabelSpec
+    from wsi_suite.detector.model_folder import ModelSpec
+    from wsi_suite.detector.network import Peaks
+    from wsi_suite.detector.network_spec import NetworkSpec
+    from wsi_suite.export.check import ExportDifference
+    from wsi_suite.export.formats import Export
+    from wsi_suite.given_settings import SettingsLike
+    from wsi_suite.nuclei.familiarity import AspectFigures, Familiarity
+    from wsi_suite.nuclei.provenance import (
+        ComputeRecord,
+        ModelIdentity,
+        Provenance,
+        RegionRecord,
+        StainCheck,
+    )
+    from wsi_suite.nuclei.quality import QualityKind, SlideQuality
+    from wsi_suite.nuclei.seen import SeenFields
+    from wsi_suite.progress import Progress, Step
+    from wsi_suite.qupath.objects import Shape
+    from wsi_suite.runs.entry import Entry
+    from wsi_suite.runs.given_slides import SlideLike
+    from wsi_suite.runs.outcome import Tell
+    from wsi_suite.runs.request import Stage
+    from wsi_suite.runs.state import State
+    from wsi_suite.scoring.agreement import Figure, Limits
+    from wsi_suite.scoring.certainty import Certainty, Doubt, NearestCutOff
+    from wsi_suite.scoring.hscore import Allred, Irs, Score
+    from wsi_suite.scoring.ki67 import Ki67Field, Ki67Figures
+    from wsi_suite.scoring.quality import ArtefactFigures, QualityFigures
+    from wsi_suite.scoring.receptors import ReceptorStatus
+    from wsi_suite.scoring.slide_scores import (
+        AllredFigures,
+        Headline,
+        HotSpot,
+        HotSpots,
+        IrsFigures,
+        RegionScores,
+        ScoreFigures,
+        SlideScores,
+    )
+    from wsi_suite.scoring.stain_check import StainFigures
+    from wsi_suite.scoring.uncertainty import Interval
+    from wsi_suite.slides.grid import Block, Tile
+    from wsi_suite.slides.pictures import Picture
+    from wsi_suite.slides.reader import Level
+    from wsi_suite.slides.slide import Raster
+    from wsi_suite.slides.store_layout import Layout
+    from wsi_suite.staining.measurement import Measured
+    from wsi_suite.studies.comparison import Agreement, CutoffAgreement, Pair, Side
+    from wsi_suite.synthetic.cells import Mix
+    from wsi_suite.synthetic.truth import Truth
+    from wsi_suite.training.augment import AugmentSettings
+    from wsi_suite.training.evaluation import Counts, Evaluation, EvaluationFigures
+    from wsi_suite.training.evaluation_report import CountError, EvaluationReport, ModelComparison
+    from wsi_suite.training.settings import (
+        HAndESettings,
+        OptimiserSettings,
+        SplitSettings,
+        TrainSettings,
+    )
+    from wsi_suite.training.trial import FigureDifference, FigureInterval
+
+_HOMES = {
+    "analysis.given_regions": ("RegionsLike",),
+    "analysis.summary": ("Summary",),
+    "commands.results": ("ResultLike",),
+    "config": (
+        "DetectSettings",
+        "MeasureSettings",
+        "QualitySettings",
+        "RunSettings",
+        "ScoreSettings",
+        "StainSettings",
+        "TileSettings",
+        "TissueSettings",
+    ),
+    "detector.label_spec": ("LabelSpec",),
+    "detector.model_folder": ("ModelSpec",),
+    "detector.network": ("Peaks",),
+    "detector.network_spec": ("NetworkSpec",),
+    "export.check": ("ExportDifference",),
+    "export.formats": ("Export",),
+    "given_settings": ("SettingsLike",),
+    "nuclei.familiarity": (
+        "AspectFigures",
+        "Familiarity",
+    ),
+    "nuclei.provenance": (
+        "ComputeRecord",
+        "ModelIdentity",
+        "Provenance",
+        "RegionRecord",
+        "StainCheck",
+    ),
+    "nuclei.quality": (
+        "QualityKind",
+        "SlideQuality",
+    ),
+    "nuclei.seen": ("SeenFields",),
+    "progress": (
+        "Progress",
+        "Step",
+    ),
+    "qupath.objects": ("Shape",),
+    "runs.entry": ("Entry",),
+    "runs.given_slides": ("SlideLike",),
+    "runs.outcome": ("Tell",),
+    "runs.request": ("Stage",),
+    "runs.state": ("State",),
+    "scoring.agreement": (
+        "Figure",
+        "Limits",
+    ),
+    "scoring.certainty": (
+        "Certainty",
+        "Doubt",
+        "NearestCutOff",
+    ),
+    "scoring.hscore": (
+        "Allred",
+        "Irs",
+        "Score",
+    ),
+    "scoring.ki67": (
+        "Ki67Field",
+        "Ki67Figures",
+    ),
+    "scoring.quality": (
+        "ArtefactFigures",
+        "QualityFigures",
+    ),
+    "scoring.receptors": ("ReceptorStatus",),
+    "scoring.slide_scores": (
+        "AllredFigures",
+        "Headline",
+        "HotSpot",
+        "HotSpots",
+        "IrsFigures",
+        "RegionScores",
+        "ScoreFigures",
+        "SlideScores",
+    ),
+    "scoring.stain_check": ("StainFigures",),
+    "scoring.uncertainty": ("Interval",),
+    "slides.grid": (
+        "Block",
+        "Tile",
+    ),
+    "slides.pictures": ("Picture",),
+    "slides.reader": ("Level",),
+    "slides.slide": ("Raster",),
+    "slides.store_layout": ("Layout",),
+    "staining.measurement": ("Measured",),
+    "studies.comparison": (
+        "Agreement",
+        "CutoffAgreement",
+        "Pair",
+        "Side",
+    ),
+    "synthetic.cells": ("Mix",),
+    "synthetic.truth": ("Truth",),
+    "training.augment": ("AugmentSettings",),
+    "training.evaluation": (
+        "Counts",
+        "Evaluation",
+        "EvaluationFigures",
+    ),
+    "training.evaluation_report": (
+        "CountError",
+        "EvaluationReport",
+        "ModelComparison",
+    ),
+    "training.settings": (
+        "HAndESettings",
+        "OptimiserSettings",
+        "SplitSettings",
+        "TrainSettings",
+    ),
+    "training.trial": (
+        "FigureDifference",
+        "FigureInterval",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"wsi_suite.{home}"), name)
+    raise AttributeError(f"module 'wsi_suite.types' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
