@@ -8,6 +8,7 @@ from slide_files import picture, shrunk, write_slide
 
 from wsi_suite.errors import SlideError
 from wsi_suite.geometry import Box, Scale
+from wsi_suite.slides import tiff_decode
 from wsi_suite.slides.slide import open_slide
 
 PICTURE = picture(1000, 700)
@@ -85,7 +86,7 @@ def test_a_smaller_aperio_level_without_a_tile_is_left_to_openslide(tmp_path):
 def test_a_difference_from_openslide_is_noted_and_openslide_is_used(tmp_path, monkeypatch):
     path = write_slide(tmp_path / "slide.tif", PICTURE)
     black = np.zeros((128, 128, 3), np.uint8)
-    monkeypatch.setattr(imagecodecs, "jpeg8_decode", lambda data, **_: black)
+    monkeypatch.setattr(tiff_decode, "decode_jpeg", lambda data, **_: black)
     with open_slide(path) as slide:
         assert slide.reader == "openslide"
         assert slide.notes == ("direct decode of level 0 differs: read through OpenSlide",)

@@ -78,10 +78,13 @@ class Mosaic:
         out = np.empty((box.height, box.width, 3), np.uint8)
         for row in rows:
             for column in columns:
+                x, y = column * width - box.x, row * height - box.y
+                if 0 <= x <= box.width - width and 0 <= y <= box.height - height:
+                    out[y : y + height, x : x + width] = self.fetch(column, row)
+                    continue
                 tile_box = Box(column * width, row * height, width, height)
                 shared = tile_box.intersect(box)
-                tile = self.fetch(column, row) if shared == tile_box else self._cached(column, row)
-                out[shared.within(box)] = tile[shared.within(tile_box)]
+                out[shared.within(box)] = self._cached(column, row)[shared.within(tile_box)]
         return out
 
     def _cached(self, column: int, row: int) -> Pixels:

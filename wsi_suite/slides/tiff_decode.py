@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, PREDICTOR
 
-from wsi_suite.slides.jpeg import refuse_damaged_jpeg
+from wsi_suite.slides.jpeg import decode_jpeg
 from wsi_suite.slides.jpeg2000 import has_own_colours, refuse_damaged_jpeg_2000
 from wsi_suite.slides.reader import Pixels, flatten
 from wsi_suite.slides.ycbcr import YCbCr, ycbcr_of
@@ -199,11 +199,7 @@ def is_jpeg_decoder(decode: Decode) -> bool:
 def _decode_jpeg(
     data: Sequence[bytes], _index: int, *, tables: bytes | None, colours: str
 ) -> Pixels:
-    refuse_damaged_jpeg(data[0], tables=tables)
-    pixels: Pixels = imagecodecs.jpeg8_decode(
-        data[0], tables=tables, colorspace=colours, outcolorspace="RGB"
-    )
-    return pixels
+    return decode_jpeg(data[0], tables=tables, colours=colours)
 
 
 def _decode(

@@ -76,13 +76,12 @@ class TiffTilesReader:
         parts = range(index, len(page.counts), len(page.counts) // page.per_tile)
         if any(page.counts[part] == 0 for part in parts):
             return self._blank(page)
-        inside = Box(column * width, row * height, width, height).intersect(
-            Box(0, 0, page.width, page.height)
-        )
         try:
             data = [self._file.read(page.offsets[part], page.counts[part]) for part in parts]
             tile = page.decode(data, index)
-            _require_size(tile, tile=page.tile, inside=inside)
+            if tile.shape == (height, width, 3):
+                return tile
+            _require_size(tile, page, column=column, row=row)
         except Exception as error:  # each codec has an error of its own
             if isinstance(error, OSError):
                 self._file.refuse_gone(error)
@@ -92,8 +91,6 @@ class TiffTilesReader:
                 f" cannot be decoded as {page.compression} ({error}); the file is damaged or"
                 " unusual, copy it again or convert it"
             ) from None
-        if tile.shape == (height, width, 3):
-            return tile
         whole = self._blank(page)
         whole[: tile.shape[0], : tile.shape[1]] = tile
         return whole
@@ -103,7 +100,7 @@ class TiffTilesReader:
         return np.full((height, width, 3), self.facts.background, np.uint8)
 
 
-def _require_size(pixels: Pixels, *, tile: tuple[int, int], inside: Box) -> None:
+def _require_size(pixels: Pixels, page: TiffPage, *, column: int, row: int) -> None:
     """Raise ValueError for a tile that is larger than stated, or does not cover the level.
 
     Some writers cut the tiles at the right and lower edge instead of padding them.
@@ -111,8 +108,10 @@ def _require_size(pixels: Pixels, *, tile: tuple[int, int], inside: Box) -> None
     height, width, samples = pixels.shape
     if samples != 3:
         raise ValueError(f"it holds {samples} samples")
-    if not (inside.width <= width <= tile[0] and inside.height <= height <= tile[1]):
-        raise ValueError(f"it holds {width} x {height} px, not {tile[0]} x {tile[1]}")
+    most = page.tile
+    least = min(most[0], page.width - column * most[0]), min(most[1], page.height - row * most[1])
+    if not (least[0] <= width <= most[0] and least[1] <= height <= most[1]):
+        raise ValueError(f"it holds {width} x {height} px, not {most[0]} x {most[1]}")
 
 
 class PositionedFile:
