@@ -1,7 +1,8 @@
 """Reading speed, in million pixels per second of one core, against the limit and other readers.
 
 The limit is what the file system and TurboJPEG, the fastest JPEG decoder, need for the same tiles:
-a positioned read and a decode of each, into memory used again, with nothing put together. Without a slide, one is made.
+a positioned read and a decode of each, into memory used again, with nothing put together.
+Without a slide, one is made.
 """
 
 from __future__ import annotations

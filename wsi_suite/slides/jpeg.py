@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import imagecodecs
+import numpy as np
 import simplejpeg
 
 from wsi_suite.slides.reader import Pixels
@@ -50,14 +51,13 @@ def decode_jpeg(data: bytes, *, tables: bytes | None, colours: str) -> Pixels:
     if _is_read_as(head, shared=shared, colours=colours):
         whole = b"".join((_START, _ADOBE[colours], shared, data[len(_START) :]))
         try:
-            pixels: Pixels = simplejpeg.decode_jpeg(whole, colorspace="RGB")
+            return np.asarray(simplejpeg.decode_jpeg(whole, colorspace="RGB"))
         except ValueError as error:
             _refuse_damage(error)
-        else:
-            return pixels
     refuse_damaged_jpeg(data, tables=tables)
-    pixels = imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colours, outcolorspace="RGB")
-    return pixels
+    return np.asarray(
+        imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colours, outcolorspace="RGB")
+    )
 
 
 def refuse_damaged_jpeg(data: bytes, *, tables: bytes | None = None) -> None:
