@@ -14,6 +14,7 @@ from slide_files import jpeg_tiles, picture, subsampled, write_tiff, ycbcr
 
 from wsi_suite.errors import SlideError
 from wsi_suite.slides.slide import open_slide
+from wsi_suite.slides.tiff_index import index_tiff
 
 WIDTH, HEIGHT, TILE, ROWS = 150, 100, 64, 24
 RGB = picture(WIDTH, HEIGHT)
@@ -329,3 +330,16 @@ def test_a_jpeg_smaller_than_its_tile_is_refused_but_not_at_the_edge(tmp_path, l
         open_slide(write_tiff(tmp_path / "less.tif", (tags, parts))) as slide,
     ):
         slide.read_level(0, slide.levels[0].box)
+
+
+def test_chroma_of_fewer_columns_in_jpeg_2000_is_converted_once(real_data):
+    path = real_data / "slides" / "luna-1065626.svs"  # Aperio's YCbCr, 4:2:2
+    page = index_tiff(path).pages[0]
+    row, column = 12, 10
+    index = row * page.columns + column
+    with path.open("rb") as file:
+        file.seek(page.offsets[index])
+        found = page.decode([file.read(page.counts[index])], index)
+    with openslide.OpenSlide(path) as slide:
+        expected = np.asarray(slide.read_region((column * 512, row * 512), 0, (512, 512)))
+    assert np.abs(found.astype(int) - expected[..., :3]).max() <= 1

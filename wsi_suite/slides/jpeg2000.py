@@ -18,8 +18,9 @@ _ZEROS = bytes(256)
 def has_own_colours(head: bytes) -> bool:
     """Return whether a decoder returns RGB because the picture itself says how.
 
-    Its three components were transformed together (RCT or ICT), or its box of colours says sYCC,
-    which imagecodecs converts.
+    Its three components were transformed together (RCT or ICT), its box of colours says sYCC, or
+    the second one has fewer columns than the first: imagecodecs converts these, as OpenJPEG's own
+    programs do.
 
     Parameters
     ----------
@@ -32,6 +33,11 @@ def has_own_colours(head: bytes) -> bool:
     box = head.find(_BOX_OF_COLOURS, 0, start)
     if box >= 0 and int.from_bytes(head[box + 7 : box + 11], "big") == _SYCC:
         return True
+    number, components = head[start + 40 : start + 42], head[start + 42 : start + 51]
+    if number == b"\0\3" and len(components) == 9:  # of each: depth, subsampling in x and in y
+        _, across, down, _, across_second, *_ = components
+        if across == down and across_second != 1:
+            return True
     at = start + 2
     while at + 9 <= len(head) and head[at] == 0xFF and head[at + 1] != _FIRST_OF_TILE:
         if head[at + 1] == _CODING_STYLE:
