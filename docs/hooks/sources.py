@@ -32,6 +32,14 @@ FOLDERS = {"README.md": "index.md", "benchmarks": "benchmarks/README.md"}
 
 SETTINGS = "sample_configs/run.yaml"
 
+_ABOUT_SETTINGS = f"""# Settings
+
+The file `{SETTINGS}`; `wsi-suite config --init lab.yaml` writes it. With `--init --schema` its JSON
+schema is written beside it and named in its first line, so that editors that know YAML (VS Code
+with the extension *YAML*, Neovim, JetBrains) complete and check it. `wsi-suite config --check
+lab.yaml` shows what a file sets.
+"""
+
 _LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 _INCLUDE = re.compile(r"^<!-- include (\S+?)#(.+?) -->$", re.M)
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>~?([\w.]+)</code>")
@@ -42,7 +50,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for path in PAGES:
         files.append(File.generated(config, path, content=(TREE / path).read_text("utf-8")))
     settings = (TREE / SETTINGS).read_text("utf-8")
-    text = f"# Settings\n\nThe file `{SETTINGS}`.\n\n```yaml\n{settings}```\n"
+    text = f"{_ABOUT_SETTINGS}\n```yaml\n{settings}```\n"
     files.append(File.generated(config, "settings.md", content=text))
     _list_guides(files, config=config)
     return files

@@ -18,6 +18,7 @@ import typer
 
 from wsi_suite.cli import (
     calibration,
+    configuration,
     control,
     cores,
     corrections,
@@ -338,6 +339,13 @@ _add(
     group=_qupath,
 )
 _add(look.demo, "Look around", "wsi-suite demo --out try-it")
+_add(
+    configuration.config,
+    "Look around",
+    "wsi-suite config --init lab.yaml",
+    "wsi-suite config --init --schema lab.yaml",
+    "wsi-suite config --check lab.yaml",
+)
 _add(look.info, "Look around", "wsi-suite info B12_ER.svs")
 _add(look.doctor, "Look around", "wsi-suite doctor")
 
