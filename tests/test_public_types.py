@@ -59,29 +59,33 @@ def classes_in(hint: object) -> Iterator[type]:
         yield from classes_in(get_args(hint)) if get_args(hint) else ()
 
 
+def functions_of(thing: object) -> Iterator[Any]:
+    """Yield a function, or the public methods and properties of a class."""
+    if inspect.isfunction(thing):
+        yield thing
+    for base in thing.__mro__ if isinstance(thing, type) else ():
+        for name, member in vars(base).items() if is_ours(base) else ():
+            inner = member.fget if isinstance(member, property) else member
+            inner = getattr(inner, "func", getattr(inner, "__func__", inner))
+            if not name.startswith("_") and inspect.isfunction(inner) and is_ours(inner):
+                yield inner
+
+
+def hints_of(thing: Any) -> dict[str, Any]:
+    """Return the annotations of a function's parameters and result, or of a class's attributes."""
+    hints = get_type_hints(thing, localns=names_of(sys.modules[thing.__module__]))
+    return {name: hint for name, hint in hints.items() if not name.startswith("_")}
+
+
 def needs_of(thing: object) -> Iterator[type]:
     """Yield our classes in a function's signature, or in a class's attributes and methods."""
-    hinted: list[Any] = []
-    if inspect.isfunction(thing):
-        hinted = [thing]
-    elif isinstance(thing, type):
-        ours = [base for base in thing.__mro__ if base.__module__.startswith("wsi_suite")]
-        hinted = list(ours)
-        for base in ours:
-            for name, member in vars(base).items():
-                inner = member.fget if isinstance(member, property) else member
-                inner = getattr(inner, "func", getattr(inner, "__func__", inner))
-                if not name.startswith("_") and inspect.isfunction(inner):
-                    hinted.append(inner)
-    for one in hinted:
-        if not one.__module__.startswith("wsi_suite"):
-            continue
-        hints = get_type_hints(one, localns=names_of(sys.modules[one.__module__]))
-        for name, hint in hints.items():
-            if not name.startswith("_"):
-                yield from (
-                    found for found in classes_in(hint) if found.__module__.startswith("wsi_suite")
-                )
+    bases = [base for base in thing.__mro__ if is_ours(base)] if isinstance(thing, type) else []
+    for one in (*bases, *functions_of(thing)):
+        yield from filter(is_ours, classes_in(list(hints_of(one).values())))
+
+
+def is_ours(thing: Any) -> bool:
+    return str(thing.__module__).startswith("wsi_suite")
 
 
 @cache
@@ -104,6 +108,14 @@ def test_every_type_that_a_public_name_needs_is_public() -> None:
     public |= {getattr(types, name) for name in types.__all__}
     hidden = {one.__qualname__: way for one, way in needed().items() if one not in public}
     assert not hidden, "name them in wsi_suite.types"
+
+
+def test_every_path_may_be_a_text() -> None:
+    for name in wsi_suite.__all__:
+        for function in functions_of(getattr(wsi_suite, name)):
+            for parameter, hint in hints_of(function).items():
+                taken = set(classes_in(hint)) if parameter != "return" else set()
+                assert str in taken or Path not in taken, f"{function.__qualname__}: {parameter}"
 
 
 def test_types_are_those_that_are_needed() -> None:

@@ -65,7 +65,7 @@ def write_nuclei(
     *,
     intensity: npt.NDArray[np.uint8],
     metadata: Mapping[str, Any],
-    staging: Path | None = None,
+    staging: str | Path | None = None,
 ) -> None:
     """Write a table of nuclei; the same nuclei and metadata give the same bytes.
 
@@ -104,6 +104,7 @@ def write_nuclei(
     size = {} if nuclei.mpp is None else {"mpp": nuclei.mpp}
     described = json.dumps({**size, **metadata, **own}, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_KEY: described.encode()})
+    staging = None if staging is None else Path(staging)
     with whole_file(Path(path), staging=staging) as partial:
         pq.write_table(
             table,

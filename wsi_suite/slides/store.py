@@ -88,7 +88,7 @@ class TileStore:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: str | Path,
         *,
         width: int,
         height: int,
@@ -122,6 +122,7 @@ class TileStore:
             The folder cannot be written.
         """
         layout = Layout(width, height, chunk_px, block_px, version)
+        path = Path(path)
         folder = partial_folder(path)
         if store_folder(path).exists():
             raise OutputConflictError(f"{path}: exists; remove it, or give --overwrite")
@@ -140,7 +141,7 @@ class TileStore:
         return cls.open(path, writer=writer)
 
     @classmethod
-    def open(cls, path: Path, *, writer: str = "") -> TileStore:
+    def open(cls, path: str | Path, *, writer: str = "") -> TileStore:
         """Open a store that is finished or partial, for reading and, as `writer`, for writing.
 
         Raises
@@ -150,6 +151,7 @@ class TileStore:
         """
         import zarr
 
+        path = Path(path)
         folder = store_folder(path) if store_folder(path).exists() else partial_folder(path)
         attributes = read_attributes(folder)
         if attributes is None:

@@ -29,7 +29,7 @@ _LEVELS = 3
 
 
 def make_slide(
-    path: Path,
+    path: str | Path,
     *,
     width: int = 8000,
     height: int = 8000,
@@ -76,6 +76,7 @@ def make_slide(
     OutputError
         The file cannot be written.
     """
+    path = Path(path)
     scene = make_scene(
         width * mpp, height * mpp, tissue_fraction=tissue_fraction, mix=mix, seed=seed
     )
