@@ -56,6 +56,33 @@ def test_tiles_decoded_directly_are_what_openslide_reads(tmp_path, traits):
             assert np.abs(error).mean() < 1.5
 
 
+@pytest.mark.parametrize("quality", [{"level": 40}, {"reversible": True}], ids=str)
+def test_jpeg_2000_tiles_of_rgb_are_what_openslide_reads(tmp_path, quality):
+    path = tmp_path / "slide.svs"
+    tifffile.imwrite(
+        path,
+        PICTURE,
+        tile=(256, 256),
+        compression="APERIO_JP2000_RGB",
+        compressionargs={"codecformat": "J2K", **quality},
+        photometric="rgb",
+        metadata=None,
+        description=APERIO,
+    )
+    with open_slide(path) as slide:
+        assert (slide.vendor, slide.reader, slide.notes) == ("aperio", "jpeg 2000 tiles", ())
+        assert_as_openslide(slide)
+
+
+def test_real_jpeg_2000_of_rgb_is_what_openslide_reads(real_data):
+    path = real_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"
+    with open_slide(path, mpp=0.5) as slide, openslide.OpenSlide(path) as other:
+        assert slide.reader == "jpeg 2000 tiles"
+        for x, y in ((0, 0), (2000, 1700), (3843, 3067)):
+            expected = np.asarray(other.read_region((x, y), 0, (600, 500)))[..., :3]
+            np.testing.assert_array_equal(slide.read_level(0, Box(x, y, 600, 500)), expected)
+
+
 def test_a_tile_that_is_not_stored_is_white(tmp_path):
     path = write_slide(tmp_path / "slide.tif", PICTURE, tile=128, missing=(9,))
     with open_slide(path) as slide:

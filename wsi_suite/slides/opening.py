@@ -29,6 +29,7 @@ _PLAIN_VENDORS = ("aperio", "generic-tiff", "philips")
 _UNTILED_MAX_PX = 200_000_000
 
 JPEG_TILES = "jpeg tiles"
+JPEG_2000_TILES = "jpeg 2000 tiles"
 
 
 def open_reader(path: Path) -> Reader:
@@ -113,7 +114,7 @@ def _open_dicom(path: Path) -> Reader:
 
 
 def _open_plain_tiff(path: Path, vendor: str) -> Reader:
-    """Open a TIFF that OpenSlide knows: JPEG levels directly where both agree."""
+    """Open a TIFF that OpenSlide knows: JPEG and RGB JPEG 2000 directly where both agree."""
     index = index_tiff(path)
     if vendor != "philips":  # whose levels are padded, and known to OpenSlide
         index = _without_other_pictures(path, index)
@@ -141,11 +142,14 @@ def _open_plain_tiff(path: Path, vendor: str) -> Reader:
     if differing is not None:
         note = f"direct decode of level {differing} differs: read through OpenSlide"
         slide.facts = replace(slide.facts, notes=(*slide.facts.notes, note))
-        return slide
+        return _checked(path, slide, index)
     left = [str(level) for level in range(len(slide.facts.levels)) if level not in pages]
     notes = (f"level {', '.join(left)} read through OpenSlide",) if left else ()
     facts = replace(slide.facts, notes=slide.facts.notes + notes)
-    return TiffTilesReader(path, name=JPEG_TILES, facts=facts, pages=pages, other=slide)
+    are_jpeg = all(page.is_plain_jpeg for page in pages.values())
+    name = JPEG_TILES if are_jpeg else JPEG_2000_TILES
+    other = _checked(path, slide, index) if left else slide
+    return TiffTilesReader(path, name=name, facts=facts, pages=pages, other=other)
 
 
 def _holds_once(
@@ -258,7 +262,7 @@ def _direct_pages(facts: Facts, index: TiffIndex) -> dict[int, TiffPage]:
     pages = {}
     for number, level in enumerate(facts.levels):
         page = by_size.get((level.width, level.height))
-        if page is None or not page.is_plain_jpeg:
+        if page is None or not (page.is_plain_jpeg or page.is_rgb_jpeg_2000):
             continue
         # If a smaller level of Aperio's lacks a tile, OpenSlide makes it from the larger ones.
         if number > 0 and facts.vendor == "aperio" and min(page.counts) == 0:

@@ -196,6 +196,14 @@ def is_jpeg_decoder(decode: Decode) -> bool:
     return isinstance(decode, partial) and decode.func is _decode_jpeg
 
 
+def is_rgb_jpeg_2000_decoder(decode: Decode) -> bool:
+    """Return whether a decoder takes Aperio's JPEG 2000 pictures that hold RGB."""
+    if not isinstance(decode, partial) or decode.func is not _decode:
+        return False
+    compression: int = decode.keywords["page"].compression
+    return compression == COMPRESSION.APERIO_JP2000_RGB and decode.keywords["alpha"] is None
+
+
 def _decode_jpeg(
     data: Sequence[bytes], _index: int, *, tables: bytes | None, colours: str
 ) -> Pixels:

@@ -22,6 +22,7 @@ from wsi_suite.slides.tiff_decode import (
     decoder_of,
     is_jpeg_decoder,
     is_misread_by_libtiff,
+    is_rgb_jpeg_2000_decoder,
     segment_size,
     segments_per_tile,
     why_not_rgb,
@@ -91,6 +92,11 @@ class TiffPage:
     def is_plain_jpeg(self) -> bool:
         """Whether each tile is a JPEG picture of three colours."""
         return is_jpeg_decoder(self.decode)
+
+    @property
+    def is_rgb_jpeg_2000(self) -> bool:
+        """Whether each tile is a JPEG 2000 picture that holds RGB, as some of Aperio's do."""
+        return is_rgb_jpeg_2000_decoder(self.decode)
 
     def is_stored(self, box: Box) -> bool:
         """Return whether the file has all tiles that a box of the page touches."""
