@@ -42,6 +42,9 @@ class Nuclei {
     /** The property of the image that holds the record. */
     public static final String RECORD = "wsi-suite record"
 
+    /** The property of the image that holds um per pixel as known to who put nuclei in. */
+    public static final String SCALE = "wsi-suite um per pixel"
+
     public static final String UNTOUCHED = "untouched"
     public static final String CORRECTED = "corrected"
     public static final String DELETED = "deleted"
@@ -274,6 +277,7 @@ class Nuclei {
         hierarchy.removeObjects(outdated, true)
         hierarchy.addObjects(placed)
         imageData.setProperty(RECORD, state.recordAfter(placed, made).write())
+        imageData.setProperty(SCALE, Double.toString(mpp))
         return [placed: placed.size(), removed: outdated.size(), changed: state.changed.size(),
             deleted: state.countDeleted(), added: added.size(),
             suppressed: within.size() - placed.size(), cleared: state.cleared, replaced: state.replaced]
@@ -567,7 +571,9 @@ class Nuclei {
         BiPredicate<Double, Double> inside = insideOf(null)
         // Where the pixel size is not known no annotation is small: its points alone count.
         PixelCalibration calibration = imageData.getServer().getPixelCalibration()
-        double mpp = calibration.hasPixelSizeMicrons() ? calibration.getAveragedPixelSizeMicrons() : Double.NaN
+        String scale = (String) imageData.getProperty(SCALE)
+        double mpp = calibration.hasPixelSizeMicrons() ? calibration.getAveragedPixelSizeMicrons() :
+            scale != null ? Double.parseDouble(scale) : Double.NaN
         State state = new State(hierarchy, recordOf(imageData), inside, mpp)
         Map<PathObject, String> states = new LinkedHashMap<>()
         for (PathObject object : inOrder(state.untouched))

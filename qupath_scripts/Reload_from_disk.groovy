@@ -34,7 +34,7 @@ ui.run {
         if (saved.getColorDeconvolutionStains() != null)
             imageData.setColorDeconvolutionStains(saved.getColorDeconvolutionStains())
         // Without the record of what was pushed, every nucleus would count as deleted or added.
-        [Nuclei.RECORD, Thresholds.REMEMBERED].each { key ->
+        [Nuclei.RECORD, Nuclei.SCALE, Thresholds.REMEMBERED].each { key ->
             if (saved.getProperty(key) == null)
                 imageData.removeProperty(key)
             else

@@ -60,6 +60,7 @@ def chosen(slide: tuple[Path, Truth]) -> list[ChosenField]:
                 corner_px0=corner,
             ),
             np.zeros(0, np.float32),
+            (900, 700),
         )
         for number, corner in enumerate(CORNERS)
     ]
@@ -70,7 +71,9 @@ def test_corrected_fields_come_back_as_pictures(
 ) -> None:
     with Project(qupath.project, create=True) as opened:
         regions = [_region(one, number) for number, one in enumerate(chosen, start=1)]
-        opened.add_fields(opened.add(slide[0]), fields=regions, found=NUCLEI)
+        opened.add_fields(
+            opened.add(slide[0]), fields=regions, found=NUCLEI, mpp=0.25, size=(900, 700)
+        )
     seen = qupath(CORRECT)
     assert (seen["editable"], seen["locked"]) == (True, True)
     assert {"Stroma", "Epithelium", "Field: to do", "Field: done"} <= set(seen["classes"])

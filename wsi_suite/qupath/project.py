@@ -172,14 +172,25 @@ class Project:
         return parse(Pushed, answer)
 
     def add_fields(
-        self, image: ProjectImage, *, fields: Sequence[Region], found: FoundNuclei | None = None
+        self,
+        image: ProjectImage,
+        *,
+        fields: Sequence[Region],
+        found: FoundNuclei | None = None,
+        mpp: float,
+        size: tuple[int, int],
     ) -> Pushed:
-        """Put fields to annotate into an image, and nuclei in them that can be edited."""
+        """Put fields to annotate into an image, and nuclei in them that can be edited.
+
+        Pixel size and size are those of the slide: an image of another size is refused.
+        """
         answer = self._ask(
             "fields",
             image=image.id,
             fields=plain(fields),
             found=None if found is None else plain(found),
+            mpp=mpp,
+            size=list(size),
         )
         self._pushes += 1
         return parse(Pushed, answer)

@@ -111,7 +111,7 @@ def place_fields(
     *,
     fields: Sequence[Region],
     found: FoundNuclei | None,
-    frame: Frame,
+    mpp: float,
     may_write: Callable[[], None] = lambda: None,
 ) -> Pushed:
     """Put fields to annotate into an image, with nuclei that can be edited, and save it.
@@ -124,8 +124,8 @@ def place_fields(
         The fields: locked annotations that belong to the user.
     found
         Nuclei in them, as points; ``None``: the fields are empty.
-    frame
-        Of the image, as QuPath has it.
+    mpp
+        um per pixel, which QuPath may not know.
     may_write
         As for :func:`push_table`.
 
@@ -137,6 +137,7 @@ def place_fields(
     stored, library = read_data(entry), groovy_library()
     data, notes = stored.data, list(stored.notes)
     data.getHierarchy().addObjects(region_annotations(fields, library, None))
+    data.setProperty(library.Nuclei.SCALE, str(mpp))
     counts = {"placed": 0}
     if found is not None:
         nuclei = found.nuclei()
@@ -144,8 +145,6 @@ def place_fields(
             detections(nuclei, shape="point"), library, found.origin, editable=True
         )
         objects = library.NucleiData.build(columns)
-        # Nothing was put in before, so that no distance matters.
-        mpp = 1.0 if frame.mpp is None else float(np.mean(frame.mpp))
         placed = library.Nuclei.place(data, objects, None, False, mpp)
         counts["placed"] = int(placed.get("placed"))
     backup = save_objects(entry, stored, may_write=may_write)

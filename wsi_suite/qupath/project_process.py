@@ -204,14 +204,18 @@ def _fields(
     image: str,
     fields: list[dict[str, Any]],
     found: dict[str, Any] | None,
+    mpp: float,
+    size: list[int],
 ) -> Pushed:
-    from wsi_suite.qupath.project_objects import place_fields
+    from wsi_suite.qupath.project_objects import check_frame, place_fields
 
+    entry = session.entry(image)
+    check_frame(entry.image_name, _frame(session, image=image), size=size, table="the slide")
     answer = place_fields(
-        session.entry(image),
+        entry,
         fields=[parse(Region, field) for field in fields],
         found=None if found is None else parse(FoundNuclei, found),
-        frame=_frame(session, image=image),
+        mpp=mpp,
         may_write=session.check_qupath,
     )
     notes = _list_classes(session, answer.classes, fields=True)

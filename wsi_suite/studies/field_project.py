@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,6 +92,8 @@ def write_field_project(
                 image,
                 fields=[_region(one, number) for number, one in enumerate(fields[path], start=1)],
                 found=None if detector is None else _found(fields[path], detector),
+                mpp=math.sqrt(math.prod(fields[path][0].image.mpp or ())),
+                size=fields[path][0].size_px0,
             )
             for remark in done.notes:
                 tell(f"{image.name}: {remark}")

@@ -85,6 +85,8 @@ class ChosenField:
         The picture, and the model's nuclei as its labels; without a model none.
     confidence
         ``(N,)`` float32 of these nuclei.
+    size_px0
+        Width and height of the slide, level-0 pixels.
     doubt
         How unsure models are of it, 0 to 1; 0 without a model.
     """
@@ -92,6 +94,7 @@ class ChosenField:
     source: Path
     image: LabelledImage
     confidence: npt.NDArray[np.float32]
+    size_px0: tuple[int, int]
     doubt: float = 0.0
 
     @property
@@ -266,7 +269,8 @@ def cut_fields(
                     slide=path.stem,
                     corner_px0=(float(field.box.x), float(field.box.y)),
                 )
-                chosen.append(ChosenField(path, image, np.zeros(0, np.float32)))
+                size_px0 = (slide.width, slide.height)
+                chosen.append(ChosenField(path, image, np.zeros(0, np.float32), size_px0))
     doubles = {second for _, second in alike_pairs(hashes)}
     for row in doubles:
         (folder / chosen[row].image.name).unlink()
