@@ -71,6 +71,7 @@ def test_from_corrections_to_a_model(walk):
     _, err = walk("dataset import corrected mine --from qupath --images slides")
     assert "version 1, 3 pictures" in err
     walk("dataset split mine --parts train=1,val=1,test=1")
+    walk("dataset verify mine")  # fields of A.tif lie in a folder of that name
     small = "--set optimiser.epochs=1 --set optimiser.epoch_crops=16 --set optimiser.batch=8 "
     small += "--set optimiser.crop_px=64"
     out, err = walk(f"train --from tiny --data mine --out better {small} --json")

@@ -74,7 +74,7 @@ def test_labels_go_out_and_come_back_in_another_format(folder, tmp_path, run):
         (("revoke", "FOLDER"), "give one of --patient, --slide and --picture"),
         (("revoke", "FOLDER", "--slide", "9"), "no slide '9' in any version"),
         (("agree", "FOLDER"), "no picture has labels of two annotators"),
-        (("agree", "FOLDER", "--passing", "0.5"), "name the annotator to compare with"),
+        (("agree", "FOLDER", "--passing", "0.5"), "name whom to compare with"),
         (("export", "FOLDER", "o", "--to", "tiles", "--class", "A"), "expected OLD=NEW"),
     ],
 )

@@ -239,6 +239,7 @@ _add(
     "Annotators",
     "wsi-suite dataset sample slides/ --fields 100 --out to-label",
     "wsi-suite dataset sample slides/ --out to-label --model endonuke-resnet18 --doubt flips",
+    "wsi-suite dataset sample slides/ --out round --control expert --controls 10",
     group=_datasets,
 )
 _add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,8 +41,19 @@ PassingMark = Annotated[
     float | None,
     typer.Option(
         "--passing",
-        help="Least kappa with --reference; the exit code is 1 if one annotator is below it.",
+        help="Least kappa with --reference or --key; the exit code is 1 if one annotator is below"
+        " it.",
         metavar="KAPPA",
+        show_default=False,
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        help="Compare every annotator with the truth of the controls that 'dataset sample"
+        " --control' hid, by this key.",
+        metavar="FILE.json",
         show_default=False,
     ),
 ]
@@ -81,22 +92,30 @@ def agree(
     version: VersionName = None,
     match_um: WithinUm = 3.5,
     reference: Reference = None,
+    key: Key = None,
     passing: PassingMark = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare the annotators of a dataset: kappa with missed nuclei, and where they differ.
 
-    Pictures count that both annotators labelled. With --reference and --passing it is a test:
-    fields that an expert labelled are given to a new annotator among others.
+    Pictures count that both annotators labelled. With --reference or --key, and --passing, it is a
+    test: fields that an expert labelled are given to a new annotator among others.
     """
+    if key is not None:
+        if reference is not None:
+            raise ConfigError("--key: its controls are the reference; leave out --reference")
+        _test_annotators(
+            dataset, key, version=version, within_um=match_um, passing=passing, as_json=as_json
+        )
+        return
     from wsi_suite.cli.terminal import print_json, say, show_table
     from wsi_suite.datasets.agreement import compare_annotators, fleiss_kappa
     from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import open_dataset, read_images
 
     if passing is not None and reference is None:
-        raise ConfigError("--passing: name the annotator to compare with, as --reference")
+        raise ConfigError("--passing: name whom to compare with, as --reference or --key")
     with at_hand(dataset) as folder:
         opened = open_dataset(folder, version=version)
         pairs = compare_annotators(read_images(opened), within_um=match_um)
@@ -128,12 +147,69 @@ def agree(
             ],
         )
         for one in pairs if len(pairs) <= _MOST_TABLES else ():
-            _show_confusion(one)
+            _show_confusion(one.first, one.second, one.confusion)
         if reference is None:
             say(f"Fleiss' kappa of all annotators, missed nuclei counted: {_number(fleiss)}")
     for one in failed:
         other = one.second if one.first == reference else one.first
         say(f"{other}: kappa {_number(one.kappa)} is below {passing}", style="red")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _test_annotators(
+    dataset: str,
+    key: Path,
+    *,
+    version: str | None,
+    within_um: float,
+    passing: float | None,
+    as_json: bool,
+) -> None:
+    """Compare annotators with the truth of hidden controls; exit with 1 if one does not pass."""
+    from wsi_suite.cli.terminal import note, print_json, say, show_table
+    from wsi_suite.datasets.controls import read_key, score_annotators
+    from wsi_suite.datasets.remote import at_hand
+    from wsi_suite.datasets.store import open_dataset, read_images
+
+    told = read_key(key)
+    with at_hand(dataset) as folder:
+        opened = open_dataset(folder, version=version)
+        scores = score_annotators(read_images(opened), told, within_um=within_um)
+    names = ("precision", "recall", "f1", "kappa", "kappa_matched")
+    rows = [
+        {
+            "annotator": one.annotator,
+            "pictures": one.pictures,
+            "controls": len(told.controls),
+            **{name: _or_none(getattr(one, name)) for name in names},
+            "passed": None if passing is None else bool(one.kappa >= passing),
+        }
+        for one in scores
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        show_table(
+            ("annotator", "controls", "precision", "recall", "F1", "kappa", "kappa, both"),
+            [
+                (
+                    one.annotator,
+                    f"{one.pictures} of {len(told.controls)}",
+                    *(_number(getattr(one, name)) for name in names),
+                )
+                for one in scores
+            ],
+        )
+        for one in scores if len(scores) <= _MOST_TABLES else ():
+            _show_confusion("truth", one.annotator, one.confusion)
+    few = [one for one in scores if one.pictures < len(told.controls)]
+    for one in few:
+        missing = len(told.controls) - one.pictures
+        note(f"{one.annotator}: {missing} controls have no labels, and do not count")
+    failed = [one for one in scores if passing is not None and not one.kappa >= passing]
+    for one in failed:
+        say(f"{one.annotator}: kappa {_number(one.kappa)} is below {passing}", style="red")
     if failed:
         raise typer.Exit(1)
 
@@ -252,15 +328,19 @@ def _as_json(one: PairAgreement) -> dict[str, object]:
     }
 
 
-def _show_confusion(one: PairAgreement) -> None:
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _show_confusion(first: str, second: str, confusion: Mapping[tuple[str, str], int]) -> None:
     from wsi_suite.cli.terminal import show_table
     from wsi_suite.datasets.agreement import classes_of
 
-    names: Sequence[str] = classes_of([one])
+    names: Sequence[str] = classes_of([confusion])
     show_table(
-        (f"{one.first} \\ {one.second}", *(name or "without class" for name in names)),
+        (f"{first} \\ {second}", *(name or "without class" for name in names)),
         [
-            (row or "without class", *(one.confusion.get((row, column), 0) for column in names))
+            (row or "without class", *(confusion.get((row, column), 0) for column in names))
             for row in names
         ],
     )

@@ -96,6 +96,16 @@ Replace = Annotated[
     bool,
     typer.Option("--replace", help="Take the new labels of pictures that are there already."),
 ]
+Labeller = Annotated[
+    str | None,
+    typer.Option(
+        "--annotator",
+        help="Who made these labels, whatever the source says. Pictures that are there already keep"
+        " the labels of others.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 NewClasses = Annotated[
     bool,
     typer.Option("--new-classes", help="Add classes that the dataset does not have yet."),
@@ -174,13 +184,14 @@ def import_labels(
     classes: ClassNames = None,
     message: Message = "",
     replace: Replace = False,
+    annotator: Labeller = None,
     new_classes: NewClasses = False,
     debug: Debug = False,
 ) -> None:
     """Add pictures and labels to a dataset, as a new version; make the dataset if there is none."""
     from wsi_suite.cli.terminal import note, say
     from wsi_suite.datasets.card import DatasetCard
-    from wsi_suite.datasets.collecting import add_images, make_dataset
+    from wsi_suite.datasets.collecting import add_images, make_dataset, name_annotator
     from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
     from wsi_suite.datasets.remote import at_hand
     from wsi_suite.datasets.store import is_dataset, list_versions
@@ -195,6 +206,8 @@ def import_labels(
             images=images, mpp=mpp, fields=in_class, scratch=Path(scratch), tell=note
         )
         found = map_classes(read(source, options), _class_names(classes or ()))
+        if annotator is not None:
+            found = name_annotator(found, annotator)
         before = []
         if not is_dataset(folder):
             card = DatasetCard(name=folder.resolve().name)
@@ -206,6 +219,7 @@ def import_labels(
                 found,
                 message=told,
                 replace=replace,
+                beside=annotator,
                 new_classes=new_classes or not before,
             ).version
     if before and before[-1].number == added.number:

@@ -10,7 +10,7 @@ known, so that the cell "missed by both" is empty.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -220,9 +220,9 @@ def cohens_kappa(confusion: Mapping[tuple[str, str], int]) -> float:
     return (agreed - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
-def classes_of(agreements: Sequence[PairAgreement]) -> list[str]:
+def classes_of(confusions: Iterable[Mapping[tuple[str, str], int]]) -> list[str]:
     """Return all classes of confusions, "missed" last."""
-    names = {name for one in agreements for pair in one.confusion for name in pair}
+    names = {name for one in confusions for pair in one for name in pair}
     return [*sorted(names - {MISSED}), MISSED]
 
 

@@ -10,10 +10,13 @@ from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
+
 from wsi_suite.datasets.card import DatasetCard
 from wsi_suite.datasets.commits import commit, create_dataset
-from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.labelled_image import LabelledImage, join_labels
 from wsi_suite.datasets.locking import locked
+from wsi_suite.datasets.pictures import hash_picture
 from wsi_suite.datasets.store import (
     Dataset,
     list_versions,
@@ -28,6 +31,7 @@ def add_images(
     *,
     message: str,
     replace: bool = False,
+    beside: str | None = None,
     new_classes: bool = False,
 ) -> Dataset:
     """Add a version with these pictures beside those of the newest version.
@@ -42,6 +46,9 @@ def add_images(
         What changed.
     replace
         Whether a picture that is there gets the new labels; else it is refused.
+    beside
+        Annotator of the new labels: a picture that is there keeps the labels of others, and those
+        of this annotator are replaced.
     new_classes
         Whether classes that the card does not name are added to it; else they are refused.
 
@@ -53,7 +60,7 @@ def add_images(
 
     def merged(last: Dataset | None) -> Iterator[LabelledImage]:
         before = read_images(last) if last else ()
-        return _merged(before, images, replace=replace, folder=folder)
+        return _merged(before, images, replace=replace, beside=beside, folder=folder)
 
     return commit(folder, merged, message=message, new_classes=new_classes)
 
@@ -81,7 +88,12 @@ def make_dataset(
 
 
 def _merged(
-    before: Iterable[LabelledImage], added: Iterable[LabelledImage], *, replace: bool, folder: Path
+    before: Iterable[LabelledImage],
+    added: Iterable[LabelledImage],
+    *,
+    replace: bool,
+    beside: str | None,
+    folder: Path,
 ) -> Iterator[LabelledImage]:
     """Yield the pictures of both in the order of their names; an added one takes precedence."""
     held: LabelledImage | None = None
@@ -92,6 +104,9 @@ def _merged(
     )
     for image, is_new in tagged:
         if held is not None and held.name == image.name and is_new:
+            if beside is not None and not replace:
+                held = _beside(held, image, annotator=beside)
+                continue
             if not replace:
                 raise DataError(
                     f"{folder}: '{image.name}' is there already; give --replace to take the new"
@@ -104,3 +119,29 @@ def _merged(
         held = image
     if held is not None:
         yield held
+
+
+def _beside(held: LabelledImage, image: LabelledImage, *, annotator: str) -> LabelledImage:
+    """Return a picture with an annotator's labels beside those of others.
+
+    Raises
+    ------
+    DataError
+        The name is that of another picture.
+    """
+    files = [one.file for one in (held, image) if one.file is not None]
+    if len({hash_picture(file) for file in files}) > 1:
+        raise DataError(
+            f"{image.file}: another picture of the name '{image.name}' is in the dataset; rename it"
+        )
+    others = np.array([who != annotator for who in held.labels.annotators], bool)
+    labels = join_labels([held.labels.take(others), image.labels])
+    return dataclasses.replace(held, labels=labels, labels_sha256=None)
+
+
+def name_annotator(images: Iterable[LabelledImage], annotator: str) -> Iterator[LabelledImage]:
+    """Yield pictures with all labels by one annotator."""
+    for image in images:
+        names = (annotator,) * len(image.labels)
+        labels = dataclasses.replace(image.labels, annotators=names)
+        yield dataclasses.replace(image, labels=labels)

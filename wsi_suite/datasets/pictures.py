@@ -25,13 +25,15 @@ def tile_id(name: str) -> str:
     return stem if f"{dot}{ending}".lower() in IMAGE_SUFFIXES else name
 
 
+def _is_picture(path: Path) -> bool:
+    """Return whether a path is a picture: fields of "A.png" lie in a folder of that name."""
+    is_named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return is_named and not path.is_dir()
+
+
 def list_pictures(folder: Path) -> list[Path]:
     """Return the picture files in a folder by name; of one id there may be one only."""
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
+    images = sorted(path for path in folder.iterdir() if _is_picture(path))
     if not images:
         raise DataError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
     for one, other in pairwise(sorted(images, key=lambda path: tile_id(path.name))):
@@ -45,9 +47,7 @@ def list_all_pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected the pictures in it")
     found = {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if _is_picture(path)
     }
     return dict(sorted(found.items()))
 
