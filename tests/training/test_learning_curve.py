@@ -14,6 +14,7 @@ from wsi_suite.config import parse_settings
 from wsi_suite.detector.model_folder import find_model
 from wsi_suite.errors import ConfigError, DataError, OutputConflictError
 from wsi_suite.training import learning_curve
+from wsi_suite.training.learning_answer import answer_rows
 from wsi_suite.training.learning_curve import learn_curve
 from wsi_suite.training.learning_curve_document import CURVE_FILE, TABLE_FILE, LearningCurve
 from wsi_suite.training.learning_curve_page import write_curve_page
@@ -161,6 +162,16 @@ class TestCurve:
         page = (tmp_path / "page.html").read_text("utf-8")
         assert "CUDA out of memory" in page
         assert "not told by these data: one repeat" in page or "does not rise" in page
+        # No mean over one repeat stands beside means over two as if it were one of them.
+        rows = answer_rows(curve.variants[0], "f1")
+        assert [(row.cases, row.repeats, row.planned) for row in rows] == [
+            (1, 1, 2), (2, 1, 2), (3, 1, 2),
+        ]  # fmt: skip
+        whole = [point.figures.f1 for point in curve.variants[0].points if point.repeat == 2]
+        assert [row.mean for row in rows] == whole
+        assert [row.low for row in rows] == [None] * 3
+        assert "1 of 2 repeats" in page
+        assert page.count("<td>1 of 2</td>") == 6
         assert curve_of().failed == []
 
     def test_an_interrupted_curve_goes_on(self, curve_of, tmp_path):

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsi_suite.cli.crossvalidate import read_settings, split_variants, spread_text
+from wsi_suite.cli.crossvalidate import read_settings, split_variants
 from wsi_suite.cli.evaluation import Data, TileMpp
 from wsi_suite.cli.models import HAndE, TrainConfig, TrainValue
 from wsi_suite.cli.options import Debug, Device, Json
 from wsi_suite.commands.checks import check_out, check_page, check_training_extra
 
 if TYPE_CHECKING:
+    from wsi_suite.training.learning_answer import AnswerRow
     from wsi_suite.training.learning_curve_document import LearningCurve
 
 Shares = Annotated[
@@ -146,16 +147,37 @@ def _shares(text: str) -> list[float]:
 
 def _show(curve: LearningCurve) -> None:
     from wsi_suite.cli.terminal import show_table, stdout
-    from wsi_suite.training.crossvalidation import Spread
+    from wsi_suite.training.learning_answer import answer_rows
+    from wsi_suite.training.learning_curve_document import FIGURES
+    from wsi_suite.training.trial import LEVEL
 
+    several = len(curve.variants) > 1
     rows = []
     for variant in curve.variants:
-        for cases in variant.cases:
-            spreads = (Spread.of(variant.values(name, cases)) for name in ("map", "f1"))
-            rows.append((variant.name, str(cases), *(spread_text(spread) for spread in spreads)))
-    show_table(("variant", "cases", "mAP", "F1"), rows)
+        for name in ("map", "f1"):
+            for row in answer_rows(variant, name):
+                named = (variant.name,) if several else ()
+                rows.append((*named, FIGURES[name][0], *_cells(row)))
+    columns = ("figure", "share", "cases", "repeats", "score", f"{100 * LEVEL:g} % interval")
+    show_table((*(("variant",) if several else ()), *columns, "gain of doubling"), rows)
     for variant in curve.variants:
         for name in ("map", "f1"):
             words = variant.outlooks[name].words
-            text = words if len(curve.variants) == 1 else f"{variant.name}: {words}"
+            text = f"{variant.name}: {words}" if several else words
             stdout.print(text, markup=False, highlight=False)
+
+
+def _cells(row: AnswerRow) -> tuple[str | None, ...]:
+    """Return the cells of a row of the answer."""
+    gain = "not told" if row.is_last else None
+    if row.doubled is not None:
+        one = row.doubled
+        gain = f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+    return (
+        f"{100 * row.share:.0f} %",
+        str(row.cases),
+        f"{row.repeats} of {row.planned}",
+        None if row.mean is None else f"{row.mean:.3f}",
+        None if row.low is None else f"{row.low:.3f} to {row.high:.3f}",
+        gain,
+    )

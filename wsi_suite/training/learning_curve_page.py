@@ -12,8 +12,9 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from wsi_suite.pages import COLOURS, PLOT_STYLE, inline, png_of, write_page
 from wsi_suite.training.crossvalidation import Spread
+from wsi_suite.training.learning_answer import answer_rows
 from wsi_suite.training.learning_curve_document import FIGURES, LearningCurve, VariantCurve
-from wsi_suite.training.outlook import TIMES
+from wsi_suite.training.outlook import TIMES, WORTHWHILE
 from wsi_suite.training.trial import LEVEL, RESAMPLES
 
 PAGE_FILE = "learning_curve.html"
@@ -35,28 +36,37 @@ def write_curve_page(path: Path, curve: LearningCurve) -> None:
         package="wsi_suite.training",
         curve=curve,
         figures={name: words for name, (words, _) in FIGURES.items()},
+        answers={
+            variant.name: {name: answer_rows(variant, name) for name in ("map", "f1")}
+            for variant in curve.variants
+        },
         measured={variant.name: measured_rows(variant) for variant in curve.variants},
         pictures={name: inline(draw_curves(curve.variants, name)) for name in ("map", "f1")},
         times=(1, *TIMES),
         tested=_tested(curve),
+        worthwhile=f"{WORTHWHILE:g}",
         level=f"{100 * LEVEL:g} %",
         resamples=RESAMPLES,
     )
 
 
 def measured_rows(variant: VariantCurve) -> list[dict[str, object]]:
-    """Return a line for each number of cases: how much is labelled, mean and range of figures."""
+    """Return a line for each number of cases: how much is labelled, mean and range of figures.
+
+    With each mean goes the number of its repeats, which is below that of all where some failed.
+    """
     rows = []
     for cases in variant.cases:
         points = [point for point in variant.points if point.cases == cases]
         figures = {}
         for name in FIGURES:
             values = variant.values(name, cases)
-            figures[name] = Spread.of(values) if values else None
+            figures[name] = (Spread.of(values), len(values)) if values else None
         rows.append(
             {
                 "cases": cases,
                 "share": points[0].share,
+                "planned": len({point.repeat for point in variant.points}),
                 "trainings": sum(point.figures is not None for point in points),
                 "tiles": sum(point.tiles for point in points) / len(points),
                 "nuclei": sum(point.nuclei for point in points) / len(points),
@@ -110,9 +120,9 @@ def _draw_variant(
         values = variant.values(figure, cases)
         here = [cases * aside] * len(values)
         axes.plot(here, values, mark, color=colour, alpha=0.45, ms=5, mew=0)
-        if values:
-            mean = sum(values) / len(values)
-            axes.plot(cases * aside, mean, mark, color=colour, ms=8, mec="white")
+    for row in answer_rows(variant, figure):
+        if row.mean is not None:
+            axes.plot(row.cases * aside, row.mean, mark, color=colour, ms=8, mec="white")
     axes.plot([], [], mark, color=colour, ls="-", label=variant.name)
     if not outlook.curve:
         return set()
