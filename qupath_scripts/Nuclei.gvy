@@ -229,7 +229,8 @@ class Nuclei {
      * Put nuclei in, in place of those of ours that nobody touched.
      *
      * What somebody corrected, deleted or added is kept, and new nuclei as near as REACH_UM to it,
-     * or inside its outline, are left out. Objects of others are never touched. Detections that
+     * or inside its outline, are left out, but for those that are there untouched and come again to
+     * the same place: who corrected saw them. Objects of others are never touched. Detections that
      * were not marked before are marked with their state here.
      *
      * @param nuclei  detections that are not in the image yet
@@ -268,8 +269,10 @@ class Nuclei {
         boolean[] suppressed = suppressed(shapes, state, added, REACH_UM / mpp)
         List<PathObject> placed = new ArrayList<>(within.size())
         List<Shape> made = new ArrayList<>(within.size())
+        // One that comes again to its very place was seen beside what was corrected, and left there.
+        long[] seen = keysOf(state.untouched)
         for (int i = 0; i < suppressed.length; i++) {
-            if (!suppressed[i]) {
+            if (!suppressed[i] || Arrays.binarySearch(seen, shapes.get(i).key()) >= 0) {
                 placed.add(within.get(i))
                 made.add(shapes.get(i))
             }
@@ -281,6 +284,17 @@ class Nuclei {
         return [placed: placed.size(), removed: outdated.size(), changed: state.changed.size(),
             deleted: state.countDeleted(), added: added.size(),
             suppressed: within.size() - placed.size(), cleared: state.cleared, replaced: state.replaced]
+    }
+
+    /** Return where nuclei of ours were put in, sorted. */
+    private static long[] keysOf(List<PathObject> nuclei) {
+        Positions.LongList keys = new Positions.LongList()
+        for (PathObject nucleus : nuclei) {
+            Shape before = Shape.before(nucleus)
+            if (before != null)
+                keys.add(before.key())
+        }
+        return keys.sorted()
     }
 
     private static Positions.Record recordOf(ImageData imageData) {

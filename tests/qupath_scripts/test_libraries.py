@@ -354,6 +354,19 @@ def test_deleted_nuclei_keep_the_class_that_they_were_found_with(groovy):
     assert (counts["deleted"], counts["placed"], counts["suppressed"]) == (2, 2, 2)
 
 
+def test_a_neighbour_of_a_correction_stays_when_it_comes_again(groovy):
+    """The second nucleus lies 2 um from the one that was deleted: it was seen, and left there."""
+    code = """
+        push("r1"); delete(100)
+        def again = push("r1")
+        def other = Nuclei.place(imageData, [make("Stroma", 109, "r2")], null, false, 0.25d)
+        [again, other]
+    """
+    again, other = groovy(PLACED + code, nuclei=[["Stroma", 100], ["Stroma", 108], ["Stroma", 300]])
+    assert (again["deleted"], again["placed"], again["suppressed"]) == (1, 2, 1)
+    assert (other["placed"], other["suppressed"]) == (0, 1)  # not the same: perhaps the deleted one
+
+
 def test_a_record_of_an_earlier_version_still_tells_what_was_deleted(groovy):
     code = """
         push("r1"); delete(100)
