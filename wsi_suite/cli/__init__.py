@@ -42,9 +42,11 @@ from wsi_suite.cli import (
     stains,
     status,
     studies,
+    verbosity,
 )
-from wsi_suite.cli.options import debug_wanted
 from wsi_suite.errors import WsiSuiteError
+
+log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130  # click's exit code for Ctrl-C
 
@@ -54,6 +56,7 @@ _typer_suggests = _click_errors.__name__ != "click.exceptions"  # else click doe
 
 app = typer.Typer(
     name="wsi-suite",
+    cls=verbosity.Program,
     help="From a whole-slide image to nuclei and a trusted IHC score.",
     epilog="Start with: wsi-suite demo\n\nThen: wsi-suite run SLIDE --out results",
     no_args_is_help=True,
@@ -72,7 +75,9 @@ def _add(
     group: typer.Typer = app,
 ) -> None:
     """Add a command; its docstring is the help, and examples stand at its end."""
-    group.command(name, rich_help_panel=panel, **_told(command, examples))(command)
+    group.command(name, cls=verbosity.Command, rich_help_panel=panel, **_told(command, examples))(
+        command
+    )
 
 
 def _add_group(command: Callable[..., None], panel: str, *examples: str, name: str) -> typer.Typer:
@@ -371,6 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         What was typed after the program's name; ``sys.argv`` by default.
     """
     _prepare_streams()
+    verbosity.reset()
     sys.exit(_exit_code(arguments))
 
 
@@ -415,6 +421,7 @@ def _fail(error: object, code: int) -> int:
     from wsi_suite.cli.terminal import show_error
 
     show_error(error)
-    if debug_wanted():
+    log.debug("%s", type(error).__name__, exc_info=isinstance(error, BaseException))
+    if verbosity.debug():
         traceback.print_exc()
     return code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from wsi_suite.cli.verbosity import set_debug
 
 if TYPE_CHECKING:
     from wsi_suite.config import Settings
@@ -24,18 +25,6 @@ class Shape(StrEnum):
 
 
 _RUNNING, _RESULTS = "How it is run", "What results depend on"
-
-
-def _set_debug(wanted: bool) -> bool:
-    if wanted:
-        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-        logging.getLogger("wsi_suite").setLevel(logging.DEBUG)
-    return wanted
-
-
-def debug_wanted() -> bool:
-    """Return whether ``--debug`` was given."""
-    return logging.getLogger("wsi_suite").level == logging.DEBUG
 
 
 Slides = Annotated[
@@ -210,7 +199,7 @@ StageGb = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show what happens, and tracebacks.", callback=_set_debug),
+    typer.Option("--debug", help="Show what happens, and tracebacks.", callback=set_debug),
 ]
 
 

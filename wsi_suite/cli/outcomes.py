@@ -69,7 +69,7 @@ def leave(errors: Sequence[WsiSuiteError], *, of: int) -> None:
 
 def show_scores(outcomes: Sequence[Outcome]) -> None:
     """Print one line per slide and region, and the warnings below."""
-    from wsi_suite.cli.terminal import note, say, show_table
+    from wsi_suite.cli.terminal import say, show_table, warn
     from wsi_suite.scoring.clinical_words import clinical_lines
     from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
@@ -87,13 +87,13 @@ def show_scores(outcomes: Sequence[Outcome]) -> None:
             remarks[remark].append(summary.slide)
     show_table(("slide", "tissue mm2", "class", "nuclei", "positive %", "H-score"), rows)
     if any(one.summary is not None and one.summary.no_verdict for one in outcomes):
-        note(f"figures in brackets are {NOT_TO_BE_USED}")
+        warn(f"figures in brackets are {NOT_TO_BE_USED}")
     if len(outcomes) == 1 and outcomes[0].summary is not None:
         for line in clinical_lines(outcomes[0].summary):
             say(line)
     for remark, slides in remarks.items():
         some = ", ".join(slides[:3]) + (", ..." if len(slides) > 3 else "")
-        note(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
+        warn(remark if len(slides) == len(outcomes) else f"{some}: {remark}")
 
 
 def _score_rows(summary: Summary) -> list[tuple[object, ...]]:

@@ -17,6 +17,7 @@ from wsi_suite.cli.terminal import (
     INTERRUPTED_TRAINING,
     say,
     show_error,
+    shows_bars,
     stderr,
 )
 from wsi_suite.files import passing_folders
@@ -48,7 +49,7 @@ def slide_progress(
     totals
         Counts slides and rates, which are shown, too.
     """
-    if not stderr.is_terminal:
+    if not shows_bars():
         with _leaving_at_once(interrupted):
             yield _Lines(totals)
         return
@@ -130,7 +131,7 @@ def _kept_from_children(leave: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Show the current step, with a spinner in a terminal."""
-    if not stderr.is_terminal:
+    if not shows_bars():
         say(text)
         yield
         return
@@ -142,7 +143,7 @@ def working(text: str) -> Iterator[None]:
 def messages() -> Iterator[Progress]:
     """Show the messages of steps as :func:`working` shows a text, one after the other."""
     shown = ""
-    with stderr.status("") if stderr.is_terminal else nullcontext() as status:
+    with stderr.status("") if shows_bars() else nullcontext() as status:
 
         def show(step: Step) -> None:
             nonlocal shown
@@ -166,7 +167,7 @@ def epoch_progress() -> Iterator[Progress]:
     def plain(step: Step) -> None:
         say(f"{step.name}: epoch {step.done:g}/{step.total:g}  {_figures(step.figures)}")
 
-    if not stderr.is_terminal:
+    if not shows_bars():
         with _leaving_at_once(INTERRUPTED_TRAINING):
             yield plain
         return
@@ -343,11 +344,7 @@ def _tell_end(outcome: Outcome, *, already: bool) -> None:
         show_error(outcome.error)
         return
     before = "already " if already else ""
-    stderr.print(
-        f"{outcome.slide.name}: {before}{outcome.state}, {outcome.folder}",
-        markup=False,
-        soft_wrap=True,
-    )
+    say(f"{outcome.slide.name}: {before}{outcome.state}, {outcome.folder}")
 
 
 def _percent(step: Step) -> str:

@@ -244,10 +244,10 @@ def _check_qupath(*, force: bool) -> list[int] | None:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Show which image is at hand: a line that moves in a terminal, a line each anywhere else."""
-    from wsi_suite.cli.terminal import say, stderr
+    from wsi_suite.cli.terminal import say, shows_bars, stderr
 
     starting = "starting QuPath's Java"
-    if stderr.is_terminal:
+    if shows_bars():
         with stderr.status(starting) as status:
             yield lambda step: status.update(f"{step.name}  {100 * step.fraction:.0f} %")
         return

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
+
+from wsi_suite.cli.verbosity import plain_lines, quiet
+
+log = logging.getLogger("wsi_suite.cli")
 
 INTERRUPTED = "interrupted; the same command goes on from here"
 INTERRUPTED_OVERWRITING = "interrupted; the same command without --overwrite goes on from here"
@@ -20,17 +25,37 @@ stdout = Console(highlight=False)
 
 def say(text: str, *, style: str = "") -> None:
     """Print a remark to stderr: wrapped at words in a terminal, one line anywhere else."""
-    stderr.print(Text(text, style), soft_wrap=not stderr.is_terminal)
+    log.info("%s", text)
+    if not quiet():
+        stderr.print(Text(text, style), soft_wrap=not stderr.is_terminal)
 
 
 def show_error(error: object) -> None:
     """Print one line to stderr, whole, however narrow the terminal."""
+    log.error("%s", error)
     stderr.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Print a remark about a result to stderr."""
+    """Print a remark to stderr."""
+    log.warning("%s", text)
+    if not quiet():
+        _print_note(text)
+
+
+def warn(text: str) -> None:
+    """Print a warning of a result to stderr, with ``--quiet`` too: no figure goes without it."""
+    log.warning("%s", text)
+    _print_note(text)
+
+
+def _print_note(text: str) -> None:
     stderr.print(Text.assemble(("note: ", "yellow"), text), soft_wrap=not stderr.is_terminal)
+
+
+def shows_bars() -> bool:
+    """Return whether bars and spinners can be shown."""
+    return stderr.is_terminal and not plain_lines()
 
 
 def print_json(value: object) -> None:
