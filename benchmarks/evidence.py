@@ -192,12 +192,15 @@ def run(folder: Path, *, side: int, rounds: int) -> Part:
             slide, detector, folder / f"tia-{turn}", threads=usable_threads(1)
         ),
     }
+    tissue, chunks, windows = running.window_pixels(slide, detector, load_settings())
     mm2 = sum(batch.shape[1] * batch.shape[2] for batch in batches) * 0.25e-6
     return Part(
-        f"a run, {mm2:.2f} mm² of tissue",
+        f"a run, {mm2:.2f} mm² of chunks with tissue",
         "running.py",
         "1.25",
-        "the network: tissue alone, no margins",
+        "the network: chunks of 512 px that hold tissue, no margins; the windows of a run, margins"
+        f" included, have {windows / chunks:.2f} x their pixels, and they {chunks / tissue:.2f} x"
+        " those of the tissue",
         turns(ways, rounds=rounds),
         "s",
     )

@@ -71,6 +71,11 @@ def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> Non
         f"forward only   {forward:7.1f} s   {pixels / forward / 1e6:6.3f} Mpx/s   "
         f"{forward / mm2:6.2f} s/mm2"
     )
+    tissue, chunks, windows = window_pixels(slide, detector, settings)
+    console.print(
+        f"windows of a run, halo included: {windows / 1e6:.2f} Mpx, {windows / chunks:.2f} x the "
+        f"chunks of forward only, {windows / tissue:.2f} x the tissue"
+    )
     for keep in (True, False):
         start = time.perf_counter()
         run_batch(
@@ -86,6 +91,20 @@ def _compare_times(slide: Path, folder: Path, *, model: str, device: str) -> Non
             f"{what:14} {seconds:7.1f} s   {pixels / seconds / 1e6:6.3f} Mpx/s   "
             f"{seconds / mm2:6.2f} s/mm2   {seconds / forward:5.2f} x forward only"
         )
+
+
+def window_pixels(slide: Path, detector: Detector, settings: Settings) -> tuple[int, int, int]:
+    """Return the pixels of tissue, of chunks that hold some, and of a run's windows."""
+    facts = survey_slide(slide, settings, spec=detector.spec)
+    grid = facts.grid(
+        align_px=detector.spec.network.align_px, fitted=detector.compute.device == "cpu"
+    )
+    mpp = facts.working_mpp
+    return (
+        round(facts.tissue_area_mm2 * 1e6 / (mpp[0] * mpp[1])),
+        int(np.count_nonzero(facts.wanted)) * grid.chunk_px**2,
+        sum(tile.window.area for block in grid.blocks for tile in block.tiles),
+    )
 
 
 def tissue_batches(

@@ -56,6 +56,18 @@ def test_bf16_is_no_farther_from_fp32_than_with_plain_layers(window, monkeypatch
     assert error(now) <= 1.1 * error(plain)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_pass_with_less_memory_gives_the_same_bits(window, precision):
+    network = load_detector(device="cpu", precision=precision).network
+    with torch.inference_mode():
+        rgb = torch.from_numpy(window).movedim(-1, 1)
+        torch.testing.assert_close(
+            network._lean_features(rgb), network._features(rgb), atol=0, rtol=0
+        )
+        whole, lean = network(rgb)["heat"], network.look_for_peaks(rgb)["heat"]
+    torch.testing.assert_close(lean, whole, atol=1e-6, rtol=0)  # the last layer's sums
+
+
 def test_cells_at_the_border_have_the_values_of_the_whole_map(window, monkeypatch):
     now, _ = detectors("fp32", monkeypatch)
     with torch.inference_mode():

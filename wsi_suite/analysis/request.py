@@ -104,8 +104,9 @@ def plan_analysis(analysis: Analysis, facts: SlideFacts) -> tuple[TileGrid, Slid
             f"'{model.spec.name}' with measure.max_radius_um = {settings.measure.max_radius_um:g} "
             f"needs {halo_px}; make them again with these settings and --overwrite"
         )
-    # Batches have one shape.
-    fitted = analysis.compute is None or analysis.compute.batch == 1
+    compute = analysis.compute
+    # Batches have one shape, and the whole maps that flips need take twice the memory.
+    fitted = compute is None or (compute.batch == 1 and not compute.flips)
     grid = facts.grid(align_px=model.spec.network.align_px, fitted=fitted)
     return grid, SlideJob(
         run=uuid.uuid4().hex,

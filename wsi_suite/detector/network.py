@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from timm.models import FeatureListNet
 
 
+_STRIP_ROWS = 64  # of a map, about 10 MB in float32
+
+
 class NucleusNet(nn.Module):
     """Backbone, feature pyramid and heads.
 
@@ -99,18 +102,14 @@ class NucleusNet(nn.Module):
         That is one cell in a hundred, and these maps are a quarter of the whole pass. The values
         are those of :meth:`forward` but for the order of sums. Batch norms are folded.
         """
-        features = self._features(rgb)
-        maps: dict[str, Tensor | CellValues] = {"heat": self.heat(features)}
+        features = self._lean_features(rgb)
+        maps: dict[str, Tensor | CellValues] = {"heat": self.heat.in_strips(features)}
         heads = self._beside_heat()
         return maps | {name: CellValues(head, features) for name, head in heads.items()}
 
     def _features(self, rgb: Tensor) -> Tensor:
         """Return the ``(N, channels, h, w)`` features that the heads read."""
-        x = (rgb.float() / 255 - self.mean) / self.std
-        if self.spec.upsample > 1:
-            x = F.interpolate(x, scale_factor=self.spec.upsample, mode="bilinear")
-        x = x.contiguous(memory_format=torch.channels_last)
-        x = x.to(next(self.backbone.parameters()).dtype)
+        x = self._normalised(rgb)
         top: Tensor | None = None
         for feature, lateral in zip(
             reversed(self.backbone(x)), reversed(list(self.lateral)), strict=True
@@ -119,6 +118,39 @@ class NucleusNet(nn.Module):
             top = level if top is None else level + F.interpolate(top, scale_factor=2)
         features: Tensor = self.smooth(top)
         return features
+
+    def _lean_features(self, rgb: Tensor) -> Tensor:
+        """Return what :meth:`_features` does, to the bit, with two of its finest maps in memory.
+
+        Without gradients, features of a stage but the first are given up once those of the next
+        and their part of the pyramid are there, and levels are added in place.
+        """
+        x = self._normalised(rgb)
+        backbone = self.backbone
+        stages = backbone.stages(x) if isinstance(backbone, PlainResNet) else iter(backbone(x))
+        del x
+        finest = next(stages)
+        first, *others = self.lateral
+        levels = [lateral(feature) for lateral, feature in zip(others, stages, strict=True)]
+        levels.insert(0, first(finest))  # last: until then two such maps would be in memory
+        del finest
+        top: Tensor = levels.pop()
+        while levels:
+            level = levels.pop()
+            count, width, rows, cols = level.shape
+            quads = level.movedim(1, -1).view(count, rows // 2, 2, cols // 2, 2, width)
+            quads += top.movedim(1, -1)[:, :, None, :, None]
+            top = level
+        features: Tensor = self.smooth(top)
+        return features
+
+    def _normalised(self, rgb: Tensor) -> Tensor:
+        """Return the picture as the backbone reads it."""
+        x = (rgb.float() / 255 - self.mean) / self.std
+        if self.spec.upsample > 1:
+            x = F.interpolate(x, scale_factor=self.spec.upsample, mode="bilinear")
+        x = x.contiguous(memory_format=torch.channels_last)
+        return x.to(next(self.backbone.parameters()).dtype)
 
     def _beside_heat(self) -> dict[str, _Head]:
         """Return the heads other than the heatmap's, by the names of their maps."""
@@ -152,6 +184,23 @@ class _Head(nn.Sequential):
             x = x.to(next(final.parameters()).dtype)
         maps: Tensor = final(x)
         return maps
+
+    def in_strips(self, features: Tensor) -> Tensor:
+        """Return what :meth:`forward` does; the last layer sees some rows at a time.
+
+        Its precision would double the memory of the whole map.
+        """
+        *block, final = self
+        assert isinstance(final, nn.Conv2d)
+        x = features
+        for layer in block:
+            x = layer(x)
+        weight = final.weight.flatten(1)
+        strips = (
+            F.linear(strip.movedim(1, -1).to(weight.dtype), weight, final.bias).movedim(-1, 1)
+            for strip in x.split(_STRIP_ROWS, dim=2)
+        )
+        return torch.cat(list(strips), dim=2)
 
     def at(self, features: Tensor, cells: tuple[Tensor, ...]) -> Tensor:
         """Return the outputs of :meth:`forward` in some cells, ``(cells, outputs)``."""

@@ -12,6 +12,8 @@ convolution has the stride, as in torchvision.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from wsi_suite.detector.network_spec import NetworkSpec
@@ -112,12 +114,14 @@ class PlainResNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the features of each stage, the finest first."""
+        return list(self.stages(x))
+
+    def stages(self, x: Tensor) -> Iterator[Tensor]:
+        """Compute the features of each stage when they are asked for, and keep no other."""
         x = self.maxpool(self.act1(self.bn1(self.conv1(x))))
-        features = []
         for stage in range(len(self.widths)):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-            features.append(x)
-        return features
+            yield x
 
 
 def plain_resnet(spec: NetworkSpec) -> PlainResNet | None:
