@@ -169,14 +169,14 @@ SCRIPTS = {
         "#SBATCH -t 04:00:00",
         f"{sys.executable} -m distributed.cli.dask_worker tls://",
         "--nthreads 8 --memory-limit 14.90GiB",
-        "--no-dashboard --protocol tls:// --tls-ca-file",
+        "--no-dashboard --dashboard-address 127.0.0.1:0 --protocol tls:// --tls-ca-file",
     ],
     "cluster_pbs.yaml": [
         "#PBS -q workq",
         "#PBS -A pathology",
         "#PBS -l select=1:ncpus=8:mem=16gb",
         "#PBS -l walltime=04:00:00",
-        "--no-dashboard --protocol tls:// --tls-ca-file",
+        "--no-dashboard --dashboard-address 127.0.0.1:0 --protocol tls:// --tls-ca-file",
     ],
 }
 

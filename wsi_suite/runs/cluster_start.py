@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _LOOK = "2s"  # between two looks at how many workers are wanted
 _LOOKS = 5  # in which a worker has to be of no use before it is ended
+# Without its dashboard, too, a server of Dask tells its tasks and logs to whoever asks by HTTP.
+_PAGES = "127.0.0.1:0"
 _ROLES = ("scheduler", "worker", "client")
 
 
@@ -122,7 +124,8 @@ def _start(
 
     options = dict(asked.options)
     options["scheduler_options"] = {"dashboard": False, **options.get("scheduler_options", {})}
-    options["worker_extra_args"] = ["--no-dashboard", *options.get("worker_extra_args", [])]
+    pages = ["--no-dashboard", "--dashboard-address", _PAGES]
+    options["worker_extra_args"] = [*pages, *options.get("worker_extra_args", [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it renames is its own affair
         kind: Any = SLURMCluster if asked.kind == "slurm" else PBSCluster
@@ -156,11 +159,11 @@ def _start_ssh(asked: ClusterFile, security: Security) -> SpecCluster:
 
     options = dict(asked.options)
     tls = {"protocol": "tls://", "security": _files_of(security)}
-    pages = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    pages = {"dashboard": False, "dashboard_address": _PAGES}
     options["scheduler_options"] = {"port": 0, **pages, **tls} | options.get(
         "scheduler_options", {}
     )
-    options["worker_options"] = {**tls, **options.get("worker_options", {})}
+    options["worker_options"] = {**pages, **tls, **options.get("worker_options", {})}
     return SSHCluster(**options, security=security, silence_logs=logging.CRITICAL)
 
 
@@ -173,8 +176,9 @@ def _start_local(asked: ClusterFile, security: Security) -> SpecCluster:
         protocol="tls://",
         security=security,
         dashboard_address=None,
+        worker_dashboard_address=_PAGES,
         silence_logs=logging.CRITICAL,
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        scheduler_kwargs={"dashboard": False, "dashboard_address": _PAGES},
         **({"threads_per_worker": 1} | asked.options),
     )
 
