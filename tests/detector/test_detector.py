@@ -174,7 +174,10 @@ class TestDetector:
         def full(_rgb):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-        monkeypatch.setattr(detector.network, "_features", full)
+        monkeypatch.setattr(detector, "look", full)
+        with pytest.raises(ModelError, match=r"memory is too small for 3 windows of 64 x 96 px"):
+            detector.forward(windows)
+        monkeypatch.setattr(detector.network, "look_for_peaks", full)
         with pytest.raises(ModelError, match=r"memory is too small for 3 windows of 64 x 96 px"):
             detector.detect(windows)
 
