@@ -16,9 +16,6 @@ from matplotlib.figure import Figure
 import wsi_suite
 from wsi_suite.files import whole_file
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-"""Colours of classes, apart for the colour-blind too (Okabe and Ito, 2008)."""
-
 PLOT_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 """Style of plots, for :func:`matplotlib.style.context`."""
 

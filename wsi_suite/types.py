@@ -56,6 +56,7 @@ __all__ = [
     "NearestCutOff",
     "NetworkSpec",
     "OptimiserSettings",
+    "Outcomes",
     "Pair",
     "Peaks",
     "Picture",
@@ -132,7 +133,7 @@ if TYPE_CHECKING:
     from wsi_suite.qupath.objects import Shape
     from wsi_suite.runs.entry import Entry
     from wsi_suite.runs.given_slides import SlideLike
-    from wsi_suite.runs.outcome import Tell
+    from wsi_suite.runs.outcome import Outcomes, Tell
     from wsi_suite.runs.request import Stage
     from wsi_suite.runs.state import State
     from wsi_suite.scoring.agreement import Figure, Limits
@@ -217,7 +218,7 @@ _HOMES = {
     "qupath.objects": ("Shape",),
     "runs.entry": ("Entry",),
     "runs.given_slides": ("SlideLike",),
-    "runs.outcome": ("Tell",),
+    "runs.outcome": ("Outcomes", "Tell"),
     "runs.request": ("Stage",),
     "runs.state": ("State",),
     "scoring.agreement": (

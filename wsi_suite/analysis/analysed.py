@@ -60,6 +60,16 @@ class Analysed:
     def __len__(self) -> int:
         return len(self.nuclei)
 
+    def __repr__(self) -> str:
+        from wsi_suite.analysis.card import in_words
+
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        from wsi_suite.analysis.card import as_card
+
+        return as_card(self)
+
     @property
     def grades(self) -> npt.NDArray[np.uint8]:
         """``(N,)`` uint8, the intensity of each nucleus: 0 to 3, or 255 if not measurable."""

@@ -15,7 +15,7 @@ from wsi_suite.given_settings import SettingsLike, nested_values, settings_of
 from wsi_suite.given_values import check_choice, path_of
 from wsi_suite.qupath.objects import Shape
 from wsi_suite.runs import rescore_batch as batches
-from wsi_suite.runs.outcome import Outcome, Tell, log_errors
+from wsi_suite.runs.outcome import Outcome, Outcomes, Tell, log_errors
 
 _TAKEN = {"score", "measure", "stain", "run"}  # of the latter nothing, but it changes no result
 
@@ -70,7 +70,7 @@ def rescore_batch(
     geojson: Shape | None = None,
     by_region: bool = False,
     tell: Tell = log_errors,
-) -> list[Outcome]:
+) -> Outcomes:
     """Score the nuclei of results again, with other thresholds or regions: ``wsi-suite score``.
 
     Parameters
@@ -96,8 +96,9 @@ def rescore_batch(
 
     Returns
     -------
-    list of Outcome
-        One per result, in their order; a result that cannot be scored has an error.
+    Outcomes
+        A list with an :class:`Outcome` per result, in their order; a result that cannot be scored
+        has an error.
 
     Raises
     ------

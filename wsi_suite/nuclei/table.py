@@ -65,6 +65,16 @@ class Nuclei:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __repr__(self) -> str:
+        from wsi_suite.nuclei.card import in_words
+
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        from wsi_suite.nuclei.card import as_card
+
+        return as_card(self)
+
     @property
     def points(self) -> npt.NDArray[np.float64]:
         """``(N, 2)`` float64 centres, level-0 pixels."""

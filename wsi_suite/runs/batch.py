@@ -22,7 +22,7 @@ from wsi_suite.runs.batch_state import Batch
 from wsi_suite.runs.cluster import Cluster, open_cluster
 from wsi_suite.runs.entry import Entry
 from wsi_suite.runs.given_slides import SlideLike, entries_of
-from wsi_suite.runs.outcome import Outcome, Tell, log_errors
+from wsi_suite.runs.outcome import Outcome, Outcomes, Tell, log_errors
 from wsi_suite.runs.request import BatchRequest, Stage, ask_for_slides
 from wsi_suite.runs.scheduling import schedule
 from wsi_suite.runs.sharing import Sharing
@@ -104,7 +104,7 @@ def run_batch(
     share: bool = False,
     progress: Progress = no_progress,
     tell: Tell = log_errors,
-) -> list[Outcome]:
+) -> Outcomes:
     """Run one or many slides and write ``summary.csv``.
 
     With several workers, call it under ``if __name__ == "__main__"``: their processes import the
@@ -146,8 +146,8 @@ def run_batch(
 
     Returns
     -------
-    list of Outcome
-        One per slide, in their order.
+    Outcomes
+        A list with an :class:`Outcome` per slide, in their order.
 
     Raises
     ------
@@ -226,12 +226,12 @@ def _begin_helpers(batch: Batch, asked: BatchRequest, *, out: Path) -> None:
         batch.locks.callback(batch.staging.close)
 
 
-def _outcomes_of(batch: Batch, entries: Sequence[Entry]) -> list[Outcome]:
+def _outcomes_of(batch: Batch, entries: Sequence[Entry]) -> Outcomes:
     """Return how the slides ended, in their order, with what other processes did since."""
     ended = batch.outcomes
     if batch.sharing is not None:
         ended = {slide: batch.sharing.latest(end) for slide, end in ended.items()}
-    return [replace(ended[entry.slide], case=entry.case) for entry in entries]
+    return Outcomes(replace(ended[entry.slide], case=entry.case) for entry in entries)
 
 
 def _write_table(out: Path, outcomes: Sequence[Outcome], *, tell: Tell) -> None:

@@ -41,11 +41,30 @@ class Outcome:
     error: WsiSuiteError | None = None
     case: str | None = None
 
+    def __repr__(self) -> str:
+        from wsi_suite.runs.card import in_words
+
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        from wsi_suite.runs.card import as_card
+
+        return as_card(self)
+
     @property
     def is_partial(self) -> bool:
         """Whether some of the tissue could not be read, so that the scores lack it."""
         quality = None if self.summary is None else self.summary.quality
         return quality is not None and quality.unreadable is not None
+
+
+class Outcomes(list[Outcome]):
+    """How the slides of a batch ended: a list, which notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        from wsi_suite.runs.card import as_table
+
+        return as_table(self)
 
 
 Tell = Callable[[Outcome | WsiSuiteError | str], None]

@@ -16,7 +16,7 @@ from wsi_suite.nuclei.parquet import read_provenance
 from wsi_suite.qupath.objects import Shape
 from wsi_suite.runs.folder import lock_folder, unlock_folder
 from wsi_suite.runs.hot_spot_file import write_hot_spots
-from wsi_suite.runs.outcome import Outcome, Tell, log_errors
+from wsi_suite.runs.outcome import Outcome, Outcomes, Tell, log_errors
 from wsi_suite.runs.rescore import rescore, table_of, write_rescored
 from wsi_suite.runs.state import State
 from wsi_suite.runs.summary_csv import write_table
@@ -34,7 +34,7 @@ def rescore_batch(
     geojson: Shape | None = None,
     by_region: bool = False,
     tell: Tell = log_errors,
-) -> list[Outcome]:
+) -> Outcomes:
     """Score results again and, if `out` is given, write the scores and ``summary.csv`` there.
 
     Parameters
@@ -54,8 +54,9 @@ def rescore_batch(
 
     Returns
     -------
-    list of Outcome
-        One per result, in their order; a result that cannot be scored has an error.
+    Outcomes
+        A list with an :class:`Outcome` per result, in their order; a result that cannot be scored
+        has an error.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def rescore_batch(
         rescore, settings=settings, measure=measure, stain=stain, rois=rois, several=several
     )
     if out is None:
-        outcomes = [_rescored(result, scored) for result in results]
+        outcomes = Outcomes(_rescored(result, scored) for result in results)
         for outcome in outcomes:
             tell(outcome)
         return outcomes
@@ -84,12 +85,12 @@ def rescore_batch(
             several=several,
         )
     with _alone_in(out):
-        outcomes = [_rescored(result, scored) for result in results]
+        outcomes = Outcomes(_rescored(result, scored) for result in results)
         _refuse_same_folders(out, results, outcomes)
-        outcomes = [
+        outcomes = Outcomes(
             _written(outcome, result, folder=_folder_of(outcome, out), nuclei=nuclei)
             for outcome, result in zip(outcomes, results, strict=True)
-        ]
+        )
         for outcome in outcomes:
             tell(outcome)
         _write_table(out, outcomes, tell=tell)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from wsi_suite.errors import PixelSizeError
+from wsi_suite.errors import PixelSizeError, SlideError
 from wsi_suite.geometry import Box, Scale
 from wsi_suite.patience import alive
 from wsi_suite.slides.damage import MendingReader
@@ -18,6 +18,9 @@ from wsi_suite.slides.opening import open_reader
 from wsi_suite.slides.pixel_size import settle_pixel_size, size_in_words
 from wsi_suite.slides.reader import Level, Pixels, Reader
 from wsi_suite.slides.resample import average_areas, average_blocks, block_size, source_box
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Level", "Raster", "Slide", "open_slide"]
 
@@ -56,6 +59,26 @@ class Slide:
         self.notes = notes
         self.mpp_given = mpp_given
         self._reader = reader
+        self._closed = False
+        self._picture: Image.Image | None = None
+
+    def __repr__(self) -> str:
+        from wsi_suite.slides.card import in_words
+
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        from wsi_suite.slides.card import as_card, picture_of
+
+        why_none = None
+        if self._picture is None:
+            self._picture, why_none = picture_of(self)
+        return as_card(self, picture=self._picture, why_none=why_none)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was released."""
+        return self._closed
 
     @property
     def width(self) -> int:
@@ -107,8 +130,10 @@ class Slide:
         Raises
         ------
         SlideError
-            The file is damaged there.
+            The file is damaged there, or the slide is closed.
         """
+        if self._closed:
+            raise SlideError(f"{self.path}: the slide is closed; open it again")
         alive()
         inside = box.intersect(self.levels[level].box)
         if inside == box and box.area:
@@ -177,7 +202,8 @@ class Slide:
         }
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; what was read of it stays."""
+        self._closed = True
         self._reader.close()
 
     def __enter__(self) -> Self:

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from wsi_suite.colours import COLOURS
 from wsi_suite.nuclei.table import INTENSITIES
-from wsi_suite.pages import COLOURS, PLOT_STYLE, as_text, png_of
+from wsi_suite.pages import PLOT_STYLE, as_text, png_of
 from wsi_suite.scoring.agreement import Limits, Scores
 from wsi_suite.scoring.calibration import Thresholds
 from wsi_suite.scoring.control import ControlLimits

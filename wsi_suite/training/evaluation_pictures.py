@@ -11,7 +11,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wsi_suite.pages import COLOURS, PLOT_STYLE, png_of
+from wsi_suite.colours import COLOURS, class_colour
+from wsi_suite.pages import PLOT_STYLE, png_of
 from wsi_suite.training.evaluation import classed_right, precision_recall
 from wsi_suite.training.matches import join_matches
 from wsi_suite.training.roc import Roc
@@ -27,7 +28,7 @@ def draw_curves(trial: Trial) -> bytes:
         figure = Figure(figsize=(4.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         parts = [
-            (name, COLOURS[index % len(COLOURS)], [tile.ranked[index] for tile in trial.matches])
+            (name, class_colour(index), [tile.ranked[index] for tile in trial.matches])
             for index, name in enumerate(trial.classes)
         ]
         parts.append(("without classes", "0.4", [tile.agnostic for tile in trial.matches]))
@@ -51,7 +52,7 @@ def draw_rocs(rocs: Sequence[Roc], classes: Sequence[str]) -> bytes:
             axes.plot(
                 roc.false_rate,
                 roc.true_rate,
-                color=COLOURS[classes.index(roc.positive) % len(COLOURS)],
+                color=class_colour(classes.index(roc.positive)),
                 label=f"{roc.positive} vs. {roc.negative}: area {roc.area:.3f}",
             )
         axes.set(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from wsi_suite import pages
+from wsi_suite.colours import class_colour
 from wsi_suite.documents import Part
-from wsi_suite.pages import COLOURS, inline
+from wsi_suite.pages import inline
 from wsi_suite.training.evaluation import EvaluationFigures
 from wsi_suite.training.evaluation_pictures import (
     draw_counts,
@@ -199,7 +200,7 @@ def write_page(path: Path, report: EvaluationReport, trial: Trial, *, read_mpp: 
         other=other,
         level=f"{100 * LEVEL:g} %",
         resamples=RESAMPLES,
-        colours=COLOURS,
+        colours=[class_colour(index) for index in range(len(trial.classes))],
         curves=inline(draw_curves(trial)),
         rocs=inline(draw_rocs(rocs, trial.classes)) if rocs else None,
         reliability=inline(draw_reliability(trial)),

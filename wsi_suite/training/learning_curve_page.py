@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from wsi_suite.pages import COLOURS, PLOT_STYLE, inline, png_of, write_page
+from wsi_suite.colours import COLOURS
+from wsi_suite.pages import PLOT_STYLE, inline, png_of, write_page
 from wsi_suite.training.crossvalidation import Spread
 from wsi_suite.training.learning_answer import answer_rows
 from wsi_suite.training.learning_curve_document import FIGURES, LearningCurve, VariantCurve

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsi_suite.pages import COLOURS
+from wsi_suite.colours import class_colour
 from wsi_suite.training.labelled import TilePixels
 from wsi_suite.training.matches import FloatArray, Labelled, TileMatches
 
@@ -105,5 +105,5 @@ def _ring(marked: Picture, place: tuple[int, int], kind: int) -> None:
 
 
 def _rgb(index: int) -> tuple[int, int, int]:
-    colour = COLOURS[index % len(COLOURS)]
+    colour = class_colour(index)
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
