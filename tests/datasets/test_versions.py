@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import shapely
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from wsi_suite.datasets.agreement import vote
 from wsi_suite.datasets.card import DatasetCard
@@ -138,6 +140,58 @@ def test_pictures_that_look_alike_are_found_whatever_their_compression(tmp_path)
     blank = difference_hash(np.full((40, 40, 3), 240, np.uint8))
     assert blank is None
     assert alike_pairs([blank, blank, None]) == []
+
+
+CHAIN = [0b000, 0b111, 0b111_111, 0b111_111_111]
+"""Hashes of which each is like the next, and like no other."""
+
+
+def test_pictures_that_are_alike_through_others_stay_together_and_are_told():
+    def row(name, dhash, split=None, **facts):
+        blank = dict.fromkeys(("patient", "slide", "stain", "laboratory"))
+        return {**blank, "name": name, "sha256": name, "dhash": dhash, "split": split, **facts}
+
+    others = [row(f"other{n}", int(n) * 0x0F0F_1234_5678_9ABC % 2**64) for n in range(2, 6)]
+    rows = [*(row(name, dhash) for name, dhash in zip("acbd", CHAIN, strict=True)), *others]
+    parts = assign_parts(rows, {}, shares={"train": 1, "test": 1})
+    assert len({parts[name] for name in "abcd"}) == 1
+    told = find_leaks([row("a", CHAIN[0], "train"), row("b", CHAIN[1], "train"),
+                       row("c", CHAIN[2], "test")])  # fmt: skip
+    assert [str(one) for one in told] == ["b (train) and c (test): they look alike"]
+    # A picture of no part between those of two parts, by likeness and by patient.
+    loose = [row("a", CHAIN[0], "train"), row("b", CHAIN[1]), row("c", CHAIN[2], "test")]
+    said = "a (train) and c (test): both belong with b, which is in no part"
+    assert [str(one) for one in find_leaks(loose)] == [said]
+    mixed = [row("a", 2**60 - 1, "train", patient="P"), row("b", CHAIN[0] | 2**40, patient="P"),
+             row("c", CHAIN[1] | 2**40, "test")]  # fmt: skip
+    assert [str(one) for one in find_leaks(mixed)] == [said]
+    patient = [row(name, None, part, patient="P") for name, part in
+               (("a", None), ("b", "train"), ("c", "test"))]  # fmt: skip
+    assert [str(one) for one in find_leaks(patient)] == ["b (train) and c (test): patient P"]
+
+
+@pytest.mark.parametrize("bits", [16, 24, 48, 64])
+def test_alike_pictures_are_found_among_many_that_share_most_bits(bits, monkeypatch):
+    from wsi_suite.datasets import likeness
+
+    monkeypatch.setattr(likeness, "_FEW", 16)
+    rng = np.random.default_rng(bits)
+    hashes = rng.integers(0, 2**bits, 400, np.uint64) & rng.integers(0, 2**64, 400, np.uint64)
+    hashes = np.concatenate([hashes, hashes[:20], hashes[40:60] ^ np.uint64(2**bits // 4 + 3)])
+    near = np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 3
+    all_pairs = {(int(a), int(b)) for a, b in np.argwhere(np.triu(near, 1))}
+    pairs = alike_pairs(hashes.tolist())
+    assert set(pairs) <= all_pairs
+    assert len(pairs) == len(set(pairs)) >= 40
+
+    def groups(pairs):
+        ends = np.array(sorted(pairs)).T
+        graph = coo_array((np.ones(len(ends[0])), (ends[0], ends[1])), shape=(440, 440))
+        return connected_components(graph, directed=False)[1].tolist()
+
+    assert groups(pairs) == groups(all_pairs)
+    seconds = {second for _, second in pairs}
+    assert all(one in seconds or other in seconds for one, other in all_pairs)
 
 
 def test_nearest_points_are_matched_once():

@@ -7,11 +7,15 @@ bits; pictures of other fields in about 32.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int_]
 
 MOST_BITS = 3
 """Bits in which copies of a picture differ at most: JPEG at quality 50 changes fewer."""
@@ -20,8 +24,8 @@ _LEAST_CONTRAST = 4.0
 """Standard deviation of grey levels, in the picture of 9 x 8 places, below which a picture is too
 even to be told from others."""
 
-_BANDS = 4  # of 16 bits: pictures that differ in three bits agree in at least one band
-_BITS = np.unpackbits(np.arange(65_536, dtype=">u2").view(np.uint8)).reshape(65_536, 16).sum(axis=1)
+_PARTS = MOST_BITS + 1  # hashes that differ in three bits agree in at least one of four parts
+_FEW = 2048  # hashes that are compared each with each
 
 
 def difference_hash(rgb: npt.NDArray[np.uint8]) -> int | None:
@@ -41,7 +45,7 @@ def difference_hash(rgb: npt.NDArray[np.uint8]) -> int | None:
 
 
 def alike_pairs(hashes: Sequence[int | None]) -> list[tuple[int, int]]:
-    """Return the pairs of pictures whose hashes differ in at most three bits.
+    """Return pairs of pictures whose hashes differ in at most three bits.
 
     Parameters
     ----------
@@ -51,36 +55,67 @@ def alike_pairs(hashes: Sequence[int | None]) -> list[tuple[int, int]]:
     Returns
     -------
     list of tuple
-        Pairs of indices, the smaller first, sorted. Of many that are alike all, each is paired
-        with the first of them only.
+        Pairs of indices, the smaller first, sorted. Not each pair is returned, but of each at least
+        one picture is the second of another, and a chain of pairs leads from one to the other. So
+        of many that are alike all, each is paired with the first of them, and pictures that are
+        alike through others (A and B, B and C) are connected.
     """
     known = np.array([row for row, one in enumerate(hashes) if one is not None], int)
     values = np.array([hashes[row] for row in known], np.uint64)
+    unique, first, which = np.unique(values, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[which] != np.arange(len(values)))
+    order = np.argsort(first)  # the smallest index leads
+    pairs = _pairs(unique[order], first[order])
+    pairs |= set(zip(first[which[copies]].tolist(), copies.tolist(), strict=True))
+    return sorted((int(known[min(pair)]), int(known[max(pair)])) for pair in pairs)
+
+
+def _pairs(values: Hashes, rows: Rows) -> set[tuple[int, int]]:
+    """Return pairs of hashes that are all different.
+
+    Many hashes are first grouped by parts of the bits in which they differ at all: who differs in
+    three bits agrees in one part. Bits of little information make parts of little use; but then
+    most hashes are alike, and each comparison settles many of them.
+    """
+    if len(values) <= _FEW:
+        return _compare(values, rows)
     pairs: set[tuple[int, int]] = set()
-    for band in range(_BANDS):
-        key = (values >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+    for part in _parts_of(values):
+        key = values & part
         order = np.argsort(key, kind="stable")
-        starts = np.flatnonzero(np.diff(key[order], prepend=np.uint64(0x10000)))
-        for rows in np.split(order, starts[1:]):
-            pairs |= _alike_in(rows, values, known)
-    return sorted(pairs)
-
-
-def _alike_in(
-    rows: npt.NDArray[np.int_], values: npt.NDArray[np.uint64], known: npt.NDArray[np.int_]
-) -> set[tuple[int, int]]:
-    """Return the pairs among pictures that agree in one band, each taken with its first like."""
-    pairs: set[tuple[int, int]] = set()
-    left = np.sort(rows)
-    while len(left) > 1:
-        first, rest = left[0], left[1:]
-        near = _count_bits(values[rest] ^ values[first]) <= MOST_BITS
-        pairs |= {(int(known[first]), int(known[row])) for row in rest[near]}
-        left = rest[~near]
+        groups = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+        for group in groups:
+            if len(group) > len(values) // 2:
+                pairs |= _compare(values[group], rows[group])
+            elif len(group) > 1:
+                pairs |= _pairs(values[group], rows[group])
     return pairs
 
 
-def _count_bits(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int_]:
-    parts = values[:, None] >> np.array([0, 16, 32, 48], np.uint64)
-    counts: npt.NDArray[np.int_] = _BITS[(parts & np.uint64(0xFFFF)).astype(int)].sum(axis=1)
-    return counts
+def _parts_of(values: Hashes) -> list[np.uint64]:
+    """Return four masks that share out the bits in which hashes differ, the most telling first."""
+    shares = {bit: float(((values >> np.uint64(bit)) & np.uint64(1)).mean()) for bit in range(64)}
+    telling = sorted(
+        (bit for bit in shares if 0 < shares[bit] < 1), key=lambda b: abs(shares[b] - 0.5)
+    )
+    return [np.uint64(sum(1 << bit for bit in telling[part::_PARTS])) for part in range(_PARTS)]
+
+
+def _compare(values: Hashes, rows: Rows) -> set[tuple[int, int]]:
+    """Return pairs of hashes: each with the first of those alike, and along chains."""
+    pairs: set[tuple[int, int]] = set()
+    for along_chains in (False, True):
+        left = np.arange(len(values))
+        ahead: deque[int] = deque()
+        while len(left):
+            if not ahead:
+                ahead.append(int(left[0]))
+                left = left[1:]
+            one = ahead.popleft()
+            near = np.bitwise_count(values[left] ^ values[one]) <= MOST_BITS
+            found = left[near]
+            if len(found):
+                pairs |= {(int(rows[one]), int(rows[other])) for other in found.tolist()}
+                left = left[~near]
+                ahead.extend(found.tolist() if along_chains else ())
+    return pairs

@@ -169,15 +169,30 @@ def group_pictures(rows: Sequence[Row]) -> npt.NDArray[np.int_]:
 
     Pictures that overlap are of one slide, and so of one group.
     """
-    pairs = [(first, second) for first, second, _ in _bonds(rows)]
-    ends = np.array(pairs, int).reshape(-1, 2).T
-    ones = np.ones(len(pairs), np.int8)
-    graph = coo_array((ones, (ends[0], ends[1])), shape=(len(rows), len(rows)))
-    return np.asarray(connected_components(graph, directed=False)[1], int)
+    return _connected(len(rows), [(first, second) for first, second, _ in _bonds(rows)])
 
 
 def find_leaks(rows: Sequence[Row]) -> list[Leak]:
-    """Return pictures that must not be parted and are in different parts."""
+    """Return pictures that must not be parted and are in different parts.
+
+    Pictures of no part connect others: where a picture of one part and a picture of another one
+    both belong with it, that is a leak as well.
+    """
+    bonds, parts = _bonds(rows), [row.get("split") for row in rows]
+    found = [bond for bond in bonds if parts[bond[0]] and parts[bond[1]]]
+    loose = [bond[:2] for bond in bonds if not (parts[bond[0]] and parts[bond[1]])]
+    group = _connected(len(rows), loose)
+    between: dict[int, int] = {}
+    for number, part in enumerate(parts):
+        if not part:
+            between.setdefault(int(group[number]), number)
+    first: dict[int, int] = {}
+    for number, part in enumerate(parts):
+        one = int(group[number])
+        if part and one in between and first.setdefault(one, number) != number:
+            name = rows[between[one]]["name"]
+            reason = f"both belong with {name}, which is in no part"
+            found.append((first[one], number, reason))
     return [
         Leak(
             rows[first]["name"],
@@ -185,19 +200,30 @@ def find_leaks(rows: Sequence[Row]) -> list[Leak]:
             parts=(rows[first]["split"], rows[second]["split"]),
             reason=reason,
         )
-        for first, second, reason in _bonds(rows)
-        if rows[first]["split"] and rows[second]["split"]
-        if rows[first]["split"] != rows[second]["split"]
+        for first, second, reason in found
+        if parts[first] != parts[second]
     ]
 
 
+def _connected(count: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int_]:
+    """Return ``(count,)`` the group of each number; those of a pair are of one group."""
+    ends = np.array(pairs, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs), np.int8), (ends[0], ends[1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], int)
+
+
 def _bonds(rows: Sequence[Row]) -> list[tuple[int, int, str]]:
-    """Return pairs of pictures that must not be parted, and why; a pair once only."""
+    """Return pairs of pictures that must not be parted, and why; a pair once only.
+
+    Of many that belong together each is paired with the first of them, or with the first that is
+    in a part, so that whoever is in another part is named.
+    """
     bonds: dict[tuple[int, int], str] = {}
+    leading = sorted(range(len(rows)), key=lambda number: not rows[number].get("split"))
     for column in ("patient", "slide", "sha256"):
         first: dict[str, int] = {}
-        for number, row in enumerate(rows):
-            value = row[column]
+        for number in leading:
+            value = rows[number][column]
             if value and first.setdefault(value, number) != number:
                 reason = "the same file" if column == "sha256" else f"{column} {value}"
                 bonds.setdefault((first[value], number), reason)
