@@ -67,7 +67,7 @@ def alike_pairs(hashes: Sequence[int | None]) -> list[tuple[int, int]]:
     order = np.argsort(first)  # the smallest index leads
     pairs = _pairs(unique[order], first[order])
     pairs |= set(zip(first[which[copies]].tolist(), copies.tolist(), strict=True))
-    return sorted((int(known[min(pair)]), int(known[max(pair)])) for pair in pairs)
+    return sorted({(int(known[min(pair)]), int(known[max(pair)])) for pair in pairs})
 
 
 def _pairs(values: Hashes, rows: Rows) -> set[tuple[int, int]]:
