@@ -57,6 +57,7 @@ __all__ = [
     "measure_nuclei",
     "open_slide",
     "optical_density",
+    "plot",
     "pull",
     "push",
     "read_labels",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from wsi_suite.geometry import Box, Roi, Scale
     from wsi_suite.nuclei.parquet import read_nuclei, write_nuclei
     from wsi_suite.nuclei.table import Nuclei
+    from wsi_suite.overview.plot import plot
     from wsi_suite.qupath.geojson import write_geojson
     from wsi_suite.qupath.labels import Labels, read_labels
     from wsi_suite.qupath.rois import read_rois
@@ -114,6 +116,7 @@ _HOMES = {
     "geometry": ("Box", "Roi", "Scale"),
     "nuclei.parquet": ("read_nuclei", "write_nuclei"),
     "nuclei.table": ("Nuclei",),
+    "overview.plot": ("plot",),
     "qupath.geojson": ("write_geojson",),
     "qupath.labels": ("Labels", "read_labels"),
     "qupath.rois": ("read_rois",),

@@ -76,12 +76,22 @@ def shown_grades(grades: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
     return np.minimum(grades, len(INTENSITIES)).astype(np.intp)
 
 
+def round_length(longest_um: float) -> tuple[float, str]:
+    """Return the largest length of 1, 2 or 5 x 10^n um up to `longest_um`, and its name.
+
+    Examples
+    --------
+    >>> round_length(640)
+    (500.0, '500 um')
+    """
+    unit = 10.0 ** float(np.floor(np.log10(longest_um)))
+    length_um = max(step * unit for step in (1, 2, 5) if step * unit <= longest_um * 1.001)
+    return length_um, f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
+
+
 def draw_scale_bar(image: Image.Image, *, um_per_px: float, size: int) -> None:
     """Draw a bar of 1, 2 or 5 x 10^n um, about a sixth of the width, in the lower left corner."""
-    target_um = image.width * um_per_px / 6
-    unit = 10.0 ** np.floor(np.log10(target_um))
-    length_um = max(step * unit for step in (1, 2, 5) if step * unit <= target_um * 1.001)
-    text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
+    length_um, text = round_length(image.width * um_per_px / 6)
     length, gap, thick = round(length_um / um_per_px), size // 2, max(3, size // 6)
     plate_width = max(length, width_of(text, size=size)) + 2 * gap
     plate_height = size + thick + 2 * gap + gap // 2

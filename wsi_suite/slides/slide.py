@@ -172,9 +172,10 @@ class Slide:
         raster = self.thumbnail_raster(max_px)
         return raster.read(raster.box), raster.scale
 
-    def thumbnail_raster(self, max_px: int) -> Raster:
-        """Return what :meth:`thumbnail` reads."""
-        factor = max(1.0, max(self.width, self.height) / max_px)
+    def thumbnail_raster(self, max_px: int, *, box: Box | None = None) -> Raster:
+        """Return what :meth:`thumbnail` reads; of a level-0 box, the raster that suits it."""
+        longest = max(self.width, self.height) if box is None else max(box.width, box.height)
+        factor = max(1.0, longest / max_px)
         fitting = [n for n, level in enumerate(self.levels) if max(_axes(level.scale)) <= factor]
         return Raster(self, fitting[-1], Scale(factor, factor))
 
