@@ -131,7 +131,11 @@ def test_a_failed_commit_leaves_no_version(folder, picture):
             DataError,
             "radius 0 in 'a.png' is not above 0",
         ),
-        ({"labels": nucleus_labels([(np.nan, 1)], ["Stroma"])}, DataError, "x nan, y 1 lies"),
+        (
+            {"labels": nucleus_labels([(np.nan, 1)], ["Stroma"])},
+            DataError,
+            "x nan, y 1 of nucleus 1 in 'a.png' is no place",
+        ),
     ],
 )
 def test_what_a_dataset_cannot_hold_is_refused_in_one_line(folder, picture, values, error, said):

@@ -205,7 +205,7 @@ def import_labels(
         options = ReadOptions(
             images=images, mpp=mpp, fields=in_class, scratch=Path(scratch), tell=note
         )
-        found = map_classes(read(source, options), _class_names(classes or ()))
+        found = map_classes(read(source, options), _class_names(classes or ()), tell=note)
         if annotator is not None:
             found = name_annotator(found, annotator)
         before = []
@@ -251,7 +251,7 @@ def export_labels(
     written = Counter[str]()
 
     def counted(opened: Dataset) -> Iterator[LabelledImage]:
-        images = map_classes(read_images(opened), _class_names(classes or ()))
+        images = map_classes(read_images(opened), _class_names(classes or ()), tell=note)
         for image in images:
             written.update(name or "" for name in image.labels.class_names)
             yield image

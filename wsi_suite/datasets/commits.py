@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsi_suite.datasets.card import CARD_FILE, DatasetCard, read_card, write_card
+from wsi_suite.datasets.card import DatasetCard, read_card, write_card
 from wsi_suite.datasets.kept_pictures import (
     KeptPicture,
     keep_picture,
@@ -293,7 +293,8 @@ def _check_image(image: LabelledImage, classes: tuple[str, ...] | None, *, folde
         if classes is not None and name is not None and name not in classes:
             raise DataError(
                 f"{folder}: class '{name}' in '{image.name}' is none of the dataset's"
-                f" ({', '.join(classes)}); map it, or add it to {CARD_FILE}"
+                f" ({', '.join(classes)}); rename it with --class, or add it with"
+                " --new-classes"
             )
     check_labels(image, where=folder)
 

@@ -193,9 +193,18 @@ def check_labels(image: LabelledImage, *, where: object) -> None:
     Raises
     ------
     DataError
-        A point lies beyond the picture or is no number, or a radius is not above 0.
+        A point lies beyond the picture or is no number, a radius is not above 0, or a grade is
+        none.
     """
     points, (width, height) = image.labels.points, image.size_px
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        x, y = points[row].tolist()
+        raise DataError(
+            f"{where}: x {x:g}, y {y:g} of nucleus {row + 1} in '{image.name}' is no place;"
+            " expected numbers, pixels of this picture from its top left corner"
+        )
     inside = (points >= 0).all(axis=1) & (points <= (width, height)).all(axis=1)
     if not inside.all():
         x, y = points[np.argmin(inside)].tolist()
@@ -209,3 +218,7 @@ def check_labels(image: LabelledImage, *, where: object) -> None:
         raise DataError(
             f"{where}: radius {radius:g} in '{image.name}' is not above 0; leave it out if unknown"
         )
+    wrong = (image.labels.grades > 3) & (image.labels.grades != UNGRADED)
+    if wrong.any():
+        grade = int(image.labels.grades[wrong][0])
+        raise DataError(f"{where}: grade {grade} in '{image.name}'; expected 0 to 3")

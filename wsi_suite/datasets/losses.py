@@ -9,10 +9,11 @@ import numpy as np
 
 from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage
 
+SPLIT = "part of the split"
 NUCLEUS_FACTS = ("outline", "radius", "grade", "annotator")
 IMAGE_FACTS = (
     *("pixel size", "patient", "slide", "laboratory", "stain"),
-    *("place in its slide", "annotated part"),
+    *("place in its slide", "annotated part", SPLIT),
 )
 
 
@@ -64,4 +65,5 @@ def _facts(image: LabelledImage) -> dict[str, int]:
         "stain": image.stain is not None,
         "place in its slide": image.corner_px0 is not None,
         "annotated part": image.annotated is not None,
+        SPLIT: image.split is not None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from wsi_suite.datasets.pictures import find_pictures
@@ -10,7 +10,7 @@ from wsi_suite.errors import DataError
 
 
 def labelled_pictures(
-    source: Path, endings: Sequence[str], *, images: Path | None
+    source: Path, endings: Sequence[str], *, images: Path | None, tell: Callable[[str], None]
 ) -> Iterator[tuple[str, Path, Path]]:
     """Yield for each picture its name, its file and its label file, in the order of the names.
 
@@ -23,6 +23,8 @@ def labelled_pictures(
     images
         Folder of the pictures; ``None``: ``images/`` beside or in the folder, else beside the
         label files.
+    tell
+        Receives how many pictures are without label file.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def labelled_pictures(
     beside = source if source.is_dir() else source.parent
     places = (images, beside / "images", beside.parent / "images", beside)
     folder = next(place for place in places if place is not None and place.is_dir())
-    found = find_pictures(folder, files, source=source)
+    found = find_pictures(folder, files, source=source, tell=tell)
     by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
     for text, (name, path) in sorted(by_text.items(), key=lambda pair: pair[1]):
         yield name, path, files[text]

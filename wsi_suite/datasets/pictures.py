@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from wsi_suite.errors import DataError, SlideError, did_you_mean
 from wsi_suite.files import hash_file
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -53,7 +56,11 @@ def list_all_pictures(folder: Path) -> dict[str, Path]:
 
 
 def find_pictures(
-    folder: Path, written: Iterable[str], *, source: Path
+    folder: Path,
+    written: Iterable[str],
+    *,
+    source: Path,
+    tell: Callable[[str], None] = log.warning,
 ) -> dict[str, tuple[Path, list[str]]]:
     """Find the pictures that a source names, with or without folder and ending.
 
@@ -65,6 +72,8 @@ def find_pictures(
         Names as the source has them.
     source
         The file to name in errors.
+    tell
+        Receives how many pictures the source does not name.
 
     Returns
     -------
@@ -77,11 +86,7 @@ def find_pictures(
     DataError
         A picture is missing, or a name may mean several.
     """
-    there = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    }
+    there = list_all_pictures(folder)
     by_key: dict[str, set[str]] = defaultdict(set)
     for name in there:
         for key in (
@@ -104,6 +109,9 @@ def find_pictures(
                 f"{source}: picture '{name}' {wrong}{hint}; give its folder as --images"
             )
         spelled[found.pop()].append(name)
+    unnamed = sum(not names for names in spelled.values())
+    if unnamed:
+        tell(f"{source}: {unnamed:,} pictures of {folder} are without labels and left out")
     return {name: (path, spelled[name]) for name, path in sorted(there.items())}
 
 

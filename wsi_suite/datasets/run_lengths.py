@@ -1,13 +1,15 @@
-"""Masks of COCO in run lengths, as outlines.
+"""Masks in run lengths, as outlines: those of COCO and of CVAT.
 
-The pixels of a mask are counted column by column, from the top left: first those outside, then
-those inside, and so on. ``counts`` is a list of these numbers, or a text that holds them in groups
-of five bits. Source: the COCO API, https://github.com/cocodataset/cocoapi (``common/maskApi.c``).
+The pixels of a mask are counted from the top left: first those outside, then those inside, and so
+on. COCO counts column by column, over the whole picture; ``counts`` is a list of these numbers, or
+a text that holds them in groups of five bits. CVAT counts row by row, in a box about the mask.
+Sources: the COCO API, https://github.com/cocodataset/cocoapi (``common/maskApi.c``); CVAT's
+documentation of its XML, https://docs.cvat.ai/docs/manual/advanced/xml_format/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,28 +46,66 @@ def outline_of_runs(mask: Mapping[str, Any], *, size: tuple[int, int]) -> Shape 
     ).reshape(-1)
     if (runs < 0).any() or runs.sum() != width * height:
         raise ValueError(f"run lengths of {runs.sum()} px, expected {width * height}")
+    column, top, bottom = _pieces(runs, length=height)
+    return _joined(shapely.box(column, top, column + 1, bottom))
+
+
+def outline_of_rows(
+    counts: Sequence[int], *, corner: tuple[int, int], size: tuple[int, int]
+) -> Shape | None:
+    """Return the outline of a mask whose pixels are counted row by row in a box.
+
+    Parameters
+    ----------
+    counts
+        Lengths of the runs, first one outside.
+    corner
+        ``(x, y)`` of the box, pixels of the picture.
+    size
+        Width and height of the box.
+
+    Raises
+    ------
+    ValueError
+        The counts are not those of as many pixels.
+    """
+    (x, y), (width, height) = corner, size
+    runs = np.array(counts, np.int64).reshape(-1)
+    if width < 1 or height < 1 or (runs < 0).any() or runs.sum() != width * height:
+        raise ValueError(f"run lengths of {runs.sum()} px, expected {width} x {height}")
+    row, left, right = _pieces(runs, length=width)
+    return _joined(shapely.box(x + left, y + row, x + right, y + row + 1))
+
+
+def rows_of_mask(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Return the run lengths of a ``(H, W)`` mask row by row, first one outside."""
+    pixels = np.concatenate([[False], mask.ravel(), [not mask.ravel()[-1]]])
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1])
+    lengths: list[int] = np.diff(changes, prepend=0).tolist()
+    return lengths
+
+
+def _pieces(
+    runs: npt.NDArray[np.int64], *, length: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return line, start and end in it of the runs inside, one for each line of a run."""
     ends = runs.cumsum()
     first, last = (ends - runs)[1::2], ends[1::2]
-    boxes = _boxes(first[last > first], last[last > first], height=height)
+    first, last = first[last > first], last[last > first]
+    lines = (last - 1) // length - first // length + 1
+    run = np.repeat(np.arange(len(first)), lines)
+    nth = np.arange(len(run)) - np.repeat(lines.cumsum() - lines, lines)
+    line = first[run] // length + nth
+    start = np.maximum(first[run] - line * length, 0)
+    return line, start, np.minimum(last[run] - line * length, length)
+
+
+def _joined(boxes: npt.NDArray[np.object_]) -> Shape | None:
     if not len(boxes):
         return None
     whole = shapely.union_all(boxes)
     assert isinstance(whole, Polygon | MultiPolygon)
     return whole
-
-
-def _boxes(
-    first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], *, height: int
-) -> npt.NDArray[np.object_]:
-    """Return the rectangles of runs of pixels, one for each column of a run."""
-    columns = (last - 1) // height - first // height + 1
-    run = np.repeat(np.arange(len(first)), columns)
-    nth = np.arange(len(run)) - np.repeat(columns.cumsum() - columns, columns)
-    x = first[run] // height + nth
-    top = np.maximum(first[run] - x * height, 0)
-    bottom = np.minimum(last[run] - x * height, height)
-    boxes: npt.NDArray[np.object_] = shapely.box(x, top, x + 1, bottom)
-    return boxes
 
 
 def _counts_of(text: str | bytes) -> list[int]:

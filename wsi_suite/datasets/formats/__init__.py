@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wsi_suite.datasets.checks import check_images
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import ConfigError, did_you_mean
@@ -115,8 +116,16 @@ FORMATS: Mapping[str, Format] = {
 
 
 def reader_of(name: str) -> Read:
-    """Return the reader of a format; its module is imported here."""
-    return _function(name, "read")  # type: ignore[no-any-return]
+    """Return the reader of a format, with the check of what it reads; its module is imported here.
+
+    See :func:`~wsi_suite.datasets.checks.check_images`.
+    """
+    read = _function(name, "read")
+
+    def checked(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
+        return check_images(read(source, options), source=source, tell=options.tell)
+
+    return checked
 
 
 def writer_of(name: str) -> Write:
@@ -136,7 +145,10 @@ _PAST = {"read": "read", "write": "written"}
 
 
 def map_classes(
-    images: Iterable[LabelledImage], classes: Mapping[str, str]
+    images: Iterable[LabelledImage],
+    classes: Mapping[str, str],
+    *,
+    tell: Callable[[str], None] = log.warning,
 ) -> Iterator[LabelledImage]:
     """Yield the pictures with their classes renamed.
 
@@ -147,10 +159,21 @@ def map_classes(
     classes
         New name by old name; an empty new name leaves these nuclei out, and an empty old name
         stands for nuclei without class. Classes that are not named stay.
+    tell
+        Receives the old names that no nucleus has.
     """
+    there: set[str] = set()
     for image in images:
         labels = image.labels
+        there.update(name or "" for name in labels.class_names)
         named = [classes.get(name or "", name) for name in labels.class_names]
         kept = np.array([name != "" for name in named], bool)
         renamed = replace(labels, class_names=tuple(name or None for name in named))
         yield replace(image, labels=renamed.take(kept))
+    for name in sorted(classes.keys() - there):
+        why = (
+            f"no nucleus has the class '{name}'{did_you_mean(name, there - {''})}"
+            if name
+            else "every nucleus has a class"
+        )
+        tell(f"--class {name}={classes[name]} renames nothing: {why}")

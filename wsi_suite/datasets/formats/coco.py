@@ -62,7 +62,7 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     folder = options.images or (
         source.parent / "images" if (source.parent / "images").is_dir() else source.parent
     )
-    found = find_pictures(folder, names, source=source)
+    found = find_pictures(folder, names, source=source, tell=options.tell)
     by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
     crowds = sum(bool(one.get("iscrowd")) for some in by_image.values() for one in some)
     if crowds:
@@ -85,7 +85,11 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
     listed: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     classes: dict[str, int] = {}
+    holes = 0
     for image in images:
+        holes += sum(
+            outline is not None and _has_holes(outline) for outline in image.labels.outlines
+        )
         listed.append(_image_entry(image, number=len(listed) + 1))
         boxes = boxes_of(image, radius_um=options.radius_um)
         for row, box in enumerate(boxes.tolist()):
@@ -100,7 +104,7 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
     }
     with whole_file(out) as made:
         made.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), "utf-8")
-    return []
+    return [f"{holes:,} outlines have holes, which other programs do not see"] if holes else []
 
 
 def _image_entry(image: LabelledImage, *, number: int) -> dict[str, Any]:
@@ -110,6 +114,7 @@ def _image_entry(image: LabelledImage, *, number: int) -> dict[str, Any]:
         "slide": image.slide,
         "laboratory": image.laboratory,
         "stain": image.stain,
+        "split": image.split,
         "corner_px0": image.corner_px0,
         "annotated": None if image.annotated is None else shapely.to_wkt(image.annotated, -1),
     }
@@ -194,6 +199,7 @@ def _image(
             slide=facts.get("slide"),
             laboratory=facts.get("laboratory"),
             stain=facts.get("stain"),
+            split=facts.get("split"),
             corner_px0=tuple(facts["corner_px0"]) if facts.get("corner_px0") else None,
             annotated=_annotated(None if part is None else shapely.from_wkt(part), crowds, size),
         )
@@ -262,9 +268,9 @@ def _outline(
     parts = [Polygon(ring) for ring in rings if len(ring) >= 3]
     if not parts:
         return None
-    whole = shapely.make_valid(shapely.union_all(parts)) if len(parts) > 1 else parts[0]
-    if not whole.is_valid:
-        whole = shapely.make_valid(whole)
+    if len(parts) == 1:
+        return parts[0]  # it may cross itself: the check of all formats repairs it
+    whole = shapely.make_valid(shapely.union_all(shapely.make_valid(np.array(parts, np.object_))))
     areas = [part for part in shapely.get_parts(whole) if isinstance(part, Polygon)]
     return areas[0] if len(areas) == 1 else MultiPolygon(areas) if areas else None
 

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: the XML of a task, with points, boxes, ellipses and polygons."""
+"""CVAT for images 1.1: the XML of a task, with points, boxes, ellipses, polygons and masks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shapely.affinity import rotate
 from shapely.geometry import Point, Polygon, box
 
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.instances import map_of_outlines
 from wsi_suite.datasets.labelled_image import (
     UNGRADED,
     LabelledImage,
@@ -21,21 +22,26 @@ from wsi_suite.datasets.labelled_image import (
 )
 from wsi_suite.datasets.losses import describe_losses, tally
 from wsi_suite.datasets.pictures import find_pictures, picture_size
+from wsi_suite.datasets.run_lengths import outline_of_rows, rows_of_mask
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
-_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_FAULTS = (
+    *(KeyError, TypeError, ValueError, AttributeError, IndexError),
+    shapely.errors.ShapelyError,
+)
 _ELLIPSE_VERTICES = 64
 _HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
-_GRADES = {str(grade): grade for grade in range(4)}
+_KINDS = ("points", "box", "ellipse", "polygon", "mask")
+_ROUGH = "shape of a mask"
 
 
 def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     """Yield the pictures of a CVAT file.
 
     Each point of a set of points is a nucleus. Boxes, which people draw about nuclei, give centre
-    and radius; ellipses and polygons give outlines. Tags, lines and what is marked as outside are
-    left out. The pictures lie in ``options.images``, else in ``images/`` beside the file.
+    and radius; ellipses, polygons and masks give outlines. Tags, lines and others are left out and
+    counted. The pictures lie in ``options.images``, else in ``images/`` beside the file.
     """
     listed = _parse(source)
     names = [element.get("name", "") for element in listed]
@@ -44,7 +50,11 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     folder = options.images or (
         source.parent / "images" if (source.parent / "images").is_dir() else source.parent
     )
-    found = find_pictures(folder, names, source=source)
+    kinds = Counter(drawn.tag for element in listed for drawn in element if drawn.tag not in _KINDS)
+    if kinds:
+        said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        options.tell(f"{source}: left out, as they are no nuclei: {said}")
+    found = find_pictures(folder, names, source=source, tell=options.tell)
     by_text = {text: (name, path) for name, (path, texts) in found.items() for text in texts}
     for element in sorted(listed, key=lambda one: by_text[one.get("name", "")][0]):
         name, path = by_text[element.get("name", "")]
@@ -54,44 +64,71 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
     """Write the XML that CVAT imports into a task with the same pictures.
 
-    Outlined nuclei are polygons, the others points; grade and annotator are attributes.
+    Outlined nuclei are polygons, or masks if they have holes or several parts; the others are
+    points. Grade and annotator are attributes.
     """
     del options
     lost: Counter[str] = Counter()
     with whole_file(out) as made, made.open("w", encoding="utf-8") as file:
-        file.write(
-            '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
-        )
+        file.write(_HEAD)
         held = ("outline", "grade", "annotator")
         for number, image in enumerate(tally(images, lost, holds=held)):
             width, height = map(str, image.size_px)
             place = {"id": str(number), "name": image.name, "width": width, "height": height}
             element = ET.Element("image", place)
-            element.extend([_element(image, row) for row in range(len(image.labels))])
+            element.extend([_element(image, row, lost) for row in range(len(image.labels))])
             file.write(ET.tostring(element, encoding="unicode") + "\n")
         file.write("</annotations>\n")
-    return describe_losses(lost, title="CVAT")
+    said = describe_losses(lost, title="CVAT")
+    if lost[_ROUGH]:
+        said.append(
+            f"{lost[_ROUGH]:,} outlines with holes or of several parts are masks in CVAT, whose"
+            " borders follow the pixels"
+        )
+    return said
 
 
-def _element(image: LabelledImage, row: int) -> ET.Element:
-    """Return the polygon or the point of a nucleus."""
+def _element(image: LabelledImage, row: int, lost: Counter[str]) -> ET.Element:
+    """Return the polygon, the mask or the point of a nucleus."""
     labels = image.labels
     name, outline = labels.class_names[row], labels.outlines[row]
     if name is None:
         raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
-    if outline is not None and not isinstance(outline, Polygon):
-        raise DataError(f"'{image.name}': an outline of several parts, which CVAT does not hold")
-    kind, drawn = "points", labels.points[row : row + 1]
-    if outline is not None:
-        kind, drawn = "polygon", shapely.get_coordinates(outline.exterior)[:-1]
-    text = ";".join(f"{x!r},{y!r}" for x, y in drawn.tolist())
-    element = ET.Element(kind, {"label": name, "occluded": "0", "points": text, "z_order": "0"})
+    whole = isinstance(outline, Polygon) and not outline.interiors
+    mask = None if outline is None or whole else _mask(outline, image.size_px)
+    if mask is not None:
+        place, is_exact = mask
+        element = ET.Element("mask", {"label": name, "occluded": "0", **place, "z_order": "0"})
+        lost[_ROUGH] += not is_exact
+    else:
+        kind, drawn = "points", labels.points[row : row + 1]
+        if isinstance(outline, Polygon) and whole:
+            kind, drawn = "polygon", shapely.get_coordinates(outline.exterior)[:-1]
+        lost["outline"] += outline is not None and not whole  # it holds the centre of no pixel
+        text = ";".join(f"{x!r},{y!r}" for x, y in drawn.tolist())
+        element = ET.Element(kind, {"label": name, "occluded": "0", "points": text, "z_order": "0"})
     grade, annotator = int(labels.grades[row]), labels.annotators[row]
     facts = {"grade": None if grade == UNGRADED else str(grade), "annotator": annotator}
     for key, value in facts.items():
         if value is not None:
             ET.SubElement(element, "attribute", {"name": key}).text = value
     return element
+
+
+def _mask(outline: Shape, size: tuple[int, int]) -> tuple[dict[str, str], bool] | None:
+    """Return the attributes of a mask, and whether it is just the outline; ``None`` if empty."""
+    inside = map_of_outlines(np.array([outline], np.object_), size) > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return None
+    left, top = int(columns[0]), int(rows[0])
+    part = inside[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+    counts = rows_of_mask(part)
+    height, width = part.shape
+    written = outline_of_rows(counts, corner=(left, top), size=(width, height))
+    values = {"left": left, "top": top, "width": width, "height": height}
+    text = {"rle": ", ".join(map(str, counts)), **{key: str(one) for key, one in values.items()}}
+    return text, outline.equals(written)
 
 
 def _image(
@@ -147,11 +184,24 @@ def _nuclei(drawn: ET.Element) -> Iterator[tuple[list[float], float, Shape | Non
             centre = box(left, top, right, bottom).centroid
             yield [centre.x, centre.y], (right - left + bottom - top) / 4, None
         case "ellipse" | "polygon":
-            outline = _ellipse(drawn) if drawn.tag == "ellipse" else Polygon(_vertices(drawn))
-            if not outline.is_valid or not outline.area:
-                raise ValueError(f"a {drawn.tag} crosses itself, or has no area")
-            centre = outline.centroid
-            yield [centre.x, centre.y], float(np.sqrt(outline.area / np.pi)), outline
+            yield _outlined(
+                _ellipse(drawn) if drawn.tag == "ellipse" else Polygon(_vertices(drawn))
+            )
+        case "mask":
+            left, top, width, height = (
+                int(float(drawn.attrib[key])) for key in ("left", "top", "width", "height")
+            )
+            counts = [int(one) for one in drawn.attrib["rle"].split(",") if one.strip()]
+            outline = outline_of_rows(counts, corner=(left, top), size=(width, height))
+            if outline is None:
+                raise ValueError("a mask without pixels")
+            yield _outlined(outline)
+
+
+def _outlined(outline: Shape) -> tuple[list[float], float, Shape]:
+    """Return point, radius and outline of a nucleus; the outline may still cross itself."""
+    centre = outline.centroid
+    return [centre.x, centre.y], float(np.sqrt(outline.area / np.pi)), outline
 
 
 def _vertices(drawn: ET.Element) -> list[list[float]]:

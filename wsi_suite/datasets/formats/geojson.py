@@ -32,7 +32,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     the files.
     """
     scale = options.mpp
-    for name, path, file in labelled_pictures(source, _ENDINGS, images=options.images):
+    for name, path, file in labelled_pictures(
+        source, _ENDINGS, images=options.images, tell=options.tell
+    ):
         labels = read_labels(file, mpp=scale)
         shapes = labels.shapes
         is_area = shapely.area(shapes) > 0

@@ -28,14 +28,19 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     from scipy.io import loadmat
 
     mpp = options.mpp or MPP
-    for name, path, file in labelled_pictures(source, (".mat",), images=options.images):
+    for name, path, file in labelled_pictures(
+        source, (".mat",), images=options.images, tell=options.tell
+    ):
         size = picture_size(path)
         try:
             content = loadmat(file)
             numbers = np.asarray(content["inst_map"]).astype(np.int64)
             ids = np.asarray(content["id"]).ravel().astype(int)
             kinds = np.asarray(content["class"]).ravel().astype(int)
-            classes = {number: CLASSES[kind - 1] for number, kind in zip(ids, kinds, strict=True)}
+            classes = {
+                number: CLASSES[range(1, len(CLASSES) + 1).index(kind)]
+                for number, kind in zip(ids.tolist(), kinds.tolist(), strict=True)
+            }
         except Exception as error:
             raise DataError(
                 f"{file}: not as Lizard has it ({' '.join(str(error).split())}); expected inst_map,"
@@ -47,7 +52,11 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
                 f" {size[0]} x {size[1]}"
             )
         outlines = outlines_of_map(numbers)
-        names = [classes.get(number) for number in outlines]
+        for number in sorted(outlines.keys() - classes.keys()):
+            raise DataError(
+                f"{file}: nucleus {number} of inst_map has no entry in id; mend the file"
+            )
+        names = [classes[number] for number in outlines]
         yield LabelledImage(
             name=name,
             size_px=size,

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.instances import map_of_outlines, outlines_of_map
@@ -31,6 +32,8 @@ from wsi_suite.files import whole_file
 
 _ENDINGS = (".png", ".tif", ".tiff", ".npy")
 _MOST = 65_535
+_GONE = "hold the centre of no pixel, or are covered by others, and are left out"
+_LESS = "are covered in part by others, and have fewer pixels"
 
 
 def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
@@ -38,7 +41,7 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     if options.images is None and not (source.parent / "images").is_dir():
         raise DataError(f"{source}: give the folder of the pictures as --images")
     images = options.images or source.parent / "images"
-    for name, path, file in labelled_pictures(source, _ENDINGS, images=images):
+    for name, path, file in labelled_pictures(source, _ENDINGS, images=images, tell=options.tell):
         size = picture_size(path)
         outlines = outlines_of_map(read_map(file, size=size))
         classes = _read_classes(file.with_name(f"{file.stem}.classes.csv"))
@@ -57,7 +60,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
     """Write 16-bit PNG maps and classes; every nucleus needs an outline.
 
-    Where outlines overlap, a pixel belongs to the later nucleus.
+    Where outlines overlap, a pixel belongs to the later nucleus. Nuclei without a pixel of their
+    own are left out, and counted like those that lose pixels.
     """
     del options
     lost: Counter[str] = Counter()
@@ -70,13 +74,33 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
             if len(labels) > _MOST:
                 raise DataError(f"'{image.name}': more than {_MOST:,} nuclei; cut it into parts")
             numbers = map_of_outlines(labels.outlines, image.size_px).astype(np.uint16)
+            gone, less = _covered(numbers, labels.outlines)
+            lost[_GONE] += gone
+            lost[_LESS] += less
             path = (made / image.name).with_suffix(".png")
             if path.exists():
                 raise DataError(f"'{image.name}': another picture has its name; rename one")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(cv2.imencode(".png", numbers)[1].tobytes())
             _write_classes(path.with_name(f"{path.stem}.classes.csv"), labels.class_names)
-    return describe_losses(lost, title="A folder of masks")
+    said = describe_losses(lost, title="A folder of masks")
+    for fact in (_GONE, _LESS):
+        said += [f"{lost[fact]:,} nuclei {fact}"] if lost[fact] else []
+    return said
+
+
+def _covered(numbers: npt.NDArray[np.uint16], outlines: npt.NDArray[np.object_]) -> tuple[int, int]:
+    """Return how many nuclei have no pixel in a map, and how many only some of theirs."""
+    size = numbers.shape[1], numbers.shape[0]
+    held = np.bincount(numbers.ravel(), minlength=len(outlines) + 1)[1:]
+    tree = shapely.STRtree(outlines)
+    first, second = tree.query(outlines, predicate="intersects")
+    overlapped = set(first[first < second].tolist())
+    less = sum(
+        int((map_of_outlines(outlines[row : row + 1], size) > 0).sum()) > held[row] > 0
+        for row in overlapped
+    )
+    return int((held == 0).sum()), less
 
 
 def read_map(path: Path, *, size: tuple[int, int]) -> npt.NDArray[np.integer]:

@@ -32,7 +32,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     The outline of the field of view, which stands among the nuclei, is left out.
     """
     mpp = options.mpp or MPP
-    for name, path, file in labelled_pictures(source, (".csv",), images=options.images):
+    for name, path, file in labelled_pictures(
+        source, (".csv",), images=options.images, tell=options.tell
+    ):
         table = read_table(file)
         for column in _BOX:
             if column not in table.columns:
@@ -49,14 +51,15 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
         )
         kinds = table.column("type") if "type" in table.columns else [""] * len(classes)
         outlines: list[Shape | None] = [
-            _outline(x, y) if kind == "polyline" else None
-            for (x, y), kind in zip(coordinates, kinds, strict=True)
+            _outline(x, y, where=f"{file}: line {line}") if kind == "polyline" else None
+            for (x, y), kind, line in zip(coordinates, kinds, table.lines, strict=True)
         ]
         points = (boxes[:, :2] + boxes[:, 2:]) / 2
         radii = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1) / 2
         for row, outline in enumerate(outlines):
             if outline is not None:
-                points[row] = outline.centroid.coords[0]
+                if outline.area > 0:
+                    points[row] = outline.centroid.coords[0]
                 radii[row] = np.sqrt(outline.area / np.pi)
         kept = np.array([one.casefold() != _FIELD for one in classes], bool)
         yield LabelledImage(
@@ -70,10 +73,12 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
         )
 
 
-def _outline(x: str, y: str) -> Polygon | None:
+def _outline(x: str, y: str, *, where: str) -> Polygon:
+    """Return an outline; it may cross itself."""
     try:
-        places = list(zip(map(float, x.split(",")), map(float, y.split(",")), strict=True))
+        return Polygon(zip(map(float, x.split(",")), map(float, y.split(",")), strict=True))
     except ValueError:
-        return None
-    outline = Polygon(places) if len(places) > 2 else None
-    return outline if outline is not None and outline.is_valid and outline.area > 0 else None
+        raise DataError(
+            f"{where}: coords_x and coords_y are not the vertices of an outline; expected as many"
+            " numbers in both, three or more, parted by commas"
+        ) from None

@@ -36,21 +36,26 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     """Yield the pictures of all folds below a folder."""
     if options.scratch is None:
         raise ValueError("pictures are in arrays: options.scratch must name a folder")
-    pictures = sorted(source.rglob("images.npy"))
+    pictures: dict[str, Path] = {}
+    for path in sorted(source.rglob("images.npy")):
+        first = pictures.setdefault(_fold_of(path, source), path)
+        if first != path:
+            raise DataError(
+                f"{path}: {first} is of the same fold; put each into a folder of its own"
+            )
     if not pictures:
         raise DataError(f"{source}: holds no images.npy, as PanNuke's folds do")
     mpp = options.mpp or MPP
-    for path in pictures:
+    for fold, path in sorted(pictures.items(), key=lambda pair: f"{pair[0]}/"):
         masks = _masks_of(path, source)
         images, maps = _load(path), _load(masks)
         if images.ndim != 4 or maps.ndim != 4 or maps.shape[3] != len(CLASSES) + 1:
             raise DataError(f"{masks}: shape {maps.shape}; expected (N, H, W, 6)")
         if images.shape[:3] != maps.shape[:3]:
             raise DataError(f"{masks}: {maps.shape[:3]}, but {path} has {images.shape[:3]}")
-        fold = path.parent.name
         for number in range(len(images)):
             name = f"{fold}/{number:05}.png"
-            file = options.scratch / f"{fold}_{number}.png"
+            file = options.scratch / f"{fold.replace('/', '_')}_{number}.png"
             Image.fromarray(np.asarray(images[number]).astype(np.uint8)).save(file)
             outlines: list[Shape] = []
             names: list[str] = []
@@ -67,15 +72,18 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
             )
 
 
+def _fold_of(path: Path, source: Path) -> str:
+    """Return the name of the fold of an array: that of its folder, but "images" and "masks"."""
+    names = [one for one in path.relative_to(source).parts[:-1] if one not in ("images", "masks")]
+    return names[-1] if names else source.resolve().name
+
+
 def _masks_of(path: Path, source: Path) -> Path:
-    """Return the masks of a fold: in the folder of the same name that has them."""
-    found = [
-        one
-        for one in sorted(source.rglob("masks.npy"))
-        if one.parent == path.parent or one.parent.name == path.parent.name
-    ]
+    """Return the masks of a fold, beside its pictures or in a folder of the fold's name."""
+    fold = _fold_of(path, source)
+    found = [one for one in sorted(source.rglob("masks.npy")) if _fold_of(one, source) == fold]
     if len(found) != 1:
-        raise DataError(f"{path}: {len(found)} masks.npy in a folder '{path.parent.name}'")
+        raise DataError(f"{path}: {len(found)} masks.npy of '{fold}'; expected one")
     return found[0]
 
 

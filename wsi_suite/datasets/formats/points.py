@@ -60,14 +60,11 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
         if any(name_is(one, names) for one in table.columns):
             columns[key] = _column(table, key, names)
     points = np.column_stack([_numbers(table, "x", _X), _numbers(table, "y", _Y)])
-    pictures = find_pictures(folder, columns["image"], source=source)
+    pictures = find_pictures(folder, columns["image"], source=source, tell=options.tell)
     names_of = {text: name for name, (_, texts) in pictures.items() for text in texts}
     rows_of: dict[str, list[int]] = {name: [] for name in pictures}
     for row, text in enumerate(columns["image"]):
         rows_of[names_of[text]].append(row)
-    unnamed = sum(not rows for rows in rows_of.values())
-    if unnamed:
-        options.tell(f"{unnamed:,} pictures without row are left out")
     for name, (file, _) in pictures.items():
         rows = rows_of[name]
         if not rows:

@@ -34,7 +34,9 @@ def read_xml(source: Path, options: ReadOptions, *, kind: str) -> Iterator[Label
         ``asap`` or ``imagescope``.
     """
     parse = {"asap": _asap, "imagescope": _imagescope}[kind]
-    for name, path, file in labelled_pictures(source, (".xml",), images=options.images):
+    for name, path, file in labelled_pictures(
+        source, (".xml",), images=options.images, tell=options.tell
+    ):
         try:
             root = ET.parse(file).getroot()
             drawn, mpp = parse(root)
@@ -42,14 +44,14 @@ def read_xml(source: Path, options: ReadOptions, *, kind: str) -> Iterator[Label
         except (OSError, ET.ParseError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{file}: not as {kind} writes it ({reason})") from None
-        scale = options.mpp or mpp
+        scale = mpp or options.mpp
         yield LabelledImage(
             name=name,
             size_px=picture_size(path),
             mpp=None if scale is None else (scale, scale),
             labels=nucleus_labels(
                 [
-                    vertices[0] if shape is None else shape.centroid.coords[0]
+                    vertices[0] if shape is None or not shape.area else shape.centroid.coords[0]
                     for (_, vertices), shape in zip(drawn, shapes, strict=True)
                 ],
                 [class_name for class_name, _ in drawn],
@@ -67,14 +69,12 @@ def _shape(vertices: list[tuple[float, float]]) -> Shape | None:
     """Return the outline, ``None`` for a point."""
     if not vertices:
         raise ValueError("an annotation without coordinates")
-    spread = np.ptp(np.array(vertices), axis=0).max()
-    if len(vertices) < 3 or spread < _DOT_PX:
+    low, high = np.min(vertices, axis=0), np.max(vertices, axis=0)
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"x {vertices[0][0]:g}, y {vertices[0][1]:g} is no place")
+    if len(vertices) < 3 or (high - low).max() < _DOT_PX:
         return None
-    outline = Polygon(vertices)
-    if not outline.is_valid or not outline.area:
-        x, y = vertices[0]
-        raise ValueError(f"the outline at {x:g}, {y:g} crosses itself, or has no area")
-    return outline
+    return Polygon(vertices)  # it may cross itself: the check of all formats repairs it
 
 
 def _asap(root: ET.Element) -> tuple[list[Drawn], float | None]:

@@ -12,7 +12,7 @@ import numpy as np
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.losses import describe_losses, tally
-from wsi_suite.datasets.pictures import copy_picture
+from wsi_suite.datasets.pictures import copy_picture, list_pictures
 from wsi_suite.datasets.tile_folder import read_tile_folder
 from wsi_suite.detector.label_spec import LabelSpec
 from wsi_suite.errors import DataError
@@ -29,6 +29,12 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     Without ``options.labels`` the classes are those of ``classes.csv``, which :func:`write` leaves
     there, else those of EndoNuke.
     """
+    pictures = source / "images"
+    if pictures.is_dir():
+        stems = {image.stem for image in list_pictures(pictures)}
+        for path in sorted((source / "labels").glob("*.txt")):
+            if path.stem not in stems:
+                raise DataError(f"{path}: labels without a picture; add it, or delete them")
     labels = options.labels or _read_classes(source / CLASS_TABLE) or LabelSpec()
     return read_tile_folder(source, labels, mpp=options.mpp)
 

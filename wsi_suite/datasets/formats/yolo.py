@@ -18,9 +18,10 @@ from shapely.geometry import Polygon
 
 from wsi_suite.datasets.extents import boxes_of
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
+from wsi_suite.datasets.formats.yolo_folder import PARTS, list_yolo_pictures
 from wsi_suite.datasets.labelled_image import LabelledImage, NucleusLabels, Shape, nucleus_labels
-from wsi_suite.datasets.losses import describe_losses, tally
-from wsi_suite.datasets.pictures import copy_picture, list_all_pictures, picture_size
+from wsi_suite.datasets.losses import SPLIT, describe_losses, tally
+from wsi_suite.datasets.pictures import copy_picture, picture_size
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 from wsi_suite.yaml_files import YamlError, parse_yaml
@@ -29,32 +30,41 @@ _DATA = "data.yaml"
 
 
 def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
-    """Yield the pictures below ``images/`` (of all parts: train, val, test) with their labels.
+    """Yield the pictures below ``images/`` and of the parts of ``data.yaml``, with their labels.
 
     A picture without label file is one without nuclei, as in YOLO.
     """
-    classes = _read_classes(source / _DATA)
-    folder = options.images or source / "images"
-    for name, file in list_all_pictures(folder).items():
-        size = picture_size(file)
-        labels = (source / "labels" / name).with_suffix(".txt")
+    content = _read_data(source / _DATA)
+    classes = _classes_of(content, source / _DATA)
+    listed = list_yolo_pictures(source, content, images=options.images, tell=options.tell)
+    unlabelled = sum(not one.labels.is_file() for one in listed)
+    if unlabelled:
+        options.tell(f"{source}: {unlabelled:,} pictures without label file are without nuclei")
+    for one in listed:
+        size = picture_size(one.file)
         yield LabelledImage(
-            name=name,
+            name=one.name,
             size_px=size,
             mpp=None if options.mpp is None else (options.mpp, options.mpp),
-            labels=_read_labels(labels, classes, size=size),
-            file=file,
+            labels=_read_labels(one.labels, classes, size=size),
+            file=one.file,
+            split=one.split,
         )
 
 
 def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> list[str]:
-    """Write pictures, boxes (polygons where all nuclei of a picture are outlined) and classes."""
+    """Write pictures, boxes (polygons where all nuclei of a picture are outlined) and classes.
+
+    If every picture is in train, val or test, these are lists of pictures, else each is all.
+    """
     lost: Counter[str] = Counter()
     classes: dict[str, int] = {}
+    parts: dict[str | None, list[str]] = {}
     with whole_file(out) as made:
         for part in ("images", "labels"):
             (made / part).mkdir(parents=True)
-        for image in tally(images, lost, holds=("outline", "radius")):
+        for image in tally(images, lost, holds=("outline", "radius", SPLIT)):
+            parts.setdefault(image.split, []).append(image.name)
             if image.file is None:
                 raise DataError(f"'{image.name}' has labels only; give its picture, too")
             picture = made / "images" / image.name
@@ -69,13 +79,24 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
             labels.write_text(_lines(image, classes, radius_um=options.radius_um), "utf-8")
         document = {
             "path": ".",
-            "train": "images",
-            "val": "images",
+            **_write_parts(parts, made, lost),
             "names": {number: name for name, number in classes.items()},
         }
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         (made / _DATA).write_text(text, "utf-8")
     return describe_losses(lost, title="YOLO")
+
+
+def _write_parts(
+    parts: dict[str | None, list[str]], made: Path, lost: Counter[str]
+) -> dict[str, str]:
+    """Write the lists of pictures of the parts; return their entries in ``data.yaml``."""
+    if not parts or not set(parts) <= set(PARTS):
+        lost[SPLIT] += sum(len(names) for part, names in parts.items() if part)
+        return {"train": "images", "val": "images"}
+    for part, names in parts.items():
+        (made / f"{part}.txt").write_text("".join(f"./images/{one}\n" for one in names), "utf-8")
+    return {part: f"{part}.txt" for part in PARTS if part in parts}
 
 
 def _lines(image: LabelledImage, classes: dict[str, int], *, radius_um: float | None) -> str:
@@ -127,9 +148,7 @@ def _read_labels(path: Path, classes: dict[int, str], *, size: tuple[int, int]) 
             outlines.append(None)
         else:
             outline = Polygon(scaled)
-            if not outline.is_valid or not outline.area:
-                raise DataError(f"{path}:{number}: the polygon crosses itself, or has no area")
-            points.append(np.array(outline.centroid.coords[0]))
+            points.append(np.array(outline.centroid.coords[0]) if outline.area else scaled[0])
             radii.append(float(np.sqrt(outline.area / np.pi)))
             outlines.append(outline)
     return nucleus_labels(np.array(points), names, radii_px=radii, outlines=outlines)
@@ -151,13 +170,24 @@ def _numbers(line: str, *, where: str) -> tuple[int, list[float]]:
     return value, shares
 
 
-def _read_classes(path: Path) -> dict[int, str]:
+def _read_data(path: Path) -> dict[str, Any]:
     try:
         content: Any = parse_yaml(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; it names the classes") from None
+    except (OSError, UnicodeDecodeError, YamlError) as error:
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: no classes; expected a list under 'names'")
+    return content
+
+
+def _classes_of(content: dict[str, Any], path: Path) -> dict[int, str]:
+    try:
         names = content["names"]
         pairs = enumerate(names) if isinstance(names, list) else names.items()
         return {int(key): str(name) for key, name in pairs}
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing; it names the classes") from None
-    except (OSError, UnicodeDecodeError, YamlError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: no classes under 'names' ({error})") from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"{path}: no classes under 'names'; expected a list, or names by number"
+        ) from None
