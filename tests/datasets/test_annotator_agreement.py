@@ -1,6 +1,8 @@
 import math
+from dataclasses import replace
 
 import pytest
+import shapely
 
 from wsi_suite.datasets.agreement import (
     MISSED,
@@ -10,7 +12,7 @@ from wsi_suite.datasets.agreement import (
     share_nuclei,
     vote,
 )
-from wsi_suite.datasets.labelled_image import LabelledImage, nucleus_labels
+from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage, join_labels, nucleus_labels
 from wsi_suite.errors import DataError
 
 S, E = "Stroma", "Epithelium"
@@ -100,7 +102,43 @@ def test_the_consensus_keeps_what_most_labelled_and_says_who():
         "consensus 3/3: ann, bob, eve",
         "consensus 2/3: ann, bob, eve",
     )
+    assert next(iter(vote([kept]))) is kept, "a consensus stays"
     (tie,) = vote([picture(("a", 1, 1, S), ("b", 1, 1, E))])
     assert tie.labels.class_names == (None,)
     alone = picture(("ann", 1, 1, S))
     assert list(vote([alone])) == [alone]
+
+
+def test_a_class_called_missed_is_not_one_that_was_missed():
+    both = picture(("a", 1, 1, "missed"), ("b", 1, 1, "missed"), ("a", 50, 50, S))
+    (pair,) = compare_annotators([both])
+    assert pair.confusion == {("missed", "missed"): 1, (S, MISSED): 1}
+    assert (pair.kappa_matched, pair.f1) == (pytest.approx(math.nan, nan_ok=True), 2 / 3)
+    (kept,) = vote([both])
+    assert kept.labels.class_names == ("missed",)
+
+
+def test_a_consensus_is_one_annotator_and_is_not_voted_on_with_others():
+    (kept,) = vote([THREE])
+    assert set(share_nuclei(kept).classes) == {"consensus"}
+    assert compare_annotators([kept]) == []
+    more = replace(kept, labels=join_labels([kept.labels, picture(("zoe", 10, 10, S)).labels]))
+    assert [(one.first, one.second) for one in compare_annotators([more])] == [("consensus", "zoe")]
+    with pytest.raises(DataError, match=r"'a\.png': has a consensus and labels of zoe"):
+        list(vote([more]))
+
+
+def test_a_consensus_keeps_grades_and_radii_and_tells_of_outlines():
+    labels = nucleus_labels(
+        [(10, 10), (10, 11), (11, 10), (50, 50), (50, 50)],
+        [S] * 5,
+        annotators=["a", "b", "c", "a", "b"],
+        grades=[1, 2, 2, 3, 0],
+        radii_px=[4, math.nan, 6, math.nan, math.nan],
+        outlines=[shapely.box(6, 6, 14, 14), None, None, None, None],
+    )
+    told = []
+    (kept,) = vote([replace(THREE, labels=labels)], tell=told.append)
+    assert kept.labels.grades.tolist() == [2, UNGRADED]
+    assert kept.labels.radii_px.tolist() == [5, pytest.approx(math.nan, nan_ok=True)]
+    assert told == ["1 nuclei lost their outlines, as a consensus has points only"]

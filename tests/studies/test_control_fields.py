@@ -142,8 +142,8 @@ def test_figures_are_those_of_the_table():
         ("A", "A"): 1,
         ("A", "B"): 1,
         ("B", "B"): 1,
-        ("B", "missed"): 1,
-        ("missed", "B"): 1,
+        ("B", None): 1,
+        (None, "B"): 1,
     }
     assert (score.precision, score.recall, score.f1) == (0.75, 0.75, 0.75)
     chance = (2 * 1 + 2 * 3 + 1 * 1) / 25  # of A, of B, of missed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from wsi_suite.commands.defaults import DEFAULT_MODEL
 from wsi_suite.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from wsi_suite.datasets.agreement import PairAgreement
+    from wsi_suite.datasets.agreement import Confusion, PairAgreement
     from wsi_suite.datasets.labelled_image import LabelledImage
     from wsi_suite.datasets.store import Dataset
 
@@ -287,10 +287,11 @@ def consensus(
 ) -> None:
     """Add a version with the nuclei that most annotators of each picture labelled.
 
-    A nucleus lies at the mean of their points and has the class of most votes. If two classes have
-    as many, it has none, to be decided by a person, or left out on export with --class =.
+    A nucleus lies at the mean of their points and has the class and grade of most votes. If two
+    classes have as many, it has none, to be decided by a person, or left out on export with
+    --class =. Outlines are left out and counted.
     """
-    from wsi_suite.cli.terminal import say
+    from wsi_suite.cli.terminal import note, say
     from wsi_suite.datasets.agreement import vote
     from wsi_suite.datasets.commits import commit
     from wsi_suite.datasets.remote import at_hand
@@ -302,11 +303,11 @@ def consensus(
 
         def voted(last: Dataset | None) -> Iterable[LabelledImage]:
             images = read_images(last) if last else ()
-            return vote(images, least_share=least_share, within_um=match_um)
+            return vote(images, least_share=least_share, within_um=match_um, tell=note)
 
         made = commit(folder, voted, message=told).version
     if made.number == before.number:
-        say(f"{dataset}: no picture has labels of two annotators; version {made.number} stays.")
+        say(f"{dataset}: no picture has labels of several annotators; version {made.number} stays.")
         return
     say(f"{dataset}: version {made.number}, {made.nuclei:,} nuclei of {before.nuclei:,} labels.")
     if undecided := made.classes.get("", 0):
@@ -332,16 +333,18 @@ def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _show_confusion(first: str, second: str, confusion: Mapping[tuple[str, str], int]) -> None:
+def _show_confusion(first: str, second: str, confusion: Confusion) -> None:
     from wsi_suite.cli.terminal import show_table
     from wsi_suite.datasets.agreement import classes_of
 
-    names: Sequence[str] = classes_of([confusion])
+    names = classes_of([confusion])
+    missed = "not labelled" if "missed" in names else "missed"
+    titles = [missed if name is None else name or "without class" for name in names]
     show_table(
-        (f"{first} \\ {second}", *(name or "without class" for name in names)),
+        (f"{first} \\ {second}", *titles),
         [
-            (row or "without class", *(confusion.get((row, column), 0) for column in names))
-            for row in names
+            (title, *(confusion.get((row, column), 0) for column in names))
+            for title, row in zip(titles, names, strict=True)
         ],
     )
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from wsi_suite.datasets.agreement import MISSED, cohens_kappa
+from wsi_suite.datasets.agreement import MISSED, Confusion, cohens_kappa, sorted_confusion
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.matching import MATCH_UM, match_points
 from wsi_suite.documents import Document, Part, read_document
@@ -77,32 +77,31 @@ class ControlScore:
     pictures
         Controls that have labels of this annotator.
     confusion
-        Nuclei by the true class and that of the annotator, "missed" where one has none.
+        Nuclei by the true class and that of the annotator, ``MISSED`` where one has none.
     """
 
     annotator: str
     pictures: int
-    confusion: dict[tuple[str, str], int]
+    confusion: Confusion
 
     @property
     def precision(self) -> float:
         """Share of the annotator's nuclei that are there, whatever their class; NaN without any."""
-        return _share(self._both, self._count(true=MISSED))
+        return _share(self._both, self._false)
 
     @property
     def recall(self) -> float:
         """Share of the nuclei that the annotator has, whatever their class."""
-        return _share(self._both, self._count(given=MISSED))
+        return _share(self._both, self._missed)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
-        wrong = self._count(true=MISSED) + self._count(given=MISSED)
-        return _share(2 * self._both, wrong)
+        return _share(2 * self._both, self._false + self._missed)
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa with the truth, with "missed" as a class."""
+        """Cohen's kappa with the truth, with missed nuclei as a class."""
         return cohens_kappa(self.confusion)
 
     @property
@@ -115,12 +114,13 @@ class ControlScore:
     def _both(self) -> int:
         return sum(count for pair, count in self.confusion.items() if MISSED not in pair)
 
-    def _count(self, *, true: str | None = None, given: str | None = None) -> int:
-        return sum(
-            count
-            for (first, second), count in self.confusion.items()
-            if true in (None, first) and given in (None, second)
-        )
+    @property
+    def _false(self) -> int:
+        return sum(count for (true, _), count in self.confusion.items() if true is MISSED)
+
+    @property
+    def _missed(self) -> int:
+        return sum(count for (_, given), count in self.confusion.items() if given is MISSED)
 
 
 def read_key(path: Path) -> ControlKey:
@@ -164,7 +164,7 @@ def score_annotators(
             f"none of the {len(controls)} controls of the key, such as {next(iter(controls))}, is"
             " in the dataset; pictures must have the names that annotators were given"
         )
-    confusions: dict[str, Counter[tuple[str, str]]] = {}
+    confusions: dict[str, Counter[tuple[str | None, str | None]]] = {}
     pictures: Counter[str] = Counter()
     for image in found:
         names = {who or UNNAMED for who in image.labels.annotators}
@@ -173,14 +173,14 @@ def score_annotators(
             counts.update(_confusion(image, controls[image.name], annotator, within_um=within_um))
             pictures[annotator] += 1
     return [
-        ControlScore(name, pictures[name], dict(sorted(confusion.items())))
+        ControlScore(name, pictures[name], sorted_confusion(confusion))
         for name, confusion in sorted(confusions.items())
     ]
 
 
 def _confusion(
     image: LabelledImage, truth: KeyPicture, annotator: str, *, within_um: float
-) -> Counter[tuple[str, str]]:
+) -> Counter[tuple[str | None, str | None]]:
     labels = image.labels
     rows = [row for row, who in enumerate(labels.annotators) if (who or UNNAMED) == annotator]
     own = [labels.class_names[row] or "" for row in rows]
@@ -188,7 +188,9 @@ def _confusion(
     scale = np.array(truth.mpp)
     at = np.array(truth.points, np.float64).reshape(-1, 2) * scale
     pairs = match_points(at, labels.points[rows] * scale, within=within_um)
-    counts = Counter((true[first], own[second]) for first, second in pairs.tolist())
+    counts: Counter[tuple[str | None, str | None]] = Counter(
+        (true[first], own[second]) for first, second in pairs.tolist()
+    )
     counts.update((true[row], MISSED) for row in _others(len(true), pairs[:, 0].tolist()))
     counts.update((MISSED, own[row]) for row in _others(len(own), pairs[:, 1].tolist()))
     return counts
