@@ -67,6 +67,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 def test_by_default_artefacts_are_told_and_count(whole: Path) -> None:
     summary = summary_of(whole)
     focus = summary["quality"]["artefacts"]["focus"]
+    assert summary["quality"]["artefacts"]["bubbles"]["judged_share"] is None
     facts = read_facts(whole)
     assert facts is not None
     right = facts.tissue.intersection(box(END_PX0, 0, 600, 560)).area / facts.tissue.area

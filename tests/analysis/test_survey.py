@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from bench import Bench, set_sides
@@ -13,11 +14,15 @@ from shapely.geometry import MultiPolygon, box
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.slide_record import read_facts, write_facts
-from wsi_suite.analysis.survey import survey_slide
+from wsi_suite.analysis.survey import look_at_slide, survey_slide
+from wsi_suite.config import TissueSettings
 from wsi_suite.detector.model_folder import ModelSpec, find_model
 from wsi_suite.errors import OutputError, PixelSizeError, SlideError
 from wsi_suite.geometry import Roi, Scale
 from wsi_suite.slides.chunks import chunks_of_cells
+from wsi_suite.slides.pictures import slide_of_picture
+from wsi_suite.synthetic import make_tile
+from wsi_suite.synthetic.bubbles import Bubble, draw_bubble
 
 
 def bench_spec(bench: Bench) -> ModelSpec:
@@ -133,3 +138,19 @@ def test_coarse_pixels_are_noted_and_too_coarse_ones_refused(bench: Bench) -> No
 def test_unreadable_slide(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="no such file"):
         survey_slide(tmp_path / "none.svs", bench.settings(), spec=bench_spec(bench))
+
+
+@pytest.mark.parametrize("covered", [False, True])
+def test_glass_under_a_bubble_is_no_background(covered: bool) -> None:
+    tissue = cv2.resize(make_tile(2400, mpp=0.5, seed=3)[0], (1200, 1200))
+    cv2.circle(tissue, (600, 600), 180, (245, 245, 245), -1)
+    bubble = Bubble(600, 600, 240, rim_um=15, haze=0.3)
+    pixels = draw_bubble(tissue, bubble, mpp=1.0)[0] if covered else tissue
+    overview = look_at_slide(slide_of_picture(pixels, mpp=1.0), TissueSettings())
+    told = [text for text in overview.warnings if "air bubbles" in text]
+    if covered:
+        assert overview.glass_rgb is None
+        assert len(told) == 1
+    else:
+        assert overview.glass_rgb == pytest.approx((245, 245, 245), abs=1)
+        assert not told

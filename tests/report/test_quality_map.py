@@ -136,6 +136,7 @@ def test_that_none_is_found_is_weak_evidence_of_kinds_often_missed(
     assert text.count("is weak evidence.") == 2, "in the assessment and below the map"
     if kind == "bubbles":
         assert "tissue full of DAB" in text
+        assert text.count("looked at for dark rims that close, 76 µm across") == 2
 
 
 def test_stain_outside_the_tissue_is_drawn_and_told_as_an_area(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_bubble_is_found_where_it_is(rgb: np.ndarray, bubble: Bubble) -> None:
     assert overlap(pixels, truth) > 0.8
 
 
+@pytest.mark.parametrize(("radius_um", "within"), [(60, 0.08), (100, 0.05), (300, 0.03)])
+def test_area_of_a_bubble_is_right(rgb: np.ndarray, radius_um: float, within: float) -> None:
+    pixels, truth = draw_bubble(rgb, Bubble(602, 598, radius_um, rim_um=12), mpp=MPP)
+    found = found_in(pixels)
+    assert found is not None
+    assert found.covered.sum() * found.mpp**2 == pytest.approx(truth.sum() * MPP**2, rel=within)
+
+
 def test_glands_are_no_bubbles(rgb: np.ndarray) -> None:
     found = found_in(rgb)
     assert found is not None
@@ -105,6 +113,7 @@ def test_bubble_over_glass_covers_no_tissue(rgb: np.ndarray) -> None:
     found = found_in(pixels)
     assert found is not None
     assert not found.covered[:, 180:].any()
+    assert found.everywhere[:, 180:].sum() * found.mpp**2 == pytest.approx(np.pi * 200**2, rel=0.05)
 
 
 def test_strips_change_nothing(rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,17 @@ from shapely.geometry import MultiPolygon
 from wsi_suite.analysis.facts import outline_text
 from wsi_suite.config import Artefact
 from wsi_suite.nuclei.quality import QualityKind, SlideQuality
-from wsi_suite.slides.bubbles import find_bubbles
+from wsi_suite.slides.bubbles import Bubbles, find_bubbles
 from wsi_suite.slides.focus import find_blurred
 from wsi_suite.slides.folds import find_folds
+from wsi_suite.slides.mask_shapes import grow
 from wsi_suite.slides.slide import Slide
 from wsi_suite.slides.tissue import TissueMask, outline_of
 
 Mask = npt.NDArray[np.bool_]
 
 _TOO_COARSE = "the pixels of the slide or of the tissue's mask are too coarse"
+_LEAST_CLEAR = 0.05  # of the glass
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +37,26 @@ class Artefacts:
         What was found of each kind; nothing is excluded.
     masks
         The kinds that can be taken out of the tissue, of the shape of its mask.
+    clear_glass
+        Glass that does not lie under an air bubble, of the same shape; nothing if that is less than
+        a twentieth of the glass, as what is left about a bubble.
     """
 
     quality: SlideQuality
     masks: Mapping[Artefact, Mask]
+    clear_glass: Mask
 
 
 def find_artefacts(slide: Slide, tissue: TissueMask) -> Artefacts:
     """Look for all kinds of artefacts on a slide, in its tissue; errors as of reading it."""
     (focus, blurred), (folds, folded) = _focus(slide, tissue), _folds(slide, tissue)
-    bubbles, covered = _bubbles(slide, tissue)
+    found = find_bubbles(slide, tissue)
+    bubbles, covered = _bubbles(found, slide, tissue)
     pen, missed = _pen(slide, tissue), _stain_outside(slide, tissue)
     return Artefacts(
         SlideQuality(focus=focus, pen=pen, folds=folds, bubbles=bubbles, stain_outside=missed),
         {"focus": blurred, "folds": folded, "bubbles": covered},
+        _clear_glass(tissue, found),
     )
 
 
@@ -96,13 +104,23 @@ def _folds(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
     return kind.model_copy(update=changes), found.folded
 
 
-def _bubbles(slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
-    found = find_bubbles(slide, tissue)
+def _bubbles(found: Bubbles | None, slide: Slide, tissue: TissueMask) -> tuple[QualityKind, Mask]:
     if found is None:
         return QualityKind(reason=_TOO_COARSE), np.zeros_like(tissue.mask)
     if not tissue.mask.any():
         return QualityKind(reason="there is no tissue"), found.covered
-    return _seen_whole(found.covered, tissue, slide), found.covered
+    kind = _seen_whole(found.covered, tissue, slide)
+    # A rim that is missed leaves no trace: which share would have been found is not known.
+    return kind.model_copy(update={"judged_share": None}), found.covered
+
+
+def _clear_glass(tissue: TissueMask, bubbles: Bubbles | None) -> Mask:
+    glass = tissue.glass
+    if bubbles is None or not bubbles.everywhere.any():
+        return glass
+    clear = glass & ~grow(bubbles.everywhere, radius_px=1)  # with the outer edge of rims
+    enough = np.count_nonzero(clear) >= _LEAST_CLEAR * np.count_nonzero(glass)
+    return clear if enough else np.zeros_like(clear)
 
 
 def _pen(slide: Slide, tissue: TissueMask) -> QualityKind:

@@ -25,7 +25,7 @@ from wsi_suite.slides.slide import Slide, open_slide
 from wsi_suite.slides.tissue import is_fluorescence
 from wsi_suite.staining.deconvolution import StainVectors, Vector
 from wsi_suite.staining.estimation import Method, StainEstimate, angle_degrees
-from wsi_suite.staining.glass import glass_colour, glass_dab_od
+from wsi_suite.staining.glass import glass_dab_od
 from wsi_suite.staining.kinds import Kind, stain_kind
 
 SlideKind = Kind | Literal["fluorescence"]
@@ -108,7 +108,7 @@ def estimate_slide(
     kind = stain_kind(seen.pixels, glass=usable_background(seen.glass_rgb))
     reason = _WORDS.get(kind)
     if background and seen.glass_rgb is None:
-        reason = reason or "shows no glass"
+        reason = reason or "shows no glass beside tissue, pen and air bubbles"
     estimate = None
     if reason is None:
         colour = usable_background(seen.glass_rgb) if background else WHITE_RGB
@@ -194,9 +194,7 @@ def _look(slide: Slide, tissue: TissueSettings) -> _Seen:
         chunk_px=CHUNK_PX,
         count=_FIELDS,
     )
-    return _Seen(
-        sample_pixels(raster.read, fields), glass_colour(overview.thumbnail, overview.tissue.glass)
-    )
+    return _Seen(sample_pixels(raster.read, fields), overview.glass_rgb)
 
 
 def _median(vectors: Sequence[Vector], *, unit: bool = False) -> Vector:

@@ -32,6 +32,7 @@ from wsi_suite.slides.grid import BLOCK_PX, SEAM_PX, TILE_PX
 from wsi_suite.slides.one_pass import read_whole
 from wsi_suite.slides.slide import Raster, Slide, open_slide
 from wsi_suite.slides.tissue import TissueMask, is_fluorescence, tissue_of
+from wsi_suite.staining.deconvolution import Vector
 from wsi_suite.staining.glass import glass_colour
 from wsi_suite.staining.measurement import halo_um
 
@@ -44,6 +45,10 @@ log = logging.getLogger(__name__)
 
 _COARSE = 1.05  # working over wanted resolution: from here the user is told
 _TOO_COARSE = 1.5  # nuclei are too small for the network
+_GLASS_COVERED = (
+    "All glass that the slide shows lies under air bubbles: the colour of empty glass is not "
+    "known, and whether the background of the stains fits (stain.background) was not checked."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,19 @@ class Overview:
     tissue: TissueMask
     outline: MultiPolygon
     artefacts: Artefacts
+
+    @property
+    def glass_rgb(self) -> Vector | None:
+        """Colour of empty glass that lies under no air bubble; ``None`` if there is none."""
+        return glass_colour(self.thumbnail, self.artefacts.clear_glass)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What everybody who uses the results should read of the tissue and of the glass."""
+        glass = self.tissue.glass
+        if not glass.any() or self.artefacts.clear_glass.any():
+            return self.tissue.warnings
+        return (*self.tissue.warnings, _GLASS_COVERED)
 
 
 def look_at_slide(slide: Slide, settings: TissueSettings) -> Overview:
@@ -118,7 +136,7 @@ def facts_of(
     )
     in_tissue = chunks_of_cells(cells, cells_per_chunk=CHUNK_PX // CELL_PX)
     wanted = in_tissue & _near_rois(raster, rois, settings=settings, spec=spec)
-    glass = glass_colour(overview.thumbnail, overview.tissue.glass)
+    glass = overview.glass_rgb
     fields = sample_fields(overview.tissue, raster, wanted=wanted, chunk_px=CHUNK_PX)
     facts = SlideFacts(
         name=slide.path.name,
@@ -139,7 +157,7 @@ def facts_of(
         stains=sampled_stains(sample_pixels(raster.read, fields), glass=glass),
         reader=slide.reader,
         notes=notes,
-        warnings=overview.tissue.warnings + _unseen_warnings(slide),
+        warnings=overview.warnings + _unseen_warnings(slide),
         quality=overview.artefacts.quality.model_copy(
             update={"excluded": settings.quality.exclude}
         ),

@@ -22,7 +22,7 @@ class QualityKind(Part):
     sampled_share
         Share of the tissue whose pixels were looked at.
     judged_share
-        Share of the tissue that these stand for.
+        Share of the tissue that these stand for; ``None`` for air bubbles, where it is not known.
     wkt, unjudged_wkt
         Outlines of what was found and of the tissue that was not judged, level-0 pixels.
     reason

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wsi_suite.analysis.summary import Summary
 from wsi_suite.nuclei.familiarity import Familiarity
 from wsi_suite.pages import as_text
-from wsi_suite.report.quality_map import FEW_JUDGED, OFTEN_MISSED
+from wsi_suite.report.quality_map import BUBBLES_SEEN, FEW_JUDGED, OFTEN_MISSED
 from wsi_suite.report.words import percentage
 from wsi_suite.scoring.certainty import DOUBTFUL_BELOW, REVIEW, Certainty, NearestCutOff
 from wsi_suite.scoring.clinical_words import guideline_cautions
@@ -279,15 +279,17 @@ def _quality(figures: QualityFigures) -> Iterator[Finding]:
 
 
 def _artefact(title: str, words: str, figures: ArtefactFigures, *, name: str) -> Finding:
-    if figures.found_share is None or figures.judged_share is None:
+    judged = 1.0 if name == "bubbles" else figures.judged_share
+    if figures.found_share is None or judged is None:
         return Finding(title, "not known", _sentence(figures.reason or "no tissue"))
-    seen = "was looked at" if name == "bubbles" else "could be judged"
-    text = f"{percentage(100 * figures.judged_share)} of the tissue {seen}"
+    text = f"{percentage(100 * judged)} of the tissue could be judged"
+    if name == "bubbles":
+        text = BUBBLES_SEEN
     if figures.found_share:
         verb = "was" if name == "focus" else "were"
         text += f"; {words} {verb} {'left out' if figures.excluded else 'scored, too'}"
     verdict = percentage(100 * figures.found_share)
-    if not figures.found_share and figures.judged_share < FEW_JUDGED:
+    if not figures.found_share and judged < FEW_JUDGED:
         verdict = "hardly judged"
     text = _sentence(text)
     if not figures.found_share and name in OFTEN_MISSED:

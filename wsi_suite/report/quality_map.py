@@ -22,6 +22,8 @@ _TITLES = {
 
 FEW_JUDGED = 0.5
 """Share of the tissue: if less of it could be judged, that nothing was found says little."""
+BUBBLES_SEEN = "All tissue was looked at for dark rims that close, 76 µm across and more"
+"""What the search for air bubbles can see."""
 OFTEN_MISSED = {
     "folds": "About half of all folds are found: that none is, is weak evidence.",
     "bubbles": (
@@ -108,6 +110,8 @@ def _in_words(name: str, figures: ArtefactFigures, *, anywhere: bool) -> tuple[s
     judged = ""
     if figures.judged_share is not None and figures.judged_share < 1:
         judged = f" {percentage(100 * figures.judged_share)} of the tissue could be judged."
+    if name == "bubbles":
+        judged = f" {BUBBLES_SEEN}."
     place = f"Looked for at {figures.mpp:.3g} µm per pixel.{judged}"
     if not anywhere:
         few = figures.judged_share is not None and figures.judged_share < FEW_JUDGED

@@ -40,7 +40,8 @@ class ArtefactFigures(Part):
         Micrometres per pixel that it was looked for at.
     sampled_share, judged_share
         Share of the slide's tissue whose pixels were looked at, and that these stand for. For the
-        rest nothing is known.
+        rest nothing is known. `judged_share` is ``None`` for bubbles: their search sees all tissue
+        and misses pale rims, so that no share of it is sure to have none.
     found_mm2, found_share
         What was found in the scored area, and its share of the tissue there with what was left
         out of it.
@@ -133,6 +134,7 @@ def quality_figures(
         found_mm2 = mm2(kind.area())
         of_mm2 = before_mm2 + (found_mm2 if name in _NO_TISSUE else 0.0)
         artefacts[name] = _figures(
+            name,
             kind,
             excluded=name == "stain_outside" or quality.is_left_out(name),
             found_mm2=found_mm2,
@@ -201,7 +203,7 @@ def _unreadable_warnings(figures: QualityFigures) -> list[str]:
 
 
 def _figures(
-    kind: QualityKind, *, excluded: bool, found_mm2: float, of_mm2: float
+    name: str, kind: QualityKind, *, excluded: bool, found_mm2: float, of_mm2: float
 ) -> ArtefactFigures:
     if kind.mpp is None:
         return ArtefactFigures(looked_for=False, reason=kind.reason)
@@ -209,7 +211,8 @@ def _figures(
         looked_for=True,
         mpp=kind.mpp,
         sampled_share=kind.sampled_share,
-        judged_share=kind.judged_share,
+        # Earlier versions told that all tissue was judged for bubbles.
+        judged_share=None if name == "bubbles" else kind.judged_share,
         found_mm2=found_mm2,
         found_share=found_mm2 / of_mm2 if of_mm2 else None,
         excluded=excluded,

@@ -47,6 +47,7 @@ _USUAL_OD = 0.55  # of a rim; rings of nuclei full of DAB add up to 0.59, less e
 _EVEN, _GREY_SPREAD = 0.75, 0.5
 _MOST_LOOKED_AT = 1024
 _CELL_PX = 512
+_FINER = 8  # pixels to a side of one of the mask, in filling an outline
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +60,13 @@ class Bubbles:
         Micrometres per pixel of the mask.
     covered
         Of the shape of the tissue's mask: tissue under bubbles.
+    everywhere
+        Of the same shape: all that lies under bubbles, glass too.
     """
 
     mpp: float
     covered: Mask
+    everywhere: Mask
 
 
 def find_bubbles(slide: Slide, tissue: TissueMask) -> Bubbles | None:
@@ -103,8 +107,25 @@ def find_bubbles(slide: Slide, tissue: TissueMask) -> Bubbles | None:
             continue
         rim = trace_rim(contour, far, mpp=mpp)
         if _is_rim(rim):
-            cv2.fillPoly(covered, [np.rint(rim.outline_px - 0.5).astype(np.int32)], 1)
-    return Bubbles(mpp, (covered > 0) & tissue.mask)
+            _fill(covered, rim.outline_px)
+    return Bubbles(mpp, (covered > 0) & tissue.mask, covered > 0)
+
+
+def _fill(mask: npt.NDArray[np.uint8], outline_px: Floats) -> None:
+    """Set the pixels of a mask that lie at least half in an outline.
+
+    OpenCV sets all pixels that a polygon touches, which makes a small bubble a fifth too large, so
+    that finer ones are filled and counted.
+    """
+    rows, columns = mask.shape
+    box = _bounds(*outline_px.T).intersect(Box(0, 0, columns, rows))
+    if not box.area:
+        return
+    fine = np.zeros((_FINER * box.height, _FINER * box.width), np.uint8)
+    points = _FINER * (outline_px - (box.x, box.y)) - 0.5
+    cv2.fillPoly(fine, [np.rint(points).astype(np.int32)], 1)
+    filled = fine.reshape(box.height, _FINER, box.width, _FINER).sum(axis=(1, 3))
+    mask[box.y : box.bottom, box.x : box.right] |= 2 * filled >= _FINER**2
 
 
 def _may_be_rim(afar: Rim) -> bool:
