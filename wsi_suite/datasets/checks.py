@@ -12,6 +12,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from wsi_suite.datasets.labelled_image import LabelledImage, Shape, check_labels
+from wsi_suite.datasets.pictures import is_turned
 from wsi_suite.errors import DataError
 
 
@@ -20,7 +21,8 @@ def check_images(
 ) -> Iterator[LabelledImage]:
     """Yield pictures whose labels a dataset can hold.
 
-    Outlines that cross themselves are repaired and counted. Names of classes and annotators are
+    Outlines that cross themselves are repaired and counted, and pictures that other programs show
+    turned. Names of classes and annotators are
     written in one way: without blanks around them, and with composed letters.
 
     Parameters
@@ -30,7 +32,7 @@ def check_images(
     source
         The file or folder that they come from.
     tell
-        Receives how many outlines were repaired.
+        Receives how many outlines were repaired, and pictures are turned.
 
     Raises
     ------
@@ -39,6 +41,7 @@ def check_images(
     """
     before: str | None = None
     repaired = 0
+    turned: list[str] = []
     for image in images:
         if image.name == before:
             raise DataError(
@@ -48,7 +51,14 @@ def check_images(
         checked, count = _repair_outlines(_plain_names(image), source=source)
         repaired += count
         check_labels(checked, where=source)
+        turned += [image.name] if image.file and is_turned(image.file) else []
         yield checked
+    if turned:
+        tell(
+            f"{source}: {len(turned):,} pictures, such as {turned[0]}, are marked as turned (EXIF);"
+            " labels are taken to lie in the stored pixels. If they were drawn on the turned"
+            " pictures, save these upright and import again"
+        )
     if repaired:
         tell(f"{source}: {repaired:,} outlines crossed themselves and were repaired")
 

@@ -19,6 +19,8 @@ from wsi_suite.files import hash_file
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_ORIENTATION = 0x0112
+_WITH_ORIENTATION = (".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def tile_id(name: str) -> str:
@@ -164,6 +166,19 @@ def picture_size(path: Path) -> tuple[int, int]:
             return image.size
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or 'not an image that can be read'}") from None
+
+
+def is_turned(path: Path) -> bool:
+    """Return whether programs that heed the EXIF tag of orientation show an image turned."""
+    from PIL import Image
+
+    if path.suffix.lower() not in _WITH_ORIENTATION:
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    except (OSError, ValueError, SyntaxError):
+        return False  # it is refused where its pixels are read
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:

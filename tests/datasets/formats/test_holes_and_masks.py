@@ -86,7 +86,17 @@ def test_label_studio_says_which_holes_and_parts_it_does_not_hold(trip):
 def test_yolo_says_that_boxes_are_written(trip):
     labels, said = trip("yolo", [RING, WHOLE], "")
     assert [outline is None for outline in labels.outlines] == [True, True]
-    assert said == ["YOLO does not hold the outline: lost for 2 nuclei"]
+    assert said == [
+        "YOLO does not hold the outline: lost for 2 nuclei",
+        "2 outlined nuclei are boxes, whose centres are their places",
+    ]
+
+
+def test_yolo_cuts_outlines_at_the_border_of_their_picture(trip):
+    labels, said = trip("yolo", [WHOLE, shapely.box(36, 10, 42, 14)], "")
+    assert labels.outlines[0].equals_exact(WHOLE, 1e-9)
+    assert labels.outlines[1].equals(shapely.box(36, 10, 40, 14))
+    assert said == ["1 outlines or boxes are cut, as YOLO takes none beyond their picture"]
 
 
 def test_masks_say_which_nuclei_are_covered(trip):
@@ -208,3 +218,34 @@ def test_label_studio_names_pictures_in_many_ways(pictures, tmp_path, name):
     (pictures / "a.png").rename(pictures / "a #.png")
     point = {"type": "keypointlabels", "value": {"x": 50, "y": 50, "keypointlabels": ["S"]}}
     assert [one.name for one in studio(tmp_path, pictures, point, name=name)] == ["a #.png"]
+
+
+def test_a_mask_of_one_nucleus_in_parts_comes_back(trip):
+    labels, said = trip("masks", [PARTS], "")
+    assert labels.outlines[0].equals(PARTS)
+    assert said == []
+
+
+def test_a_class_that_qupath_takes_for_an_intensity_is_refused(pictures, tmp_path):
+    for name in ("1+", "Tumour: Negative"):
+        labels = labels_of_outlines([WHOLE], [name])
+        image = LabelledImage("a.png", (40, 30), (0.5, 0.5), labels, file=pictures / "a.png")
+        with pytest.raises(DataError, match=r"takes the class .* for an intensity; rename it with"):
+            writer_of("geojson")([image], tmp_path / "out", WriteOptions())
+
+
+@pytest.mark.parametrize(("tag", "turned"), [(None, False), (1, False), (3, True), (6, True)])
+def test_pictures_that_programs_show_turned_are_told(tmp_path, tag, turned):
+    (tmp_path / "images").mkdir()
+    exif = Image.Exif()
+    if tag:
+        exif[0x112] = tag
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "images" / "a.jpg", exif=exif)
+    (tmp_path / "p.csv").write_text("image,x,y,class\na.jpg,5,6,Stroma\n")
+    told = []
+    options = ReadOptions(mpp=0.5, tell=told.append)
+    (found,) = reader_of("points")(tmp_path / "p.csv", options)
+    assert found.size_px == (40, 30)
+    assert bool(
+        [one for one in told if "1 pictures, such as a.jpg, are marked as turned" in one]
+    ) is (turned)

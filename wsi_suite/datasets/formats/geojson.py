@@ -19,7 +19,7 @@ from wsi_suite.datasets.pictures import picture_size
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 from wsi_suite.nuclei.table import INTENSITIES, NOT_MEASURABLE
-from wsi_suite.qupath.labels import read_labels
+from wsi_suite.qupath.labels import read_labels, split_class
 
 _ENDINGS = (".geojson", ".geojson.gz", ".json")
 
@@ -77,6 +77,11 @@ def _feature(image: LabelledImage, row: int) -> dict[str, Any]:
     name, grade, outline = labels.class_names[row], int(labels.grades[row]), labels.outlines[row]
     parts = [name, None if grade == UNGRADED else INTENSITIES[grade]]
     path_class = ": ".join(part for part in parts if part)
+    if split_class(path_class or None) != (name, NOT_MEASURABLE if grade == UNGRADED else grade):
+        raise DataError(
+            f"'{image.name}': QuPath takes the class '{name}' for an intensity; rename it with"
+            " --class"
+        )
     shape = shapely.Point(labels.points[row]) if outline is None else outline
     properties: dict[str, Any] = {"objectType": "detection"}
     if path_class:

@@ -43,8 +43,9 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
     images = options.images or source.parent / "images"
     for name, path, file in labelled_pictures(source, _ENDINGS, images=images, tell=options.tell):
         size = picture_size(path)
-        outlines = outlines_of_map(read_map(file, size=size))
-        classes = _read_classes(file.with_name(f"{file.stem}.classes.csv"))
+        table = file.with_name(f"{file.stem}.classes.csv")
+        outlines = outlines_of_map(read_map(file, size=size, is_numbered=table.is_file()))
+        classes = _read_classes(table)
         names = [classes.get(number) for number in outlines]
         yield LabelledImage(
             name=name,
@@ -103,8 +104,19 @@ def _covered(numbers: npt.NDArray[np.uint16], outlines: npt.NDArray[np.object_])
     return int((held == 0).sum()), less
 
 
-def read_map(path: Path, *, size: tuple[int, int]) -> npt.NDArray[np.integer]:
+def read_map(
+    path: Path, *, size: tuple[int, int], is_numbered: bool = False
+) -> npt.NDArray[np.integer]:
     """Return ``(H, W)`` numbers of nuclei.
+
+    Parameters
+    ----------
+    path
+        The map.
+    size
+        Width and height of its picture.
+    is_numbered
+        Whether numbers are known to be those of nuclei, so that one may have several parts.
 
     Raises
     ------
@@ -128,7 +140,7 @@ def read_map(path: Path, *, size: tuple[int, int]) -> npt.NDArray[np.integer]:
             f" {size[0]} x {size[1]}"
         )
     parts = cv2.connectedComponents((numbers > 0).astype(np.uint8))[0] - 1
-    if len(np.unique(numbers[numbers > 0])) == 1 and parts > 1:
+    if not is_numbered and len(np.unique(numbers[numbers > 0])) == 1 and parts > 1:
         raise DataError(
             f"{path}: {parts} parts have one number; expected another number for each nucleus"
         )

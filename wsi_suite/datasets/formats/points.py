@@ -89,7 +89,8 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
     names = ("image", "x", "y", "class", *(key for key in _OPTIONAL if _is_known(key, rows)))
     with whole_file(out) as made:
         if out.suffix.lower() == ".parquet":
-            pq.write_table(pa.Table.from_pylist([{n: r[n] for n in names} for r in rows]), made)
+            columns = {name: [row[name] for row in rows] for name in names}
+            pq.write_table(pa.table(columns), made)
         else:
             with made.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, names, extrasaction="ignore")

@@ -18,7 +18,7 @@ from shapely.geometry import Polygon
 
 from wsi_suite.datasets.extents import boxes_of
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
-from wsi_suite.datasets.formats.yolo_folder import PARTS, list_yolo_pictures
+from wsi_suite.datasets.formats.yolo_folder import PARTS, labels_of, list_yolo_pictures
 from wsi_suite.datasets.labelled_image import LabelledImage, NucleusLabels, Shape, nucleus_labels
 from wsi_suite.datasets.losses import SPLIT, describe_losses, tally
 from wsi_suite.datasets.pictures import copy_picture, picture_size
@@ -27,6 +27,7 @@ from wsi_suite.files import whole_file
 from wsi_suite.yaml_files import YamlError, parse_yaml
 
 _DATA = "data.yaml"
+_CUT = "outlines that are cut"
 
 
 def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
@@ -68,15 +69,23 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
             if image.file is None:
                 raise DataError(f"'{image.name}' has labels only; give its picture, too")
             picture = made / "images" / image.name
-            labels = (made / "labels" / image.name).with_suffix(".txt")
+            labels = made / labels_of(Path("images", image.name))
             if labels.exists():
                 raise DataError(f"'{image.name}': another picture has its name; rename one")
             for path in (picture, labels):
                 path.parent.mkdir(parents=True, exist_ok=True)
             copy_picture(image.file, picture)
-            if not all(map(_is_ring, image.labels.outlines)):  # boxes are written
+            rings = _rings(image)
+            if rings is None:
                 lost["outline"] += sum(one is not None for one in image.labels.outlines)
-            labels.write_text(_lines(image, classes, radius_um=options.radius_um), "utf-8")
+                boxes = boxes_of(image, radius_um=options.radius_um)
+                sides = boxes[:, 2:] - boxes[:, :2]
+                lost[_CUT] += int((sides > image.size_px).any(axis=1).sum())
+            else:
+                both = zip(rings, image.labels.outlines, strict=True)
+                lost[_CUT] += sum(ring is not outline for ring, outline in both)
+            lines = _lines(image, rings, classes, radius_um=options.radius_um)
+            labels.write_text(lines, "utf-8")
         document = {
             "path": ".",
             **_write_parts(parts, made, lost),
@@ -84,7 +93,16 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
         }
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         (made / _DATA).write_text(text, "utf-8")
-    return describe_losses(lost, title="YOLO")
+    said = describe_losses(lost, title="YOLO")
+    if lost["outline"]:
+        said.append(
+            f"{lost['outline']:,} outlined nuclei are boxes, whose centres are their places"
+        )
+    if lost[_CUT]:
+        said.append(
+            f"{lost[_CUT]:,} outlines or boxes are cut, as YOLO takes none beyond their picture"
+        )
+    return said
 
 
 def _write_parts(
@@ -99,29 +117,41 @@ def _write_parts(
     return {part: f"{part}.txt" for part in PARTS if part in parts}
 
 
-def _lines(image: LabelledImage, classes: dict[str, int], *, radius_um: float | None) -> str:
+def _rings(image: LabelledImage) -> list[Polygon] | None:
+    """Return the outlines cut at the border of the picture; ``None`` if one is no single ring."""
+    frame = shapely.box(0, 0, *image.size_px)
+    rings = []
+    for outline in image.labels.outlines:
+        if outline is None:
+            return None
+        ring = outline if frame.covers(outline) else outline.intersection(frame)
+        if not isinstance(ring, Polygon) or ring.interiors or not ring.area:
+            return None
+        rings.append(ring)
+    return rings
+
+
+def _lines(
+    image: LabelledImage,
+    rings: list[Polygon] | None,
+    classes: dict[str, int],
+    *,
+    radius_um: float | None,
+) -> str:
     labels = image.labels
     if None in labels.class_names:
         raise DataError(f"'{image.name}': a nucleus without class; name it with --class")
     numbers = [classes.setdefault(str(name), len(classes)) for name in labels.class_names]
     size = np.array(image.size_px, np.float64)
-    if len(labels) and all(_is_ring(outline) for outline in labels.outlines):
-        rows = [
-            (shapely.get_coordinates(outline)[:-1] / size).ravel().tolist()
-            for outline in labels.outlines
-        ]
+    if rings is not None:
+        rows = [(shapely.get_coordinates(ring)[:-1] / size).ravel().tolist() for ring in rings]
     else:
         boxes = boxes_of(image, radius_um=radius_um)
         low, high = boxes[:, :2], boxes[:, 2:]
-        rows = np.hstack([(low + high) / 2 / size, (high - low) / size]).tolist()
+        rows = np.hstack([(low + high) / 2 / size, np.minimum((high - low) / size, 1)]).tolist()
     return "".join(
         f"{number} {' '.join(map(repr, row))}\n" for number, row in zip(numbers, rows, strict=True)
     )
-
-
-def _is_ring(outline: Shape | None) -> bool:
-    """Return whether an outline is one ring of more than two vertices that YOLO can hold."""
-    return isinstance(outline, Polygon) and not outline.interiors
 
 
 def _read_labels(path: Path, classes: dict[int, str], *, size: tuple[int, int]) -> NucleusLabels:

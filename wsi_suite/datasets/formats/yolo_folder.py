@@ -34,8 +34,8 @@ def list_yolo_pictures(
 
     They are those below ``images/`` and those that ``train``, ``val`` and ``test`` of ``data.yaml``
     name: folders, lists of folders, or text files of paths. The labels lie in ``labels`` in place
-    of ``images`` in the path, else beside the picture. A name is the path below the dataset without
-    ``images``.
+    of the last ``images`` of the path, else beside the picture. A name is the path below the
+    dataset without the first ``images``.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def list_yolo_pictures(
     owner: dict[Path, Path] = {}
     for file, parts in files.items():
         below = _below(file, root)
-        path = _labels_of(file) if labels is None else labels / below.with_suffix(".txt")
+        path = labels_of(file) if labels is None else labels / below.with_suffix(".txt")
         name = below.as_posix()
         if name in found:
             raise DataError(f"{file}: {found[name].file} has the same name; rename one")
@@ -129,11 +129,12 @@ def _below(file: Path, root: Path) -> PurePosixPath:
     """Return the path of a picture below the dataset, without the folder ``images``."""
     parts = list(file.relative_to(root).parts if file.is_relative_to(root) else file.parts[-2:])
     if _IMAGES in parts[:-1]:
-        del parts[len(parts) - 1 - parts[::-1].index(_IMAGES)]
+        parts.remove(_IMAGES)
     return PurePosixPath(*parts)
 
 
-def _labels_of(file: Path) -> Path:
+def labels_of(file: Path) -> Path:
+    """Return the label file of a picture: with ``labels`` in place of the last ``images``."""
     parts = list(file.with_suffix(".txt").parts)
     if _IMAGES in parts[:-1]:
         parts[len(parts) - 1 - parts[::-1].index(_IMAGES)] = _LABELS
