@@ -1,8 +1,10 @@
 import hashlib
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -12,6 +14,7 @@ from wsi_suite.datasets.collecting import make_dataset
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions, reader_of, writer_of
 from wsi_suite.datasets.splitting import split_dataset
 from wsi_suite.datasets.store import read_images
+from wsi_suite.errors import DataError
 
 
 @pytest.fixture
@@ -65,6 +68,28 @@ def test_webdataset_has_a_picture_and_its_labels_under_one_key(dataset, tmp_path
     assert (record["name"], record["split"], record["mpp_x"]) == ("a.b.png", "train", 0.5)
 
 
+def test_hugging_face_tells_pictures_of_no_part_from_those_to_train_on(dataset, tmp_path):
+    images = list(read_images(dataset))
+    for out, splits, expected in (
+        ("none", [None] * 4, {"train": "unassigned/**"}),
+        ("some", ["train", None, "a b", None], {one: f"{one}/**" for one in
+                                                ("a_b", "train", "unassigned")}),
+    ):  # fmt: skip
+        parted = [replace(one, split=part) for one, part in zip(images, splits, strict=True)]
+        writer_of("huggingface")(parted, tmp_path / out, WriteOptions())
+        head = yaml.safe_load((tmp_path / out / "README.md").read_text("utf-8").split("---")[1])
+        files = {one["split"]: one["path"] for one in head["configs"][0]["data_files"]}
+        assert files == expected
+
+
+def test_pictures_of_one_key_are_refused(dataset, tmp_path):
+    images = list(read_images(dataset))
+    images[1] = replace(images[1], name="a_b.png", split=images[0].split)
+    with pytest.raises(DataError, match=r"'a_b\.png': another picture has its key 'a_b'"):
+        writer_of("webdataset")(images, tmp_path / "out", WriteOptions())
+    assert not (tmp_path / "out").exists()
+
+
 def test_large_datasets_become_several_shards(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("wsi_suite.datasets.formats.webdataset.SHARD_BYTES", 1)
     writer_of("webdataset")(read_images(dataset), tmp_path / "many", WriteOptions())
@@ -74,9 +99,16 @@ def test_large_datasets_become_several_shards(dataset, tmp_path, monkeypatch):
 def test_hugging_face_finds_parts_and_labels(dataset, tmp_path):
     writer_of("huggingface")(read_images(dataset), tmp_path / "hf", WriteOptions())
     parts = sorted(path.name for path in (tmp_path / "hf").iterdir())
-    assert parts == ["test", "train", "validation"]
-    lines = (tmp_path / "hf" / "train" / "metadata.jsonl").read_text("utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
+    assert parts == ["README.md", "test", "train", "validation"]
+    head = yaml.safe_load((tmp_path / "hf" / "README.md").read_text("utf-8").split("---")[1])
+    assert {"split": "validation", "path": "validation/**"} in head["configs"][0]["data_files"]
+    tables = {
+        part: pq.read_table(tmp_path / "hf" / part / "metadata.parquet") for part in parts[1:]
+    }
+    records = tables["train"].to_pylist()
+    # Hugging Face refuses parts whose columns differ, as by columns in which nothing is known.
+    assert len({str(table.schema) for table in tables.values()}) == 1
+    assert records[0]["patient"] is None
     assert [record["file_name"] for record in records] == ["a.b.png", "b.png"]
     assert all((tmp_path / "hf" / "train" / one["file_name"]).is_file() for one in records)
     assert len(records[0]["nuclei"]["class"]) == 8

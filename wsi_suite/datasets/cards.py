@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def readme(dataset: Dataset) -> str:
     rows, counts = read_image_rows(dataset), class_counts(dataset)
     head = {
         "pretty_name": card.name,
-        "license": card.license or "other",
+        **_license(card.license),
         "task_categories": ["object-detection"],
         "tags": ["histopathology", "nuclei", "croissant"],
         "size_categories": [next(word for most, word in _SIZES if version.images < most)],
@@ -211,8 +212,15 @@ def readme(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
+def _license(stated: str) -> dict[str, str]:
+    """Return the license as Hugging Face names it: an id in small letters, or another's name."""
+    if stated and not re.fullmatch(r"[\w.-]+", stated):
+        return {"license": "other", "license_name": stated}
+    return {"license": stated.lower() or "other"}
+
+
 def _names(classes: dict[str, int]) -> list[str]:
-    return [name or "without class" for name in classes]
+    return [name.replace("|", "\\|") or "without class" for name in classes]
 
 
 def _record_set(name: str, table: str, columns: tuple[str, ...]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def check_images(
     Raises
     ------
     DataError
-        A picture comes twice; a place, radius, grade or outline cannot be one.
+        There is no picture, or one comes twice; a place, radius, grade or outline cannot be one.
     """
     before: str | None = None
     repaired = 0
@@ -53,6 +53,8 @@ def check_images(
         check_labels(checked, where=source)
         turned += [image.name] if image.file and is_turned(image.file) else []
         yield checked
+    if before is None:
+        raise DataError(f"{source}: holds no labels of a picture; nothing to import")
     if turned:
         tell(
             f"{source}: {len(turned):,} pictures, such as {turned[0]}, are marked as turned (EXIF);"

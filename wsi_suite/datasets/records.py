@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ def facts_of(image: LabelledImage) -> dict[str, Any]:
         "corner_px0": list(image.corner_px0) if image.corner_px0 else None,
         "annotated": None if image.annotated is None else shapely.to_wkt(image.annotated, -1),
     }
+
+
+def part_name(part: str) -> str:
+    """Return the name of a part of a split in letters, digits and ``_``, for files and programs."""
+    return re.sub(r"\W+", "_", part)
 
 
 def nuclei_of(image: LabelledImage) -> dict[str, list[Any]]:

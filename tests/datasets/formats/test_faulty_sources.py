@@ -11,16 +11,16 @@ from scipy.io import savemat
 
 from wsi_suite.datasets.checks import check_images
 from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
-from wsi_suite.datasets.labelled_image import LabelledImage, nucleus_labels
+from wsi_suite.datasets.labelled_image import UNGRADED, LabelledImage, nucleus_labels
 from wsi_suite.errors import DataError
 
 CROSSED = [(5, 5), (15, 5), (5, 12), (15, 12)]
 """A bow tie: two triangles of 10 x 3.5 / 2 px."""
 
 
-def points(shape):
-    rows = "".join(f"a.png,{x},{y},Stroma\n" for x, y in shape)
-    return {"p.csv": f"image,x,y,class\n{rows}"}, "p.csv"
+def points(shape, *, text=None):
+    rows = "".join(f"a.png,{x},{y},Stroma\n" for x, y in shape or ())
+    return {"p.csv": text or f"image,x,y,class\n{rows}"}, "p.csv"
 
 
 def coco(shape, *, name="a.png", twice=False):
@@ -207,3 +207,24 @@ def test_classes_of_lizard_that_are_none_are_refused(tmp_path):
         savemat(tmp_path / "a.mat", {"inst_map": numbers, "id": ids, "class": kinds})
         with pytest.raises(DataError, match=said):
             list(reader_of("lizard")(tmp_path, ReadOptions()))
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ('\ufeffimage;x;y;class;grade\r\na.png;10,5;20,25;"A; B";1+\r\n', 1),
+        ("image\tx\ty\tclass\tgrade\na.png\t10,5\t20,25\tA; B\tNA\n", UNGRADED),
+        ('image,x,y,class,grade\na.png,"10,5",20.25,"A; B",3.0\n', 3),
+        ("image,x,y,class,grade,mpp\ra.png,10.5,20.25,A; B,Negative,NA\r", 0),
+    ],
+)
+def test_tables_are_read_as_programs_write_them(read, text, grade):
+    (image,) = read(points, None, text=text)
+    labels = image.labels
+    assert labels.points.tolist() == [[10.5, 20.25]]
+    assert (labels.class_names, labels.grades.tolist()) == (("A; B",), [grade])
+    assert image.mpp == (0.5, 0.5)
+
+
+def test_a_source_without_labels_is_refused(read):
+    assert "holds no labels of a picture; nothing to import" in refused(read, points, [])

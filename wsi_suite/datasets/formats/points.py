@@ -18,7 +18,7 @@ from wsi_suite.datasets.pictures import find_pictures, picture_size
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 from wsi_suite.geometry import Points
-from wsi_suite.tables import Table, find_column, name_is, read_table
+from wsi_suite.tables import MISSING, Table, find_column, name_is, read_table
 
 _REQUIRED = {
     "image": ("image", "file", "filename", "image name", "picture", "tile", "id"),
@@ -141,7 +141,7 @@ def _image(
         line = lines[int(np.argmax(missing))]
         raise DataError(f"{table}: line {line}: no x or y; fill it in, or delete the line")
     shared = {key: _shared(cells.get(key, []), key, name=name, table=table) for key in _SHARED}
-    stated = _number(shared["mpp"], table, name) if shared["mpp"] else mpp
+    stated = mpp if shared["mpp"] is None else _number(shared["mpp"], table, name)
     return LabelledImage(
         name=name,
         size_px=picture_size(file),
@@ -149,10 +149,10 @@ def _image(
         labels=nucleus_labels(
             points,
             [cell or None for cell in cells["class"]],
-            radii_px=[_number(cell, table, name) if cell else np.nan for cell in cells["radius_px"]]
+            radii_px=[_number(cell, table, name) for cell in cells["radius_px"]]
             if "radius_px" in cells
             else None,
-            annotators=[cell or None for cell in cells["annotator"]]
+            annotators=[None if _is_missing(cell) else cell for cell in cells["annotator"]]
             if "annotator" in cells
             else None,
             grades=[_grade(cell, table, name) for cell in cells["grade"]]
@@ -167,8 +167,10 @@ def _image(
 
 def _shared(cells: list[str], key: str, *, name: str, table: Path) -> str | None:
     """Return the value that all rows of a picture have in a column."""
-    values = sorted({cell for cell in cells if cell})
-    if len(values) > 1:
+    values = sorted({cell for cell in cells if not _is_missing(cell)})
+    if len(values) > 1 and not (
+        key == "mpp" and len({_number(one, table, name) for one in values}) == 1
+    ):
         raise DataError(f"{table}: '{name}' has {key} {values[0]} and {values[1]}; expected one")
     return values[0] if values else None
 
@@ -183,7 +185,14 @@ def _numbers(table: Table, key: str, names: tuple[str, ...]) -> np.ndarray:
     return table.numbers(find_column(table, None, known=names, meant=f"the {key}", option=option))
 
 
+def _is_missing(cell: str) -> bool:
+    return cell.casefold() in MISSING
+
+
 def _number(text: str, table: Path, name: str) -> float:
+    """Return the number in a cell, NaN if it says that there is none."""
+    if _is_missing(text):
+        return np.nan
     try:
         return float(text.replace(",", "."))
     except ValueError:
@@ -191,9 +200,11 @@ def _number(text: str, table: Path, name: str) -> float:
 
 
 def _grade(text: str, table: Path, name: str) -> int:
-    plain = text.strip().removesuffix("+")
-    if plain.casefold() in ("", "negative"):
-        return 0 if plain else UNGRADED
+    plain = text.strip().removesuffix("+").removesuffix(".0")  # as columns with gaps become floats
+    if _is_missing(plain):
+        return UNGRADED
+    if plain.casefold() == "negative":
+        return 0
     if plain not in _GRADES:
         raise DataError(f"{table}: grade '{text}' in '{name}'; expected 0 to 3, or 1+")
     return int(plain)

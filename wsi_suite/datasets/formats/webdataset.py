@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from wsi_suite.datasets.formats import WriteOptions
 from wsi_suite.datasets.labelled_image import LabelledImage
 from wsi_suite.datasets.pictures import read_picture_file
-from wsi_suite.datasets.records import facts_of, nuclei_of
+from wsi_suite.datasets.records import facts_of, nuclei_of, part_name
 from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
@@ -32,7 +32,7 @@ def write(images: Iterable[LabelledImage], out: Path, options: WriteOptions) -> 
         made.mkdir()
         try:
             for image in images:
-                part = image.split or _ALL
+                part = part_name(image.split or _ALL)
                 shards.setdefault(part, _Shards(made, part)).add(image)
         finally:
             for one in shards.values():
@@ -46,6 +46,7 @@ class _Shards:
     def __init__(self, folder: Path, part: str) -> None:
         self._folder, self._part, self._number, self._size = folder, part, 0, 0
         self._tar: tarfile.TarFile | None = None
+        self._keys: set[str] = set()
 
     def add(self, image: LabelledImage) -> None:
         if image.file is None:
@@ -53,6 +54,9 @@ class _Shards:
         # A key ends at the first dot, so that names have none.
         path = PurePosixPath(image.name)
         key = str(path.with_suffix("")).replace(".", "_")
+        if key in self._keys:
+            raise DataError(f"'{image.name}': another picture has its key '{key}'; rename one")
+        self._keys.add(key)
         record = {**facts_of(image), "nuclei": nuclei_of(image)}
         text = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
         for ending, content in ((path.suffix, read_picture_file(image.file)), (".json", text)):
