@@ -31,14 +31,14 @@ def test_findings_hold_the_figures_of_the_summary() -> None:
     assert certainty is not None
     receptor, cut_off, interval, doubt = assess(summary)
     assert (receptor.title, receptor.verdict) == ("ER by ASCO/CAP 2020", "ER positive")
-    share = interval_text(certainty.positive_percent, digits=1)
+    share = interval_text(certainty.positive_percent, highest=100, digits=1)
     assert receptor.text == (
         f"73.1 % (95 %: {share}) of 1,531 measured nuclei of Epithelium positive, moderate on "
         "average."
     )
     assert cut_off.verdict == "clear"
     assert f"{certainty.cut_off.distance:.1f} points above the nearest, 10 %" in cut_off.text
-    limits = interval_text(certainty.h_score, digits=0)
+    limits = interval_text(certainty.h_score, highest=300, digits=0)
     assert f"H-score {limits}, positive" in interval.text
     assert (interval.verdict, doubt.verdict) == (
         "enough nuclei",

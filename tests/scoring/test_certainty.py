@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from shapely.geometry import MultiPolygon, box
 from wsi_suite.config import ScoreSettings
 from wsi_suite.geometry import Roi
 from wsi_suite.nuclei.table import Nuclei
+from wsi_suite.report.assessment import interval_text
 from wsi_suite.scoring.certainty_words import with_interval
 from wsi_suite.scoring.slide_scores import SlideScores
 from wsi_suite.scoring.summary import summarise
@@ -215,7 +217,7 @@ def test_many_regions_give_one_warning_of_each_kind() -> None:
     alone, all_cores = (
         scores(nuclei, tissue=tissue, rois=rois).warnings for rois in (cores[-1:], cores)
     )
-    assert len(all_cores) <= len(alone) + 4
+    assert len(all_cores) <= len(alone) + 5
     assert max(map(len, all_cores)) < 350
     (few,) = [each for each in all_cores if "fewer nuclei" in each]
     assert few.startswith("In 100 of 100 regions (A-1xxx")
@@ -248,8 +250,32 @@ def test_a_single_nucleus_and_an_empty_table_are_no_error() -> None:
 def test_intervals_are_told_in_brackets() -> None:
     interval = Interval(low=121.4, high=135.6, blocks=40, block_um=500.0, reason=None)
     none = Interval(low=None, high=None, blocks=1, block_um=250.0, reason="few")
-    assert with_interval(128.2, interval, digits=0) == "128 (121 - 136)"
-    assert with_interval(128.2, none, digits=0) == with_interval(128.2, None, digits=0) == "128"
-    assert with_interval(None, none, digits=0) is None
+    h_score = partial(with_interval, highest=300, digits=0)
+    assert h_score(128.2, interval) == "128 (121 - 136)"
+    assert h_score(128.2, none) == h_score(128.2, None) == "128"
+    assert h_score(None, none) is None
     wide = Interval(low=7.82, high=10.4, blocks=40, block_um=500.0, reason=None)
-    assert with_interval(9.1, wide, digits=1) == "9.1 (7.8 - 10.4)"
+    assert with_interval(9.1, wide, highest=100, digits=1) == "9.1 (7.8 - 10.4)"
+
+
+def test_an_interval_that_covers_most_of_the_scale_is_told_to_say_nothing() -> None:
+    """As of cores of a microarray, which hold few blocks."""
+    wide = Interval(low=3, high=300, blocks=5, block_um=250.0, reason=None)
+    half = Interval(low=0, high=150, blocks=5, block_um=250.0, reason=None)
+    assert with_interval(128, wide, highest=300, digits=0) == "128 (too few blocks for an interval)"
+    assert with_interval(60, half, highest=300, digits=0) == "60 (0 - 150)"
+    assert interval_text(wide, highest=300, digits=0) == "too few blocks"
+
+
+def test_a_few_unlike_blocks_are_warned_of() -> None:
+    nuclei = scattered(4000, positive=0.0, side_um=1000)
+    nuclei.measurements["Nucleus: DAB OD mean"][nuclei.x < 250] = 0.9
+    halves = Roi("core", None, MultiPolygon([box(0, 0, 500, 1000)]))
+    found = scores(nuclei, rois=[halves])
+    interval = found.scores["Epithelium"].h_score_interval
+    assert interval is not None
+    assert interval.says_little(highest=300)
+    assert any("of Epithelium covers most of the scale" in each for each in found.warnings)
+    told = scores(nuclei, rois=[halves, replace(halves, name="again")]).warnings
+    start = "In 2 of 2 regions (core, again) there are too few"
+    assert any(each.startswith(start) for each in told)

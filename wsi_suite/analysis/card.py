@@ -20,7 +20,8 @@ def headline_in_words(summary: Summary, *, interval: bool = True) -> str:
         return f"no H-score of {headline.class_name}: {headline.reason}"
     figures = summary.scores[headline.class_name]
     shown = figures.h_score_interval if interval and summary.no_verdict is None else None
-    text = f"H-score {with_interval(headline.value, shown, digits=0)} of {headline.class_name}"
+    value = with_interval(headline.value, shown, highest=300, digits=0)
+    text = f"H-score {value} of {headline.class_name}"
     return text if summary.no_verdict is None else f"[{text}] {NOT_TO_BE_USED}"
 
 
@@ -32,6 +33,7 @@ def summary_rows(summary: Summary) -> list[Row]:
     percent = with_interval(
         figures.positive_percent,
         figures.positive_percent_interval if usable else None,
+        highest=100,
         digits=1,
         unit=" %",
     )

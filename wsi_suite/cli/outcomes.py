@@ -130,8 +130,8 @@ def _score_row(
 
     percent, h_score = score.positive_percent_interval, score.h_score_interval
     figures = [
-        with_interval(score.positive_percent, percent if usable else None, digits=1),
-        with_interval(score.h_score, h_score if usable else None, digits=0),
+        with_interval(score.positive_percent, percent if usable else None, highest=100, digits=1),
+        with_interval(score.h_score, h_score if usable else None, highest=300, digits=0),
     ]
     if not usable:
         figures = [figure and f"[{figure}]" for figure in figures]

@@ -28,6 +28,8 @@ from wsi_suite.scoring.stain_check import (
 from wsi_suite.scoring.uncertainty import PATCH_UM, Interval
 from wsi_suite.scoring.verdicts import NOT_TO_BE_USED
 
+TOO_FEW = "too few blocks"
+"""In place of an interval that covers most of the scale."""
 LEVEL = "95 %"
 """Level of the intervals in ``summary.json``."""
 
@@ -94,19 +96,24 @@ def _of_figures(summary: Summary) -> Iterator[Finding]:
         yield _doubt(certainty)
 
 
-def interval_text(interval: Interval | None, *, digits: int) -> str:
-    """Return the limits of an interval, such as ``121 – 136``; an empty text without one."""
-    if interval is None or interval.low is None or interval.high is None:
+def interval_text(interval: Interval | None, *, highest: float, digits: int) -> str:
+    """Return the limits of an interval, such as ``121 – 136``; an empty text without one.
+
+    Of an interval that covers most of the scale from 0 to `highest` that is told instead.
+    """
+    limits = None if interval is None else interval.limits()
+    if interval is None or limits is None:
         return ""
-    limits = interval.low, interval.high
+    if interval.says_little(highest=highest):
+        return TOO_FEW
     return " – ".join(fixed(limit, digits).replace("-", "−") for limit in limits)
 
 
 def intervals_of(figures: ScoreFigures) -> dict[str, str]:
     """Return the intervals of a class as texts, by the figure that they belong to."""
     return {
-        "h_score": interval_text(figures.h_score_interval, digits=0),
-        "positive_percent": interval_text(figures.positive_percent_interval, digits=1),
+        "h_score": interval_text(figures.h_score_interval, highest=300, digits=0),
+        "positive_percent": interval_text(figures.positive_percent_interval, highest=100, digits=1),
     }
 
 
@@ -163,7 +170,7 @@ def _ki67(found: Ki67Figures, figures: ScoreFigures) -> Finding:
 
 def _share(figures: ScoreFigures, class_name: str) -> str:
     """Return positive % with its interval and its denominator."""
-    limits = interval_text(figures.positive_percent_interval, digits=1)
+    limits = interval_text(figures.positive_percent_interval, highest=100, digits=1)
     interval = f" ({LEVEL}: {limits})" if limits else ""
     return (
         f"{percentage(figures.positive_percent)}{interval} of {figures.measured:,} measured nuclei "
@@ -177,9 +184,12 @@ def _against(cautions: Sequence[str]) -> list[str]:
 
 def _cut_off(near: NearestCutOff, figures: ScoreFigures, certainty: Certainty) -> Finding:
     side = "above" if near.distance >= 0 else "below"
-    text = f"Positive % lies {abs(near.distance):.1f} points {side} the nearest, {near.percent:g} %"
+    away = f"{fixed(abs(near.distance), 1)} points {side}" if near.distance else "at"
+    text = f"Positive % lies {away} the nearest, {near.percent:g} %"
     other = certainty.doubt.positive_percent
-    if near.held:
+    if certainty.positive_percent.says_little(highest=100):
+        text += "; there are too few blocks for an interval"
+    elif near.held:
         held = " and ".join(f"{cutoff:g} %" for cutoff in near.held)
         text += f"; its interval holds {held}"
     elif near.crossed or (near.verdict == REVIEW and certainty.enough):
@@ -197,8 +207,9 @@ def _cut_off(near: NearestCutOff, figures: ScoreFigures, certainty: Certainty) -
 
 def _interval(figures: ScoreFigures, certainty: Certainty) -> Finding:
     title, interval = f"Nuclei, {LEVEL} intervals", certainty.h_score
-    limits = interval_text(interval, digits=0)
-    share = interval_text(certainty.positive_percent, digits=1)
+    limits = interval_text(interval, highest=300, digits=0)
+    share = interval_text(certainty.positive_percent, highest=100, digits=1)
+    share += " %" if share and share != TOO_FEW else ""
     enough = "enough nuclei" if certainty.enough else "too few nuclei"
     nuclei = "nucleus was" if figures.measured == 1 else "nuclei were"
     counted = f" {figures.measured:,} {nuclei} measured; at least {certainty.minimum} are wanted."
@@ -206,7 +217,7 @@ def _interval(figures: ScoreFigures, certainty: Certainty) -> Finding:
         text = _sentence(f"No interval: {interval.reason or 'no reason is known'}")
         return Finding(title, enough, text + counted, not certainty.enough)
     text = (
-        f"H-score {limits}, positive {share or 'not known'} %, from {interval.blocks} blocks of "
+        f"H-score {limits}, positive {share or 'not known'}, from {interval.blocks} blocks of "
         f"{interval.block_um:g} µm: what other tissue of this slide would give. Missed nuclei, "
         "thresholds and stain are not in them."
     )

@@ -59,8 +59,8 @@ def _line(outcome: Outcome) -> list[str]:
     usable = summary.no_verdict is None
     percent, h_score = figures.positive_percent_interval, figures.h_score_interval
     values = [
-        with_interval(figures.positive_percent, percent if usable else None, digits=1),
-        with_interval(figures.h_score, h_score if usable else None, digits=0),
+        with_interval(figures.positive_percent, percent if usable else None, highest=100, digits=1),
+        with_interval(figures.h_score, h_score if usable else None, highest=300, digits=0),
     ]
     shown = [value if usable or value is None else f"[{value}]" for value in values]
     cells = [value or "–" for value in shown]

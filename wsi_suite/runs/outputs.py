@@ -198,9 +198,13 @@ def _caption(summary: Summary, facts: SlideFacts) -> Caption:
     name, value = headline.class_name, headline.value
     figures = summary.scores[name]
     percent = with_interval(
-        figures.positive_percent, figures.positive_percent_interval, digits=1, unit=" %"
+        figures.positive_percent,
+        figures.positive_percent_interval,
+        highest=100,
+        digits=1,
+        unit=" %",
     )
-    h_score = with_interval(value, figures.h_score_interval, digits=0)
+    h_score = with_interval(value, figures.h_score_interval, highest=300, digits=0)
     mark = "" if summary.no_verdict is None else f", {NOT_TO_BE_USED}"
     area = summary.scored_tissue_mm2
     assert area is not None, "a run knows the area of its tissue"

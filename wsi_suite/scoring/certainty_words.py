@@ -19,20 +19,27 @@ DOUBTFUL_SHARE, NOTABLE_CHANGE = 0.2, 10
 """Share of nuclei of doubtful class, and change of the H-score by them, from which there is a
 warning."""
 
+TOO_FEW_BLOCKS = "too few blocks for an interval"
+"""In place of an interval that covers most of the scale."""
+
 
 def with_interval(
-    value: float | None, interval: Interval | None, *, digits: int, unit: str = ""
+    value: float | None, interval: Interval | None, *, highest: float, digits: int, unit: str = ""
 ) -> str | None:
     """Return a figure and its 95 % interval, if there is one, such as ``128 (121 - 136)``.
 
-    With digits after the point no figure looks whole that is not (:func:`fixed`).
+    Of an interval that covers most of the scale from 0 to `highest` that is told instead. With
+    digits after the point no figure looks whole that is not (:func:`fixed`).
     """
     if value is None:
         return None
     figure = f"{fixed(value, digits)}{unit}"
-    if interval is None or interval.low is None or interval.high is None:
+    limits = None if interval is None else interval.limits()
+    if interval is None or limits is None:
         return figure
-    return f"{figure} ({fixed(interval.low, digits)} - {fixed(interval.high, digits)})"
+    if interval.says_little(highest=highest):
+        return f"{figure} ({TOO_FEW_BLOCKS})"
+    return f"{figure} ({fixed(limits[0], digits)} - {fixed(limits[1], digits)})"
 
 
 def certainty_warnings(
@@ -77,7 +84,9 @@ def cautions(figures: ScoreFigures, *, cutoffs: Sequence[float]) -> list[str]:
         return []
     share, doubt = certainty.positive_percent, certainty.doubt
     phrases = []
-    if held := held_cutoffs(share, cutoffs):
+    if share.says_little(highest=100):
+        phrases.append(TOO_FEW_BLOCKS)
+    elif held := held_cutoffs(share, cutoffs):
         phrases.append(f"the 95 % interval holds {_percents(held)}")
     if crossed := crossed_cutoffs(percent, doubt, cutoffs):
         phrases.append(
@@ -102,13 +111,30 @@ def _few(class_name: str, figures: ScoreFigures) -> str | None:
     )
 
 
+def _wide(class_name: str, figures: ScoreFigures) -> str | None:
+    for name, interval, highest in (
+        ("the H-score", figures.h_score_interval, 300),
+        ("positive %", figures.positive_percent_interval, 100),
+    ):
+        if interval is not None and interval.says_little(highest=highest):
+            return (
+                f"The 95 % interval of {name} of {class_name} covers most of the scale "
+                f"({interval.low:.0f} to {interval.high:.0f}): {interval.blocks} blocks of "
+                f"{interval.block_um:g} um are too few to tell how much other tissue would differ."
+            )
+    return None
+
+
 def _near_cut_off(class_name: str, figures: ScoreFigures) -> str | None:
     certainty = figures.certainty
     near = None if certainty is None else certainty.cut_off
     if certainty is None or near is None or near.verdict != REVIEW:
         return None
-    percent = with_interval(figures.positive_percent, certainty.positive_percent, digits=1)
-    if near.held:
+    share = certainty.positive_percent
+    percent = with_interval(figures.positive_percent, share, highest=100, digits=1)
+    if share.says_little(highest=100):
+        why = "nothing tells on which side of a cut-off it would be elsewhere"
+    elif near.held:
         why = f"the interval holds the cut-off {_percents(near.held)}"
     elif near.crossed or certainty.enough:  # earlier results do not tell what was crossed
         why = (
@@ -140,6 +166,11 @@ def _percents(values: Sequence[float]) -> str:
 
 _KINDS = (
     (_few, "fewer nuclei of {class_name} could be scored than a score should rest on"),
+    (
+        _wide,
+        "there are too few blocks of {class_name} for an interval: what was computed covers most "
+        "of the scale",
+    ),
     (_near_cut_off, "positive % of {class_name} cannot be told from a cut-off: review by eye"),
     (
         _doubtful,

@@ -63,7 +63,11 @@ def _ki67(found: Ki67Figures, figures: ScoreFigures) -> str:
 
 def _share(figures: ScoreFigures, class_name: str) -> str:
     percent = with_interval(
-        figures.positive_percent, figures.positive_percent_interval, digits=1, unit=" %"
+        figures.positive_percent,
+        figures.positive_percent_interval,
+        highest=100,
+        digits=1,
+        unit=" %",
     )
     return f"{percent} of {figures.measured:,} measured nuclei of {class_name}"
 

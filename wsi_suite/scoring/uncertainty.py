@@ -60,6 +60,9 @@ LEAST, LEAST_INDEPENDENT = 4, 2
 ALIKE = 1.2
 """Neighbours are alike if this many blocks, or more, tell as much as one that is independent."""
 
+SAYS_LITTLE = 0.5
+"""Share of the scale: a wider interval tells next to nothing of the score, and is shown as none."""
+
 PATCH_UM = 50.0
 """Side of the patches that are trials where all nuclei have one extreme intensity."""
 
@@ -98,6 +101,15 @@ class Interval(Part):
     block_um: float
     reason: str | None
     method: Literal["blocks", "binomial"] = "blocks"
+
+    def limits(self) -> tuple[float, float] | None:
+        """Return both limits, or ``None`` if there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def says_little(self, *, highest: float) -> bool:
+        """Return whether there is an interval, and it covers most of the scale from 0."""
+        limits = self.limits()
+        return limits is not None and limits[1] - limits[0] > SAYS_LITTLE * highest
 
 
 @dataclass(frozen=True, eq=False)
