@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
 from slide_results import Page, make_nuclei, make_result
 
 from wsi_suite.nuclei.provenance import StainCheck
 from wsi_suite.report import BatchSlide, write_batch_page
+from wsi_suite.runs.outcome import Outcome
+from wsi_suite.runs.state import State
+from wsi_suite.runs.summary_csv import summary_row
 
 
 def page_of(*slides: BatchSlide, folder: Path) -> Page:
@@ -36,3 +42,31 @@ def test_status_never_stands_without_what_speaks_against_it(tmp_path: Path) -> N
     one = slide("c", count=1)
     assert one.verdict is not None
     assert one.verdict.endswith(", no interval")
+
+
+def near_a_cut_off(positive: int, of: int) -> BatchSlide:
+    """Return a slide of epithelium with so many positive nuclei."""
+    nuclei = make_nuclei(of, dab_od=np.where(np.arange(of) < positive, 0.3, 0.0))
+    nuclei = replace(nuclei, label=np.ones(of, np.uint8))
+    summary = make_result(nuclei).summary
+    return BatchSlide(name="a", folder="a", state="done", summary=summary)
+
+
+@pytest.mark.parametrize(
+    ("positive", "of", "shown", "status"),
+    [
+        (97, 10_000, 0.97, "ER negative"),
+        (100, 10_000, 1.0, "ER Low Positive"),
+        (1000, 10_000, 10.0, "ER Low Positive"),
+        (1004, 10_000, 10.04, "ER positive"),
+    ],
+)
+def test_page_and_table_show_percentages_on_their_side_of_a_cut_off(
+    tmp_path: Path, positive: int, of: int, shown: float, status: str
+) -> None:
+    slide = near_a_cut_off(positive, of)
+    page = page_of(slide, folder=tmp_path)
+    assert f"{shown} %" in page.text
+    assert status in page.text
+    row = summary_row(Outcome(Path("a.svs"), tmp_path, State.DONE, summary=slide.summary))
+    assert (row["positive_percent"], row["receptor_status"]) == (shown, status)

@@ -240,7 +240,7 @@ def test_no_percentage_looks_whole_that_is_not() -> None:
     assert shown[:8] == [
         *("0.0 %", "1.0 %", "100.0 %", "0.97 %", "29.996 %", "0.03 %", "19.4 %", "9.96 %"),
     ]
-    assert shown[8] == "100.0000 %"  # four digits are the most
+    assert shown[8] == "99.99999 %"
     assert _node("given.map(page.percentage)", given=values) == shown
 
 

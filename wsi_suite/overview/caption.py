@@ -139,6 +139,8 @@ def _draw_bar(
         if end > start:
             draw.rectangle((start, top, end - 1, bottom - 1), fill=GRADE_COLOURS[grade])
         share = f"{100 * counts[grade] / max(total, 1):.0f} %"
+        if share == "100 %" and counts[grade] < total:
+            share = "> 99 %"
         if end - start > width_of(share, size=size) + size // 2:
             ink = INK if sum(GRADE_COLOURS[grade]) > 420 else PAPER
             place = ((start + end) // 2, middle)

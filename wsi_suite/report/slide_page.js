@@ -22,8 +22,8 @@ function scoreCounts(counts) {
     1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive);
   return {
     counts,
-    hScore: (weighted / measured) * 100,
-    positivePercent: (positive / measured) * 100,
+    hScore: (100 * weighted) / measured,
+    positivePercent: (100 * positive) / measured,
     allred: allredOf(positive, measured, intensity),
     irs: irsOf(positive, measured, intensity),
   };
@@ -68,7 +68,8 @@ function rounded(value, digits) {
 // As Python: no percentage looks whole that is not, since cut-offs are whole.
 function percentage(value) {
   let digits = 1;
-  while (digits < 4 && !Number.isInteger(value) && Number.isInteger(Number(value.toFixed(digits)))) {
+  const whole = Math.abs(value - Math.round(value)) <= 1e-9;
+  while (digits < 9 && !whole && Number.isInteger(Number(value.toFixed(digits)))) {
     digits += 1;
   }
   return `${rounded(value, digits)} %`;
@@ -79,7 +80,7 @@ function figureText(score, figure) {
   const measured = score.counts.reduce((sum, count) => sum + count, 0);
   if (figure.startsWith("count")) return rounded(score.counts[grade], 0);
   if (figure.startsWith("share")) {
-    return measured ? `${rounded((score.counts[grade] / measured) * 100, 1)} %` : "";
+    return measured ? percentage((100 * score.counts[grade]) / measured) : "";
   }
   if (score.hScore === null) return "–";
   switch (figure) {

@@ -14,6 +14,7 @@ from wsi_suite.files import remove_leftovers, take_lock, whole_file
 from wsi_suite.runs.outcome import Outcome
 from wsi_suite.runs.run_record import read_run
 from wsi_suite.runs.state import State
+from wsi_suite.scoring.decimals import rounded_percent
 from wsi_suite.slides.store_layout import writing
 from wsi_suite.tables import csv_cell, csv_text
 
@@ -177,15 +178,17 @@ def _score_columns(summary: Summary) -> Row:
         "h_score": _rounded(headline.value),
         "h_score_low": _rounded(h_score.low if h_score else None),
         "h_score_high": _rounded(h_score.high if h_score else None),
-        "positive_percent": _rounded(figures.positive_percent),
-        "positive_percent_low": _rounded(percent.low if percent else None),
-        "positive_percent_high": _rounded(percent.high if percent else None),
+        "positive_percent": rounded_percent(figures.positive_percent),
+        "positive_percent_low": rounded_percent(percent.low if percent else None),
+        "positive_percent_high": rounded_percent(percent.high if percent else None),
         "verdict": summary.verdict,
         "allred": figures.allred.score if figures.allred else None,
         "irs": figures.irs.score if figures.irs else None,
         "receptor_status": summary.receptor.status if summary.receptor else None,
-        "ki67_weighted_percent": _rounded(summary.ki67.weighted_percent if summary.ki67 else None),
-        "hot_spot_percent": _rounded(_hottest(summary)),
+        "ki67_weighted_percent": rounded_percent(
+            summary.ki67.weighted_percent if summary.ki67 else None
+        ),
+        "hot_spot_percent": rounded_percent(_hottest(summary)),
         "pooled_h_score": _rounded(pooled.h_score),
         "scored_tissue_mm2": _rounded(summary.scored_tissue_mm2, 4),
         **_unreadable_columns(summary),

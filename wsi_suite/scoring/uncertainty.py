@@ -27,6 +27,7 @@ Cochran, *Sampling Techniques*, 1977, 6.4 (ratio of two sums); Kish, *Survey Sam
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -252,7 +253,10 @@ def _found(
     method: Literal["blocks", "binomial"] = "blocks",
 ) -> Interval:
     """Return an interval from limits that are shares of the highest score."""
-    low, high = (round(float(100 * highest * limit), 2) for limit in limits)
+    low, high = (float(100 * highest * limit) for limit in limits)
+    if method == "binomial":  # outwards: an interval of none is never 0 to 0
+        low, high = math.floor(100 * low) / 100, math.ceil(100 * high) / 100
+    low, high = round(low, 2), round(high, 2)
     return Interval(
         low=low,
         high=high,
