@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from inspect import isfunction
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,15 @@ import wsi_suite
 @pytest.mark.parametrize("name", wsi_suite.__all__)
 def test_every_public_name_is_there(name: str):
     assert getattr(wsi_suite, name) is not None
+
+
+def test_no_public_name_is_that_of_a_module():
+    """Importing the module would put it in the place of the function."""
+    folder = Path(wsi_suite.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert (
+        not {name for name in wsi_suite.__all__ if isfunction(getattr(wsi_suite, name))} & modules
+    )
 
 
 def test_an_unknown_name_is_refused():

@@ -30,9 +30,11 @@ __all__ = [
     "Box",
     "Detector",
     "Labels",
+    "LaboratoryStains",
     "Nuclei",
     "Outcome",
     "ProjectRun",
+    "Reports",
     "Roi",
     "Scale",
     "Settings",
@@ -45,9 +47,13 @@ __all__ = [
     "WsiSuiteError",
     "__version__",
     "analyse",
+    "calibrate",
     "compare",
+    "corrections",
+    "estimate_stains",
     "evaluate",
     "export_model",
+    "find_cores",
     "find_tissue",
     "h_score",
     "load_detector",
@@ -73,14 +79,18 @@ __all__ = [
     "train",
     "write_geojson",
     "write_nuclei",
+    "write_reports",
 ]
 
 if TYPE_CHECKING:
     from wsi_suite.analysis.analysed import Analysed, analyse
+    from wsi_suite.commands.cores import find_cores
     from wsi_suite.commands.models import Trained, evaluate, export_model, train
     from wsi_suite.commands.projects import pull, push, run_project
+    from wsi_suite.commands.reports import Reports, write_reports
     from wsi_suite.commands.scores import rescore, rescore_batch
-    from wsi_suite.commands.studies import compare
+    from wsi_suite.commands.stains import LaboratoryStains, estimate_stains
+    from wsi_suite.commands.studies import calibrate, compare, corrections
     from wsi_suite.config import Settings, load_settings
     from wsi_suite.detector.detector import Detector, load_detector
     from wsi_suite.errors import WsiSuiteError
@@ -106,10 +116,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.analysed": ("Analysed", "analyse"),
+    "commands.cores": ("find_cores",),
     "commands.models": ("Trained", "evaluate", "export_model", "train"),
     "commands.projects": ("pull", "push", "run_project"),
+    "commands.reports": ("Reports", "write_reports"),
     "commands.scores": ("rescore", "rescore_batch"),
-    "commands.studies": ("compare",),
+    "commands.stains": ("LaboratoryStains", "estimate_stains"),
+    "commands.studies": ("calibrate", "compare", "corrections"),
     "config": ("Settings", "load_settings"),
     "detector.detector": ("Detector", "load_detector"),
     "errors": ("WsiSuiteError",),

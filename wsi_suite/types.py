@@ -17,8 +17,13 @@ __all__ = [
     "AspectFigures",
     "AugmentSettings",
     "Block",
+    "CalibratedSlide",
+    "Calibration",
     "Certainty",
     "ComputeRecord",
+    "Core",
+    "CoreGrid",
+    "Corrections",
     "CountError",
     "Counts",
     "CutoffAgreement",
@@ -36,6 +41,8 @@ __all__ = [
     "FigureInterval",
     "HAndESettings",
     "Headline",
+    "HeldOut",
+    "Histogram",
     "HotSpot",
     "HotSpots",
     "Interval",
@@ -82,9 +89,11 @@ __all__ = [
     "SlideLike",
     "SlideQuality",
     "SlideScores",
+    "SlideStains",
     "SplitSettings",
     "Stage",
     "StainCheck",
+    "StainEstimate",
     "StainFigures",
     "StainSettings",
     "State",
@@ -100,6 +109,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from wsi_suite.analysis.given_regions import RegionsLike
+    from wsi_suite.analysis.slide_stains import SlideStains
     from wsi_suite.analysis.summary import Summary
     from wsi_suite.commands.results import ResultLike
     from wsi_suite.config import (
@@ -154,13 +164,22 @@ if TYPE_CHECKING:
     )
     from wsi_suite.scoring.stain_check import StainFigures
     from wsi_suite.scoring.uncertainty import Interval
+    from wsi_suite.slides.cores import Core, CoreGrid
     from wsi_suite.slides.grid import Block, Tile
     from wsi_suite.slides.pictures import Picture
     from wsi_suite.slides.reader import Level
     from wsi_suite.slides.slide import Raster
     from wsi_suite.slides.store_layout import Layout
+    from wsi_suite.staining.estimation import StainEstimate
     from wsi_suite.staining.measurement import Measured
+    from wsi_suite.studies.calibration_document import (
+        CalibratedSlide,
+        Calibration,
+        HeldOut,
+        Histogram,
+    )
     from wsi_suite.studies.comparison import Agreement, CutoffAgreement, Pair, Side
+    from wsi_suite.studies.corrections import Corrections
     from wsi_suite.synthetic.cells import Mix
     from wsi_suite.synthetic.truth import Truth
     from wsi_suite.training.augment import AugmentSettings
@@ -176,6 +195,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.given_regions": ("RegionsLike",),
+    "analysis.slide_stains": ("SlideStains",),
     "analysis.summary": ("Summary",),
     "commands.results": ("ResultLike",),
     "config": (
@@ -256,6 +276,10 @@ _HOMES = {
     ),
     "scoring.stain_check": ("StainFigures",),
     "scoring.uncertainty": ("Interval",),
+    "slides.cores": (
+        "Core",
+        "CoreGrid",
+    ),
     "slides.grid": (
         "Block",
         "Tile",
@@ -264,13 +288,21 @@ _HOMES = {
     "slides.reader": ("Level",),
     "slides.slide": ("Raster",),
     "slides.store_layout": ("Layout",),
+    "staining.estimation": ("StainEstimate",),
     "staining.measurement": ("Measured",),
+    "studies.calibration_document": (
+        "CalibratedSlide",
+        "Calibration",
+        "HeldOut",
+        "Histogram",
+    ),
     "studies.comparison": (
         "Agreement",
         "CutoffAgreement",
         "Pair",
         "Side",
     ),
+    "studies.corrections": ("Corrections",),
     "synthetic.cells": ("Mix",),
     "synthetic.truth": ("Truth",),
     "training.augment": ("AugmentSettings",),

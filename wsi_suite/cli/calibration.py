@@ -13,10 +13,8 @@ from wsi_suite.cli.options import (
     Json,
     OfClass,
     OverwriteConfig,
-    check_new,
     score_column,
 )
-from wsi_suite.commands.checks import check_page
 
 if TYPE_CHECKING:
     from wsi_suite.scoring.calibration import Range
@@ -94,29 +92,21 @@ def calibrate(
     """
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.errors import ConfigError
-    from wsi_suite.studies.calibration import calibrate_on_grades, calibrate_on_scores
-    from wsi_suite.studies.calibration_document import write_config
-    from wsi_suite.studies.calibration_page import write_calibration_page
+    from wsi_suite.commands import studies
 
-    check_new(out, overwrite=overwrite)
-    check_page(report, option="--report")
-    of_scores = {"--score": score, "--column": column, "--class": class_name}
-    if (grades is None) == (scores is None):
-        raise ConfigError("give --grades or --scores, one of them")
-    if grades is not None and any(of_scores.values()):
-        named = next(name for name, value in of_scores.items() if value)
-        raise ConfigError(f"{named}: goes with --scores")
-    if scores is not None and reviewed is not None:
-        raise ConfigError("--reviewed: goes with --grades")
     with working("reading nuclei and fitting"):
-        if grades is not None:
-            found = calibrate_on_grades(results, grades, reviewed=reviewed)
-        else:
-            assert scores is not None
-            found = calibrate_on_scores(
-                results, scores, score=score or "h_score", column=column, class_name=class_name
-            )
+        found = studies.calibrate(
+            results,
+            grades=grades,
+            scores=scores,
+            reviewed=reviewed,
+            score=score,
+            column=column,
+            class_name=class_name,
+            out=out,
+            report=report,
+            overwrite=overwrite,
+        )
     if as_json:
         print_json(found.as_json())
     else:
@@ -124,10 +114,8 @@ def calibrate(
     for warning in found.warnings:
         note(warning)
     if out is not None:
-        write_config(out, found, overwrite=overwrite)
         say(f"For later runs: --config {out}")
     if report is not None:
-        write_calibration_page(report, found)
         say(f"Page: {report}")
 
 

@@ -69,6 +69,7 @@ def cores(
     from wsi_suite.cli.outcomes import leave
     from wsi_suite.cli.progress import working
     from wsi_suite.cli.terminal import note, print_json, show_error
+    from wsi_suite.commands.cores import find_cores
     from wsi_suite.errors import WsiSuiteError
     from wsi_suite.slides.sources import expand_slides
 
@@ -80,7 +81,15 @@ def cores(
     for number, (path, file) in enumerate(files.items(), 1):
         try:
             with working(f"looking for cores in {path.name} ({number} of {len(files)})"):
-                found[path] = _find(path, file, mpp=mpp, given=(rows, columns, diameter_um))
+                found[path] = find_cores(
+                    path,
+                    out=file.parent,
+                    rows=rows,
+                    columns=columns,
+                    diameter_um=diameter_um,
+                    mpp=mpp,
+                    overwrite=overwrite,
+                )
         except WsiSuiteError as error:
             show_error(error)
             failed.append(error)
@@ -96,82 +105,21 @@ def cores(
 
 def _files(paths: Sequence[Path], out: Path, *, overwrite: bool) -> dict[Path, Path]:
     """Return the file for each slide; refuse those that exist, and two slides for one."""
-    from wsi_suite.errors import InputError, OutputConflictError
-    from wsi_suite.slides.identity import slide_stem
+    from wsi_suite.commands.cores import check_cores_file, cores_file
+    from wsi_suite.errors import InputError
 
     files: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
     for path in paths:
-        file = out / f"{slide_stem(path)}.geojson"
+        file = cores_file(path, out)
         if file in taken:
             raise InputError(
                 f"{taken[file]} and {path}: both would be {file}; give them one at a time, each "
                 "with its own --out"
             )
-        if file.exists() and not overwrite:
-            raise OutputConflictError(f"{file}: exists; give another --out, or --overwrite")
+        check_cores_file(file, overwrite=overwrite)
         files[path], taken[file] = file, path
     return files
-
-
-def _find(
-    path: Path,
-    file: Path,
-    *,
-    mpp: float | None,
-    given: tuple[int | None, int | None, float | None],
-) -> CoreGrid:
-    """Find the cores of a slide and write them."""
-    from wsi_suite.config import TissueSettings
-    from wsi_suite.errors import SlideError
-    from wsi_suite.qupath.annotations import write_annotations
-    from wsi_suite.qupath.rois import MISSING_CORES
-    from wsi_suite.slides.cores import CoreError, find_cores
-    from wsi_suite.slides.slide import open_slide
-    from wsi_suite.slides.store_layout import writing
-    from wsi_suite.slides.tissue import find_tissue
-
-    rows, columns, diameter_um = given
-    with open_slide(path, mpp=mpp) as slide:
-        um = slide.mpp
-        tissue = find_tissue(slide, TissueSettings(margin_um=0))
-    try:
-        grid = find_cores(tissue, mpp=um, rows=rows, columns=columns, diameter_um=diameter_um)
-    except CoreError as error:
-        raise SlideError(
-            f"{path}: no grid of cores ({error}); expected a tissue microarray: give --rows, "
-            "--columns and --diameter-um, or draw its grid in QuPath (TMA dearrayer) and give "
-            "that to --roi"
-        ) from None
-    with writing(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_annotations(
-        _annotations(grid, mpp=um),
-        file,
-        origin={},
-        locked=False,
-        about={MISSING_CORES: grid.missing},
-    )
-    return grid
-
-
-def _annotations(grid: CoreGrid, *, mpp: tuple[float, float]) -> list[Any]:
-    from wsi_suite.qupath.annotations import Annotation
-
-    width, height = grid.circle_um / 2 / mpp[0], grid.circle_um / 2 / mpp[1]
-    return [
-        Annotation(
-            core.name,
-            None,
-            left=core.x_px0 - width,
-            top=core.y_px0 - height,
-            right=core.x_px0 + width,
-            bottom=core.y_px0 + height,
-            is_ellipse=True,
-            measurements={"wsi-suite: tissue share": round(core.tissue_share, 4)},
-        )
-        for core in grid.cores
-    ]
 
 
 def _show(found: dict[Path, CoreGrid]) -> None:

@@ -37,9 +37,10 @@ def corrections(
     nucleus outside the part of an image that was looked at, so correct whole fields.
     """
     from wsi_suite.cli.terminal import note, print_json, say, show_table
-    from wsi_suite.studies.corrections import NO_CLASS, read_corrections, total
+    from wsi_suite.commands import studies
+    from wsi_suite.studies.corrections import NO_CLASS, total
 
-    found = read_corrections(pulled, results=results)
+    found = studies.corrections(pulled, results=results)
     seen = [one for one in found if one.is_corrected]
     rows = [*seen, total(found)] if len(seen) > 1 else seen
     if as_json:

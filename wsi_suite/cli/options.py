@@ -227,11 +227,3 @@ def score_column(option: str, *, of: str) -> typer.models.OptionInfo:
         option, help=f"{of} the score.", metavar="NAME", show_default="found by its name"
     )
     return found
-
-
-def check_new(out: Path | None, *, overwrite: bool) -> None:
-    """Refuse, before the work, a file of settings that exists."""
-    from wsi_suite.errors import OutputConflictError
-
-    if out is not None and out.exists() and not overwrite:
-        raise OutputConflictError(f"{out}: exists; give another --out, or --overwrite")

@@ -83,7 +83,7 @@ def report(
 
     told = ToldReports()
     with working("writing reports"):
-        from wsi_suite.runs.reports import report_folders
+        from wsi_suite.commands import reports
 
-        report_folders(folders, tables=table or (), columns=columns, tell=told.tell)
+        reports.write_reports(folders, tables=table or (), columns=columns, tell=told.tell)
     leave(told.failed, of=len(told.failed) + told.written)

@@ -18,9 +18,9 @@ from wsi_suite.cli.options import (
     OverwriteConfig,
     SetValue,
     Slides,
-    check_new,
     settings_from,
 )
+from wsi_suite.commands.checks import check_new
 
 if TYPE_CHECKING:
     from wsi_suite.analysis.slide_stains import SlideStains
@@ -58,9 +58,6 @@ ProjectImageName = Annotated[
     ),
 ]
 
-_FEW_SLIDES = 3
-_SAME_SCANNER_LEVELS = 15  # about 0.03 of optical density
-
 
 def estimate(
     *,
@@ -80,49 +77,46 @@ def estimate(
     Angles are those to the vectors in use: the defaults, or those of --config. Slides that are no
     H-DAB are named and left out. Of the others the median counts.
     """
-    from wsi_suite.analysis.slide_stains import estimate_slide, pool_stains
     from wsi_suite.cli.outcomes import leave
-    from wsi_suite.cli.progress import working
+    from wsi_suite.cli.progress import messages
     from wsi_suite.cli.terminal import note, print_json, show_error
-    from wsi_suite.errors import ConfigError, WsiSuiteError, did_you_mean
-    from wsi_suite.slides.sources import expand_slides
-    from wsi_suite.staining.estimation import METHODS
+    from wsi_suite.commands.stains import estimate_stains
+    from wsi_suite.errors import WsiSuiteError
 
-    known = {name: name for name in METHODS}
-    if method not in known:
-        hint = did_you_mean(method, METHODS) or f"; there is: {', '.join(METHODS)}"
-        raise ConfigError(f"--method {method}: unknown{hint}")
-    check_new(out, overwrite=overwrite)
     settings = settings_from(config, set_, mpp=mpp)
-    paths = expand_slides(slides, tell=note)
-    found: list[SlideStains] = []
     failed: list[WsiSuiteError] = []
-    for number, path in enumerate(paths, 1):
-        with working(f"looking at {path.name} ({number} of {len(paths)})"):
-            try:
-                stains = estimate_slide(
-                    path,
-                    method=known[method],
-                    background=background,
-                    mpp=settings.mpp,
-                    tissue=settings.tissue,
-                )
-            except WsiSuiteError as error:
-                show_error(error)
-                failed.append(error)
-            else:
-                found.append(stains)
-    if not found:
-        leave(failed, of=len(paths))
-    pooled = pool_stains(found)
+
+    def tell(news: str | WsiSuiteError) -> None:
+        if isinstance(news, str):
+            note(news)
+            return
+        failed.append(news)
+        show_error(news)
+
+    try:
+        with messages() as progress:
+            made = estimate_stains(
+                slides,
+                method=method,
+                background=background,
+                out=out,
+                settings=settings,
+                overwrite=overwrite,
+                tell=tell,
+                progress=progress,
+            )
+    except WsiSuiteError as error:
+        if error not in failed:
+            raise
+        leave(failed, of=len(failed))
     if as_json:
-        print_json({"stain": pooled.model_dump(), "slides": [_as_json(each) for each in found]})
+        slides_ = [_as_json(each) for each in made.slides]
+        print_json({"stain": made.stain.model_dump(), "slides": slides_})
     else:
-        _show(found, pooled, settings)
-    _remark(found, pooled)
-    if out is not None:
-        _write_estimate(out, found, pooled, method=method)
-    leave(failed, of=len(paths))
+        _show(made.slides, made.stain, settings)
+    for remark in made.remarks:
+        note(remark)
+    leave(failed, of=len(made.slides) + len(failed))
 
 
 def _show(found: Sequence[SlideStains], pooled: StainSettings, settings: Settings) -> None:
@@ -159,30 +153,6 @@ def _show(found: Sequence[SlideStains], pooled: StainSettings, settings: Setting
     )
 
 
-def _remark(found: Sequence[SlideStains], pooled: StainSettings) -> None:
-    from wsi_suite.analysis.slide_stains import unlike_pooled
-    from wsi_suite.cli.terminal import note
-
-    for each in found:
-        if each.reason is not None:
-            note(f"{each.slide.name} is left out: it {each.reason}")
-    estimates = [each.estimate for each in found if each.estimate is not None]
-    levels = [value for each in estimates for value in each.background]
-    if max(levels) - min(levels) > _SAME_SCANNER_LEVELS:
-        note(
-            "the colour of glass differs between slides: estimate slides of each scanner by "
-            "themselves"
-        )
-    for remark in unlike_pooled(found, pooled):
-        note(remark)
-    used = len(estimates)
-    if used < _FEW_SLIDES:
-        note(
-            f"few slides ({used}): the vectors of one depend on how much of each stain is in it; "
-            "give about ten"
-        )
-
-
 def from_qupath(
     *,
     source: QuPathSource,
@@ -201,6 +171,7 @@ def from_qupath(
     of --config.
     """
     from wsi_suite.cli.terminal import print_json, say, show_table
+    from wsi_suite.commands.stains import write_stains
     from wsi_suite.config import StainSettings
     from wsi_suite.staining.estimation import angle_degrees
 
@@ -227,7 +198,7 @@ def from_qupath(
         show_table((named.name, "R", "G", "B", "off by °"), rows)
     if out is not None:
         heading = [f"# Stain vectors {json.dumps(named.name, ensure_ascii=False)} from QuPath."]
-        _write(out, stain, heading=heading, names=origin)
+        write_stains(out, stain, heading=heading, names=origin)
         say(f"For later runs: --config {out}")
 
 
@@ -258,34 +229,6 @@ def _read_qupath(source: str, *, image: str | None) -> tuple[NamedStains, tuple[
             "setColorDeconvolutionStains('{...}'), a file with it, or a project"
         ) from None
     return stains_of_qupath(text, source=source), (path.name,)
-
-
-def _write_estimate(
-    out: Path, found: Sequence[SlideStains], pooled: StainSettings, *, method: str
-) -> None:
-    from wsi_suite import __version__
-
-    used = [each.slide.name for each in found if each.estimate is not None]
-    heading = [
-        f"# Stain vectors: medians over {len(used)} slides, estimated by wsi-suite {__version__}",
-        f"# (wsi-suite stains estimate --method {method}). For: wsi-suite run --config {out.name}",
-    ]
-    _write(out, pooled, heading=heading, names=used)
-
-
-def _write(
-    out: Path, stain: StainSettings, *, heading: Sequence[str], names: Sequence[str]
-) -> None:
-    from wsi_suite.files import whole_file
-
-    lines = [
-        *heading,
-        *(f"#   {json.dumps(name, ensure_ascii=False)}" for name in names),
-        "stain:",
-        *(f"  {name}: {list(vector)}" for name, vector in stain.model_dump().items()),
-    ]
-    with whole_file(out) as partial:
-        partial.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _colour(rgb: tuple[float, float, float] | None) -> str | None:

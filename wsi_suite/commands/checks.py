@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from wsi_suite.errors import ConfigError
+from wsi_suite.errors import ConfigError, OutputConflictError
 
 
 def check_page(page: Path | None, *, option: str) -> None:
@@ -25,6 +25,12 @@ def check_out(out: Path) -> None:
         raise ConfigError(
             f"--out {out}: '{there}' is a file; expected a folder, give another --out"
         )
+
+
+def check_new(out: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before the work, a file of settings that exists."""
+    if out is not None and out.exists() and not overwrite:
+        raise OutputConflictError(f"{out}: exists; give another --out, or --overwrite")
 
 
 def check_training_extra() -> None:
