@@ -185,6 +185,15 @@ def test_doubtful_nuclei_may_leave_a_cut_off_that_is_reached_exactly() -> None:
     assert (found.cut_off.distance, found.cut_off.verdict) == (0, "review by eye")
 
 
+def test_a_cut_off_is_met_whatever_the_last_bit() -> None:
+    """7 of 100 are 7.000000000000001 %."""
+    nuclei = scattered(100, positive=0, side_um=100)
+    nuclei.measurements["Nucleus: DAB OD mean"][:7] = 0.2
+    nuclei.measurements["Class probability"][8:40] = 0.6  # without them it is more
+    found = certainty(nuclei, settings("other", cutoffs_percent=[7]))
+    assert (found.cut_off.distance, found.cut_off.crossed) == (0, (7,))
+
+
 def test_without_an_interval_there_is_no_verdict() -> None:
     near = certainty(scattered(300, positive=0.5, side_um=100)).cut_off
     assert (near.percent, near.held, near.verdict) == (10, (), None)

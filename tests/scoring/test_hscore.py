@@ -34,11 +34,11 @@ def test_h_score_weighs_each_grade() -> None:
     assert h_score(Score(3, 0, 0, 1)) == 75
 
 
-def test_whole_percentages_are_whole() -> None:
-    """7 / 100 * 100 is 7.000000000000001, on the other side of a cut-off of 7 %."""
+def test_whole_percentages_are_shown_whole() -> None:
+    """7 / 100 * 100 is 7.000000000000001, as in QuPath, and is shown as 7."""
     percents = [Score(100 - count, count, 0, 0).positive_percent for count in range(101)]
-    assert percents == list(range(101))
-    assert [fixed(value, 1) for value in (7 / 100 * 100, 0.999999)] == ["7.0", "0.999999"]
+    assert [fixed(value, 1) for value in percents] == [f"{count}.0" for count in range(101)]
+    assert fixed(0.999999, 1) == "0.999999"
 
 
 def test_positive_percent_counts_every_grade_above_negative() -> None:

@@ -22,8 +22,8 @@ function scoreCounts(counts) {
     1 + (3 * weighted > 5 * positive) + (3 * weighted > 7 * positive);
   return {
     counts,
-    hScore: (100 * weighted) / measured,
-    positivePercent: (100 * positive) / measured,
+    hScore: (weighted / measured) * 100,
+    positivePercent: (positive / measured) * 100,
     allred: allredOf(positive, measured, intensity),
     irs: irsOf(positive, measured, intensity),
   };

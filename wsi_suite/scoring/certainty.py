@@ -43,6 +43,8 @@ al. (2021) for Ki-67.
 
 REVIEW = "review by eye"
 
+_SAME = 1e-9  # 7 of 100 nuclei are 7.000000000000001 %, as QuPath computes them
+
 
 class Doubt(Part):
     """Nuclei whose class is doubtful, and the scores if all of them were of the other class.
@@ -182,7 +184,7 @@ def crossed_cutoffs(percent: float, doubt: Doubt, cutoffs: Sequence[float]) -> t
         return ()
     low, high = sorted((percent, other))
     # Some cut-offs belong to what is below, as 10 % for ER: both ends count.
-    return tuple(cutoff for cutoff in cutoffs if low <= cutoff <= high)
+    return tuple(cutoff for cutoff in cutoffs if low - _SAME <= cutoff <= high + _SAME)
 
 
 def _nearest(
@@ -201,7 +203,7 @@ def _nearest(
     look = held or crossed or (known and not enough)
     return NearestCutOff(
         percent=nearest,
-        distance=percent - nearest,
+        distance=0.0 if abs(percent - nearest) < _SAME else percent - nearest,
         held=held,
         crossed=crossed,
         verdict=REVIEW if look else "clear" if known else None,

@@ -104,12 +104,12 @@ class Score:
 
 def positive_percent(counts: Score) -> float | None:
     """Return the share of positive nuclei in percent; ``None`` without measured nuclei."""
-    return 100 * counts.positive / counts.measured if counts.measured else None
+    return counts.positive / counts.measured * 100 if counts.measured else None
 
 
 def h_score(counts: Score) -> float | None:
     """Return ``100 (n1 + 2 n2 + 3 n3) / n``, 0 to 300; ``None`` without measured nuclei."""
-    return 100 * _weighted(counts) / counts.measured if counts.measured else None
+    return _weighted(counts) / counts.measured * 100 if counts.measured else None
 
 
 def allred(counts: Score) -> Allred | None:

@@ -137,10 +137,10 @@ def ki67_figures(
         class_name=class_name,
         nuclei=count,
         positive=stained,
-        index_percent=100 * stained / count if count else None,
+        index_percent=stained / count * 100 if count else None,
         range=_range(stained, count),
         reliable=20 * stained <= count or 10 * stained >= 3 * count if count else None,
-        levels={level: 100 * nuclei[level] / count if count else 0.0 for level in LEVELS},
+        levels={level: nuclei[level] / count * 100 if count else 0.0 for level in LEVELS},
         fields=tuple(fields),
         unweighted_percent=_index(fields),
         weighted_percent=_weighted_index(fields, nuclei),
@@ -248,13 +248,13 @@ def _field(block: _Block) -> Ki67Field:
         height_px0=(bottom - top) / 100,
         nuclei=block.nuclei,
         positive=block.positive,
-        positive_percent=100 * block.positive / block.nuclei,
+        positive_percent=block.positive / block.nuclei * 100,
     )
 
 
 def _index(fields: Sequence[Ki67Field]) -> float | None:
     nuclei = sum(field.nuclei for field in fields)
-    return 100 * sum(field.positive for field in fields) / nuclei if nuclei else None
+    return sum(field.positive for field in fields) / nuclei * 100 if nuclei else None
 
 
 def _weighted_index(fields: Sequence[Ki67Field], nuclei: Mapping[Level, int]) -> float | None:
