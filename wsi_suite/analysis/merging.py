@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from wsi_suite.analysis.facts import SlideFacts
 from wsi_suite.analysis.request import Analysis
-from wsi_suite.nuclei.table import Nuclei, concatenate
+from wsi_suite.geometry import Points
+from wsi_suite.nuclei.table import Nuclei, take_joined
 from wsi_suite.qupath.objects import Shape, at_centroids
 from wsi_suite.scoring.regions import points_in_areas, rows_that_count
 from wsi_suite.slides.grid import SEAM_PX
@@ -37,7 +38,8 @@ def merge_nuclei(
     Parameters
     ----------
     tables
-        Of blocks, in a fixed order; x and y are the detected points.
+        Of blocks, in a fixed order; x and y are the detected points. They are gone through twice,
+        and none is kept: a sequence that reads each from a file takes the memory of the result.
     analysis
         Its model says how near two nuclei may lie.
     facts
@@ -48,28 +50,69 @@ def merge_nuclei(
     from wsi_suite.detector.detector import suppress_close
 
     spec, measure = analysis.model.spec, analysis.settings.measure
-    nuclei = concatenate(tables) if tables else Nuclei.empty(spec.classes)
+    tables = tables or [Nuclei.empty(spec.classes)]
+    radius_px0 = measure.disc_radius_um / facts.mpp[0]
+    found = _Places.of(tables, shape=shape, radius_px0=radius_px0)
     mpp = math.sqrt(facts.mpp[0] * facts.mpp[1])
     twins_px0 = SEAM_PX * math.sqrt(facts.scale.x * facts.scale.y)
     distance_px0 = max(spec.min_distance_um / mpp, twins_px0)
-    nuclei = nuclei.take(suppress_close(nuclei.points, nuclei.confidence, distance_px0))
-    nuclei = replace(
+    rows = np.flatnonzero(suppress_close(found.points, found.confidence, distance_px0))
+    rows = rows[_counts(found.centroids[rows], analysis, tissue=facts.tissue)]
+    x, y = found.centroids[rows].T
+    rows = rows[np.lexsort([x, y])]
+    detected, centroids = found.detected[rows], found.centroids[rows]
+    del found, x, y  # before the largest columns come
+    nuclei = take_joined(tables, rows)
+    return replace(
         nuclei,
-        x=np.round(nuclei.x, 2),
-        y=np.round(nuclei.y, 2),
+        x=np.ascontiguousarray(centroids[:, 0]),
+        y=np.ascontiguousarray(centroids[:, 1]),
         confidence=np.round(nuclei.confidence, 4),
+        detected=detected,
+        mpp=facts.mpp,
     )
-    nuclei = at_centroids(nuclei, shape=shape, radius_px0=measure.disc_radius_um / facts.mpp[0])
-    inside = _inside_any([facts.tissue], nuclei)
-    if analysis.rois is not None:
-        counts = np.zeros(len(nuclei), np.bool_)
-        counts[rows_that_count(nuclei.points, analysis.rois)] = True
-        inside &= counts
-    return replace(nuclei.take(inside).sorted(), mpp=facts.mpp)
 
 
-def _inside_any(areas: Sequence[MultiPolygon], nuclei: Nuclei) -> npt.NDArray[np.bool_]:
-    inside = np.zeros(len(nuclei), np.bool_)
-    for rows in points_in_areas(nuclei.points, areas):
-        inside[rows] = True
-    return inside
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Places of the nuclei of all blocks, in their order.
+
+    Attributes
+    ----------
+    points, confidence
+        ``(N, 2)`` and ``(N,)``, as the detector found them.
+    detected
+        ``(N, 2)``, the points to two decimals.
+    centroids
+        ``(N, 2)``, where QuPath has the centroids of their shapes.
+    """
+
+    points: Points
+    confidence: npt.NDArray[np.float32]
+    detected: Points
+    centroids: Points
+
+    @classmethod
+    def of(cls, tables: Iterable[Nuclei], *, shape: Shape, radius_px0: float) -> _Places:
+        parts = [cls._of_table(table, shape=shape, radius_px0=radius_px0) for table in tables]
+        return cls(
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.detected for part in parts]),
+            np.concatenate([part.centroids for part in parts]),
+        )
+
+    @classmethod
+    def _of_table(cls, table: Nuclei, *, shape: Shape, radius_px0: float) -> _Places:
+        rounded = replace(table, x=np.round(table.x, 2), y=np.round(table.y, 2))
+        placed = at_centroids(rounded, shape=shape, radius_px0=radius_px0)
+        # Copies: a column of a file would keep all that was read with it.
+        return cls(table.points, table.confidence.copy(), placed.detected_points, placed.points)
+
+
+def _counts(points: Points, analysis: Analysis, *, tissue: MultiPolygon) -> npt.NDArray[np.int_]:
+    """Return the rows of points that lie in the tissue, and in the regions if there are some."""
+    (rows,) = points_in_areas(points, [tissue])
+    if analysis.rois is None:
+        return rows
+    return np.intersect1d(rows, rows_that_count(points, analysis.rois), assume_unique=True)

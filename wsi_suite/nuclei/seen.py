@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from wsi_suite.config import Section
+from wsi_suite.geometry import Points
 from wsi_suite.measurements import NUCLEUS_AREA, NUCLEUS_DAB, NUCLEUS_HEMATOXYLIN
 from wsi_suite.nuclei.table import Nuclei
 
@@ -124,26 +125,43 @@ def _medians(
     nuclei = nuclei.take(nuclei.confidence >= min_confidence)
     if len(nuclei) < _FEWEST_NUCLEI:
         return {}
-    cells = np.floor(nuclei.points * mpp / _FIELD_UM).astype(np.int64)
-    _, own, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    own = own.ravel()
+    own, counts = _fields(nuclei.points * mpp)
     if counts.max() < _FEWEST_NUCLEI:
         own, counts = np.zeros(len(nuclei), np.int64), np.array([len(nuclei)])
     columns = {CONFIDENCE: nuclei.confidence, **nuclei.measurements}
-    order = np.argsort(own, kind="stable")
-    ends = np.cumsum(counts)
-    large = [
-        order[end - count : end]
-        for end, count in zip(ends, counts, strict=True)
-        if count >= _FEWEST_NUCLEI
-    ]
+    large = counts >= _FEWEST_NUCLEI
     return {
-        name: np.array([_median(columns[name][rows]) for rows in large])
+        name: _field_medians(columns[name], own, fields=len(counts))[large]
         for name in _KINDS
         if name in columns
     }
 
 
-def _median(values: npt.NDArray[np.float32]) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else np.nan
+def _fields(points_um: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the number of the field of each point, column by column, and the points of each."""
+    cells = np.floor(points_um / _FIELD_UM).astype(np.int64)
+    cells -= cells.min(axis=0)
+    key = cells @ np.array([cells[:, 1].max() + 1, 1])  # numbers sort faster than pairs
+    _, own, counts = np.unique(key, return_inverse=True, return_counts=True)
+    return own, counts
+
+
+def _field_medians(
+    values: npt.NDArray[np.float32], own: npt.NDArray[np.int64], *, fields: int
+) -> npt.NDArray[np.float64]:
+    """Return ``(fields,)`` medians of what is known in each field; NaN where nothing is.
+
+    Parameters
+    ----------
+    values, own
+        ``(N,)`` values, and the number of the field that each lies in.
+    """
+    known = np.isfinite(values)
+    values, own = values[known], own[known]
+    values = values[np.lexsort((values, own))]
+    counts = np.bincount(own, minlength=fields)
+    starts, filled = np.cumsum(counts) - counts, counts > 0
+    low, high = (starts + (counts - 1) // 2)[filled], (starts + counts // 2)[filled]
+    medians = np.full(fields, np.nan)
+    medians[filled] = (values[low] + values[high]) / 2
+    return medians

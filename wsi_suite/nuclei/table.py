@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -258,3 +258,56 @@ def concatenate(tables: Sequence[Nuclei]) -> Nuclei:
         else np.concatenate([table.detected for table in filled if table.detected is not None]),
         mpp=first.mpp,
     )
+
+
+def take_joined(tables: Sequence[Nuclei], rows: npt.NDArray[np.int_]) -> Nuclei:
+    """Return ``concatenate(tables).take(rows)`` without holding the joined table.
+
+    Memory is that of the result and of one table, if `tables` reads each when it is asked for.
+
+    Parameters
+    ----------
+    tables
+        As for :func:`concatenate`.
+    rows
+        Indices into the joined table, each at most once, in the order of the result.
+    """
+    places = np.full(rows.max(initial=-1) + 1, -1)
+    places[rows] = np.arange(len(rows))
+    joined: Nuclei | None = None
+    start = 0
+    for table in tables:
+        if joined is None or not start:  # columns are those of the first table with rows
+            joined = _unfilled(table, len(rows))
+        if len(table):
+            own = places[start : start + len(table)]
+            chosen = np.flatnonzero(own >= 0)
+            for column, values in zip(_columns(joined), _columns(table), strict=True):
+                column[own[chosen]] = values[chosen]
+        start += len(table)
+    assert joined is not None, "there is a table"
+    return joined
+
+
+def _unfilled(table: Nuclei, length: int) -> Nuclei:
+    """Return a table with the columns of another, whose values are still to be set."""
+
+    def column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.empty((length, *values.shape[1:]), values.dtype)
+
+    return replace(
+        table,
+        x=column(table.x),
+        y=column(table.y),
+        confidence=column(table.confidence),
+        label=column(table.label),
+        measurements={name: column(values) for name, values in table.measurements.items()},
+        outline=None if table.outline is None else column(table.outline),
+        detected=None if table.detected is None else column(table.detected),
+    )
+
+
+def _columns(table: Nuclei) -> Iterator[npt.NDArray[Any]]:
+    yield from (table.x, table.y, table.confidence, table.label)
+    yield from (table.measurements[name] for name in sorted(table.measurements))
+    yield from (column for column in (table.outline, table.detected) if column is not None)

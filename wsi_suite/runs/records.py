@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -155,3 +155,23 @@ class Records:
 
     def _path(self, block: Block, suffix: str) -> Path:
         return self.folder / f"{block.row:04d}-{block.col:04d}{suffix}"
+
+
+@dataclass(frozen=True)
+class RecordedNuclei(Sequence[Nuclei]):
+    """Nuclei of the blocks of a run, each read when it is asked for and not kept."""
+
+    records: Records
+    blocks: tuple[Block, ...]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @overload
+    def __getitem__(self, place: int) -> Nuclei: ...
+    @overload
+    def __getitem__(self, place: slice) -> RecordedNuclei: ...
+    def __getitem__(self, place: int | slice) -> Nuclei | RecordedNuclei:
+        if isinstance(place, slice):
+            return RecordedNuclei(self.records, self.blocks[place])
+        return self.records.read_nuclei(self.blocks[place])

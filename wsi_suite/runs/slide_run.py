@@ -42,6 +42,7 @@ from wsi_suite.runs.folder import (
     unlock_folder,
 )
 from wsi_suite.runs.outputs import write_results
+from wsi_suite.runs.records import RecordedNuclei
 from wsi_suite.runs.request import Request, keep_compute
 from wsi_suite.runs.run_plan import SlideRun, facts_for, plan_run
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
@@ -221,8 +222,8 @@ def _refuse_changed(run: SlideRun) -> None:
 
 
 def _all_nuclei(run: SlideRun, facts: SlideFacts) -> Nuclei:
-    tables = [run.records.read_nuclei(block) for block in run.grid.blocks if block.tiles]
-    return merge_nuclei(tables, run.request, facts=facts)
+    blocks = tuple(block for block in run.grid.blocks if block.tiles)
+    return merge_nuclei(RecordedNuclei(run.records, blocks), run.request, facts=facts)
 
 
 def _tiles_only(found: RunRecord | None, request: Request) -> RunRecord | None:
