@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from wsi_suite.errors import BusyError, DiskError, OutputError
-from wsi_suite.files import file_names, output_error, remove_leftovers, take_lock, whole_file
+from wsi_suite.files import (
+    check_folder_takes_files,
+    file_names,
+    output_error,
+    remove_leftovers,
+    take_lock,
+    whole_file,
+)
+from wsi_suite.runs.folder import lock_folder
 
 
 @pytest.mark.parametrize(
@@ -123,6 +131,20 @@ def test_what_the_system_refuses_is_one_line(
     assert str(caught.value).startswith(f"{tmp_path / 'a'}: cannot be written (")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize("name", ["/proc/x", "/proc/x/y"])
+def test_a_folder_that_takes_no_files_is_named(name: str) -> None:
+    """Not as one that was removed, or in which others are at work."""
+    folder, told = Path(name), r"/proc takes no files, choose another folder with --out"
+    for attempt in (
+        lambda: check_folder_takes_files(folder),
+        lambda: lock_folder(folder),
+        lambda: write_half(folder / "a.html", OSError(errno.ENOENT, "No such file")),
+    ):
+        with pytest.raises(OutputError, match=told):
+            attempt()
 
 
 def test_an_error_crosses_processes_as_it_is() -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -143,7 +144,34 @@ def output_error(path: Path, error: OSError, *, remedy: str | None = None) -> Ou
     reason = " ".join(str(error.strerror or error).split())
     kind = DiskError if is_disk_full(error) else OutputError
     room = _room(path) if error.errno == errno.ENOSPC and not remedy else ""
-    return kind(f"{path}: cannot be written ({reason}); {remedy or _remedy(error.errno)}{room}")
+    remedy = remedy or _remedy(error.errno, path)
+    return kind(f"{path}: cannot be written ({reason}); {remedy}{room}")
+
+
+def check_folder_takes_files(folder: Path) -> None:
+    """Refuse a folder that is not there yet and cannot be made, as below ``/proc``.
+
+    Raises
+    ------
+    OutputError
+        The nearest folder that is there takes no new folder.
+    """
+    if not folder.exists() and (error := _refusal(_nearest_folder(folder))) is not None:
+        raise output_error(folder, error) from error
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the nearest folder above a path that is there."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())
+
+
+def _refusal(folder: Path) -> OSError | None:
+    """Return why the system makes no folder in a folder, or ``None`` if it does."""
+    try:
+        Path(tempfile.mkdtemp(prefix=".wsi-suite-", dir=folder)).rmdir()
+    except OSError as error:
+        return error
+    return None
 
 
 def _room(path: Path) -> str:
@@ -167,11 +195,13 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in _DISK
 
 
-def _remedy(number: int | None) -> str:
+def _remedy(number: int | None, path: Path) -> str:
     if number in _DENIED:
         return "close the program that has it open, or choose another folder with --out"
     if number in _IN_THE_WAY:
         return "something else has its name, rename that or choose another folder with --out"
+    if number in _GONE and _refusal(there := _nearest_folder(path)) is not None:
+        return f"{there} takes no files, choose another folder with --out"
     if number in _GONE:
         return "its folder was removed or renamed, run again"
     if number == errno.ENAMETOOLONG:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from wsi_suite.errors import ConfigError, OutputConflictError
+from wsi_suite.files import check_folder_takes_files
 
 
 def check_page(page: Path | None, *, option: str) -> None:
@@ -19,12 +20,21 @@ def check_page(page: Path | None, *, option: str) -> None:
 
 
 def check_out(out: Path) -> None:
-    """Refuse a path that cannot become a folder."""
+    """Refuse a path that cannot become a folder.
+
+    Raises
+    ------
+    ConfigError
+        A file has its name, or that of a folder above it.
+    OutputError
+        The system does not let it be made.
+    """
     there = next(path for path in (out, *out.parents) if path.exists())
     if not there.is_dir():
         raise ConfigError(
             f"--out {out}: '{there}' is a file; expected a folder, give another --out"
         )
+    check_folder_takes_files(out)
 
 
 def check_new(out: Path | None, *, overwrite: bool) -> None:

@@ -21,6 +21,7 @@ from wsi_suite.analysis.slide_record import SLIDE_FILE
 from wsi_suite.analysis.summary import SUMMARY_FILE
 from wsi_suite.config import Settings
 from wsi_suite.errors import BusyError, OutputConflictError
+from wsi_suite.files import check_folder_takes_files
 from wsi_suite.leases import Lease, take_lease
 from wsi_suite.runs.folder_names import RECORDS_NAME, is_free
 from wsi_suite.runs.run_record import RunRecord, read_run, write_run
@@ -188,6 +189,7 @@ def lock_folder(
             with suppress(FileNotFoundError, FileExistsError):
                 records.mkdir(parents=True, exist_ok=True)
                 return take_lease(records / LEASE_NAME, busy=busy, from_stopped=from_stopped)
+    check_folder_takes_files(folder)
     raise BusyError(busy("several come and go"))
 
 
