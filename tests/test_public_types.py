@@ -60,7 +60,9 @@ def classes_in(hint: object) -> Iterator[type]:
 
 
 def functions_of(thing: object) -> Iterator[Any]:
-    """Yield a function, or the public methods and properties of a class."""
+    """Yield a function, the public methods and properties of a class, or a module's functions."""
+    if isinstance(thing, ModuleType):
+        yield from (getattr(thing, name) for name in thing.__all__)
     if inspect.isfunction(thing):
         yield thing
     for base in thing.__mro__ if isinstance(thing, type) else ():
@@ -85,7 +87,7 @@ def needs_of(thing: object) -> Iterator[type]:
 
 
 def is_ours(thing: Any) -> bool:
-    return str(thing.__module__).startswith("wsi_suite")
+    return str(getattr(thing, "__module__", "")).startswith("wsi_suite")
 
 
 @cache

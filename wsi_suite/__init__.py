@@ -50,6 +50,7 @@ __all__ = [
     "calibrate",
     "compare",
     "corrections",
+    "dataset",
     "estimate_stains",
     "evaluate",
     "export_model",
@@ -83,6 +84,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from wsi_suite import dataset
     from wsi_suite.analysis.analysed import Analysed, analyse
     from wsi_suite.commands.cores import find_cores
     from wsi_suite.commands.models import Trained, evaluate, export_model, train
@@ -149,6 +151,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "dataset":
+        return import_module("wsi_suite.dataset")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"wsi_suite.{home}"), name)

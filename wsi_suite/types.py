@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "Added",
     "Agreement",
     "Allred",
     "AllredFigures",
+    "AnnotatorAgreement",
     "ArtefactFigures",
     "AspectFigures",
     "AugmentSettings",
@@ -20,13 +22,19 @@ __all__ = [
     "CalibratedSlide",
     "Calibration",
     "Certainty",
+    "Change",
     "ComputeRecord",
+    "ControlScore",
+    "ControlScores",
     "Core",
     "CoreGrid",
     "Corrections",
     "CountError",
     "Counts",
     "CutoffAgreement",
+    "Dataset",
+    "DatasetCard",
+    "DatasetLog",
     "DetectSettings",
     "Doubt",
     "Entry",
@@ -35,6 +43,7 @@ __all__ = [
     "EvaluationReport",
     "Export",
     "ExportDifference",
+    "ExportedLabels",
     "Familiarity",
     "Figure",
     "FigureDifference",
@@ -52,6 +61,7 @@ __all__ = [
     "Ki67Figures",
     "LabelSpec",
     "Layout",
+    "Leak",
     "Level",
     "Limits",
     "MeasureSettings",
@@ -65,6 +75,8 @@ __all__ = [
     "OptimiserSettings",
     "Outcomes",
     "Pair",
+    "PairAgreement",
+    "PartFigures",
     "Peaks",
     "Picture",
     "Progress",
@@ -78,7 +90,10 @@ __all__ = [
     "RegionScores",
     "RegionsLike",
     "ResultLike",
+    "Revocation",
+    "RevokedData",
     "RunSettings",
+    "Sampled",
     "Score",
     "ScoreFigures",
     "ScoreSettings",
@@ -90,6 +105,7 @@ __all__ = [
     "SlideQuality",
     "SlideScores",
     "SlideStains",
+    "Split",
     "SplitSettings",
     "Stage",
     "StainCheck",
@@ -105,12 +121,25 @@ __all__ = [
     "TissueSettings",
     "TrainSettings",
     "Truth",
+    "Verified",
+    "Version",
+    "VersionDifference",
 ]
 
 if TYPE_CHECKING:
     from wsi_suite.analysis.given_regions import RegionsLike
     from wsi_suite.analysis.slide_stains import SlideStains
     from wsi_suite.analysis.summary import Summary
+    from wsi_suite.commands.dataset_annotators import AnnotatorAgreement, ControlScores
+    from wsi_suite.commands.dataset_files import Added, ExportedLabels
+    from wsi_suite.commands.dataset_sample import Sampled
+    from wsi_suite.commands.dataset_versions import (
+        DatasetLog,
+        RevokedData,
+        Split,
+        Verified,
+        VersionDifference,
+    )
     from wsi_suite.commands.results import ResultLike
     from wsi_suite.config import (
         DetectSettings,
@@ -122,6 +151,12 @@ if TYPE_CHECKING:
         TileSettings,
         TissueSettings,
     )
+    from wsi_suite.datasets.agreement import PairAgreement
+    from wsi_suite.datasets.card import DatasetCard
+    from wsi_suite.datasets.controls import ControlScore
+    from wsi_suite.datasets.history import Change
+    from wsi_suite.datasets.splitting import Leak, PartFigures
+    from wsi_suite.datasets.store import Dataset, Revocation, Version
     from wsi_suite.detector.label_spec import LabelSpec
     from wsi_suite.detector.model_folder import ModelSpec
     from wsi_suite.detector.network import Peaks
@@ -197,6 +232,22 @@ _HOMES = {
     "analysis.given_regions": ("RegionsLike",),
     "analysis.slide_stains": ("SlideStains",),
     "analysis.summary": ("Summary",),
+    "commands.dataset_annotators": (
+        "AnnotatorAgreement",
+        "ControlScores",
+    ),
+    "commands.dataset_files": (
+        "Added",
+        "ExportedLabels",
+    ),
+    "commands.dataset_sample": ("Sampled",),
+    "commands.dataset_versions": (
+        "DatasetLog",
+        "RevokedData",
+        "Split",
+        "Verified",
+        "VersionDifference",
+    ),
     "commands.results": ("ResultLike",),
     "config": (
         "DetectSettings",
@@ -207,6 +258,19 @@ _HOMES = {
         "StainSettings",
         "TileSettings",
         "TissueSettings",
+    ),
+    "datasets.agreement": ("PairAgreement",),
+    "datasets.card": ("DatasetCard",),
+    "datasets.controls": ("ControlScore",),
+    "datasets.history": ("Change",),
+    "datasets.splitting": (
+        "Leak",
+        "PartFigures",
+    ),
+    "datasets.store": (
+        "Dataset",
+        "Revocation",
+        "Version",
     ),
     "detector.label_spec": ("LabelSpec",),
     "detector.model_folder": ("ModelSpec",),

@@ -68,15 +68,15 @@ def test_parts_share_no_patient_and_are_balanced(folder):
     made = split_dataset(open_dataset(folder), shares={"train": 4, "val": 1, "test": 1})
     rows = read_image_rows(made)
     assert find_leaks(rows) == []
-    table = {row["part"]: row for row in balance(made)}
-    assert {name: row["pictures"] for name, row in table.items()} == {
+    table = {part.part: part for part in balance(made)}
+    assert {name: part.pictures for name, part in table.items()} == {
         "train": 8,
         "val": 2,
         "test": 2,
         "all": 12,
     }
-    assert table["train"]["strata"] == {"stain ER": 4, "stain PR": 4}
-    assert table["all"]["nuclei"] == {"Stroma": 24}
+    assert table["train"].strata == {"stain ER": 4, "stain PR": 4}
+    assert table["all"].nuclei == {"Stroma": 24}
     assert made.version.nuclei == 24
     # The same call gives the same parts, and so no new version.
     again = split_dataset(made, shares={"train": 4, "val": 1, "test": 1})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +14,10 @@ from wsi_suite.cli.datasets import Message, Place, VersionName
 from wsi_suite.cli.evaluation import TriedModel
 from wsi_suite.cli.options import Debug, Device, Json
 from wsi_suite.commands.defaults import DEFAULT_MODEL
-from wsi_suite.errors import ConfigError, DataError
+from wsi_suite.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsi_suite.datasets.agreement import Confusion, PairAgreement
-    from wsi_suite.datasets.labelled_image import LabelledImage
-    from wsi_suite.datasets.store import Dataset
 
 WithinUm = Annotated[
     float,
@@ -110,29 +107,20 @@ def agree(
         )
         return
     from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.datasets.agreement import compare_annotators, fleiss_kappa
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import open_dataset, read_images
+    from wsi_suite.commands import dataset_annotators
 
     if passing is not None and reference is None:
         raise ConfigError("--passing: name whom to compare with, as --reference or --key")
-    with at_hand(dataset) as folder:
-        opened = open_dataset(folder, version=version)
-        pairs = compare_annotators(read_images(opened), within_um=match_um)
-        fleiss = fleiss_kappa(read_images(opened), within_um=match_um)
-    if not pairs:
-        raise DataError(f"{dataset}: no picture has labels of two annotators")
-    if reference is not None:
-        known = sorted({name for one in pairs for name in (one.first, one.second)})
-        pairs = [one for one in pairs if reference in (one.first, one.second)]
-        if not pairs:
-            raise DataError(f"{dataset}: no annotator '{reference}'; known: {', '.join(known)}")
+    found = dataset_annotators.agree(
+        dataset, version=version, match_um=match_um, reference=reference
+    )
+    pairs = found.pairs
     failed = [one for one in pairs if passing is not None and not one.kappa >= passing]
     if as_json:
         print_json(
             {
                 "pairs": [_as_json(one) for one in pairs],
-                "fleiss_kappa": None if reference or math.isnan(fleiss) else fleiss,
+                "fleiss_kappa": found.fleiss_kappa,
             }
         )
     else:
@@ -149,7 +137,8 @@ def agree(
         for one in pairs if len(pairs) <= _MOST_TABLES else ():
             _show_confusion(one.first, one.second, one.confusion)
         if reference is None:
-            say(f"Fleiss' kappa of all annotators, missed nuclei counted: {_number(fleiss)}")
+            of_all = "-" if found.fleiss_kappa is None else _number(found.fleiss_kappa)
+            say(f"Fleiss' kappa of all annotators, missed nuclei counted: {of_all}")
     for one in failed:
         other = one.second if one.first == reference else one.first
         say(f"{other}: kappa {_number(one.kappa)} is below {passing}", style="red")
@@ -168,20 +157,18 @@ def _test_annotators(
 ) -> None:
     """Compare annotators with the truth of hidden controls; exit with 1 if one does not pass."""
     from wsi_suite.cli.terminal import note, print_json, say, show_table
-    from wsi_suite.datasets.controls import read_key, score_annotators
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import open_dataset, read_images
+    from wsi_suite.commands import dataset_annotators
 
-    told = read_key(key)
-    with at_hand(dataset) as folder:
-        opened = open_dataset(folder, version=version)
-        scores = score_annotators(read_images(opened), told, within_um=within_um)
+    told = dataset_annotators.score_annotators(
+        dataset, key=key, version=version, match_um=within_um
+    )
+    scores = told.annotators
     names = ("precision", "recall", "f1", "kappa", "kappa_matched")
     rows = [
         {
             "annotator": one.annotator,
             "pictures": one.pictures,
-            "controls": len(told.controls),
+            "controls": told.controls,
             **{name: _or_none(getattr(one, name)) for name in names},
             "passed": None if passing is None else bool(one.kappa >= passing),
         }
@@ -195,7 +182,7 @@ def _test_annotators(
             [
                 (
                     one.annotator,
-                    f"{one.pictures} of {len(told.controls)}",
+                    f"{one.pictures} of {told.controls}",
                     *(_number(getattr(one, name)) for name in names),
                 )
                 for one in scores
@@ -203,9 +190,9 @@ def _test_annotators(
         )
         for one in scores if len(scores) <= _MOST_TABLES else ():
             _show_confusion("truth", one.annotator, one.confusion)
-    few = [one for one in scores if one.pictures < len(told.controls)]
+    few = [one for one in scores if one.pictures < told.controls]
     for one in few:
-        missing = len(told.controls) - one.pictures
+        missing = told.controls - one.pictures
         note(f"{one.annotator}: {missing} controls have no labels, and do not count")
     failed = [one for one in scores if passing is not None and not one.kappa >= passing]
     for one in failed:
@@ -292,21 +279,13 @@ def consensus(
     --class =. Outlines are left out and counted.
     """
     from wsi_suite.cli.terminal import note, say
-    from wsi_suite.datasets.agreement import vote
-    from wsi_suite.datasets.commits import commit
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import open_dataset, read_images
+    from wsi_suite.commands import dataset_annotators
 
-    told = message or f"consensus of more than {least_share:g} of the annotators"
-    with at_hand(dataset, writes=True) as folder:
-        before = open_dataset(folder).version
-
-        def voted(last: Dataset | None) -> Iterable[LabelledImage]:
-            images = read_images(last) if last else ()
-            return vote(images, least_share=least_share, within_um=match_um, tell=note)
-
-        made = commit(folder, voted, message=told).version
-    if made.number == before.number:
+    added = dataset_annotators.consensus(
+        dataset, match_um=match_um, least_share=least_share, message=message, tell=note
+    )
+    made, before = added.version, added.before
+    if before is None or not added.is_new:
         say(f"{dataset}: no picture has labels of several annotators; version {made.number} stays.")
         return
     say(f"{dataset}: version {made.number}, {made.nuclei:,} nuclei of {before.nuclei:,} labels.")

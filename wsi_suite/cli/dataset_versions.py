@@ -84,34 +84,30 @@ def split(
     patients and slides allow.
     """
     from wsi_suite.cli.terminal import print_json, say
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.splitting import balance, split_dataset
-    from wsi_suite.datasets.store import open_dataset
+    from wsi_suite.commands import dataset_versions
 
-    shares = {str(one): 1.0 for one in range(1, folds + 1)} if folds else _shares(parts)
-    with at_hand(dataset, writes=True) as folder:
-        made = split_dataset(open_dataset(folder), shares=shares, seed=seed, message=message)
-        rows = balance(made)
+    shares = None if folds else _shares(parts)
+    made = dataset_versions.split(dataset, parts=shares, folds=folds, seed=seed, message=message)
+    rows = [dataclasses.asdict(part) for part in made.parts]
     if as_json:
         print_json(rows)
         return
-    say(f"{dataset}: version {made.version.number}, split into {', '.join(shares)}.")
+    names = ", ".join(shares or map(str, range(1, (folds or 0) + 1)))
+    say(f"{dataset}: version {made.version.number}, split into {names}.")
     _show_balance(rows)
 
 
 def log(*, dataset: Place, as_json: Json = False, debug: Debug = False) -> None:
     """List the versions and the revocations of a dataset."""
     from wsi_suite.cli.terminal import note, print_json, show_table
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import list_versions, read_revoked
+    from wsi_suite.commands import dataset_versions
 
-    with at_hand(dataset) as folder:
-        versions, revoked = list_versions(folder), read_revoked(folder)
+    told = dataset_versions.log(dataset)
     if as_json:
         print_json(
             {
-                "versions": [version.as_json() for version in versions],
-                "revocations": [one.as_json() for one in revoked.revocations],
+                "versions": [version.as_json() for version in told.versions],
+                "revocations": [one.as_json() for one in told.revocations],
             }
         )
         return
@@ -119,10 +115,10 @@ def log(*, dataset: Place, as_json: Json = False, debug: Debug = False) -> None:
         ("version", "made", "pictures", "nuclei", "digest", "what changed"),
         [
             (one.number, one.created[:10], one.images, one.nuclei, one.digest[:10], one.message)
-            for one in versions
+            for one in told.versions
         ],
     )
-    for gone in revoked.revocations:
+    for gone in told.revocations:
         why = f" ({gone.reason})" if gone.reason else ""
         state = "" if gone.finished else "; interrupted: give the command again"
         note(f"{gone.date[:10]}: {len(gone.pictures)} pictures were revoked{why}{state}")
@@ -141,18 +137,14 @@ def diff(
     A nucleus moved if it has a counterpart within 3.5 um.
     """
     from wsi_suite.cli.terminal import print_json, say, show_table
-    from wsi_suite.datasets.history import diff_versions
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import open_dataset
+    from wsi_suite.commands import dataset_versions
 
-    with at_hand(dataset) as folder:
-        old, new = open_dataset(folder, version=before), open_dataset(folder, version=after)
-        changes = diff_versions(old, new)
+    found = dataset_versions.diff(dataset, before, after)
     if as_json:
-        print_json([dataclasses.asdict(change) for change in changes])
+        print_json([dataclasses.asdict(change) for change in found.changes])
         return
-    if not changes:
-        say(f"versions {old.version.number} and {new.version.number} are equal.")
+    if not found.changes:
+        say(f"versions {found.before.number} and {found.after.number} are equal.")
         return
     kinds = ("added", "removed", "moved", "renamed", "otherwise changed")
     show_table(
@@ -164,7 +156,7 @@ def diff(
                 ", ".join(one.facts) or None,
                 *(one.nuclei.get(kind) for kind in kinds),
             )
-            for one in changes
+            for one in found.changes
         ],
     )
 
@@ -177,23 +169,18 @@ def verify(
     The exit code is 1 if anything is wrong.
     """
     from wsi_suite.cli.terminal import print_json, say, show_error
-    from wsi_suite.datasets.history import verify_dataset
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.splitting import find_leaks
-    from wsi_suite.datasets.store import open_dataset, read_image_rows
+    from wsi_suite.commands import dataset_versions
 
-    with at_hand(dataset, pictures=True) as folder:
-        opened = open_dataset(folder, version=version)
-        faults = verify_dataset(opened)
-        leaks = find_leaks(read_image_rows(opened))
+    found = dataset_versions.verify(dataset, version=version)
     if as_json:
-        print_json({"faults": faults, "leaks": [dataclasses.asdict(leak) for leak in leaks]})
+        leaks = [dataclasses.asdict(leak) for leak in found.leaks]
+        print_json({"faults": found.faults, "leaks": leaks})
     else:
-        for fault in (*faults, *(f"leak: {leak}" for leak in leaks)):
+        for fault in (*found.faults, *(f"leak: {leak}" for leak in found.leaks)):
             show_error(fault)
-        if not faults and not leaks:
-            say(f"{dataset}: all {opened.version.number} versions and their pictures are whole.")
-    if faults or leaks:
+        if found.is_whole:
+            say(f"{dataset}: all {found.version.number} versions and their pictures are whole.")
+    if not found.is_whole:
         raise typer.Exit(1)
 
 
@@ -215,21 +202,18 @@ def revoke(
     URLs: copy the dataset to a disk, revoke there, and copy it to a new URL.
     """
     from wsi_suite.cli.terminal import note, print_json, say
-    from wsi_suite.datasets.remote import on_disk
-    from wsi_suite.datasets.revoking import revoke as revoke_data
-    from wsi_suite.resources import added_models_folder
-    from wsi_suite.training.training_record import models_trained_on
+    from wsi_suite.commands import dataset_versions
 
-    given = {"patient": patient, "slide": slide, "picture": picture}
-    named = {by: value for by, value in given.items() if value is not None}
-    if len(named) != 1:
-        raise ConfigError("give one of --patient, --slide and --picture")
-    for folder in models or ():
-        if not folder.is_dir():
-            raise ConfigError(f"--models {folder}: no such folder")
-    ((by, value),) = named.items()
-    done = revoke_data(on_disk(dataset), by=by, value=value, reason=reason, tell=note)
-    learned = models_trained_on([*(models or ()), added_models_folder()], done.pictures)
+    revoked = dataset_versions.revoke(
+        dataset,
+        patient=patient,
+        slide=slide,
+        picture=picture,
+        reason=reason,
+        models=models or (),
+        tell=note,
+    )
+    done, learned = revoked.tombstone, revoked.models
     if as_json:
         print_json({**done.as_json(), "models": [str(path) for path in learned]})
         return
@@ -249,16 +233,13 @@ def card(*, dataset: Place, version: VersionName = None, debug: Debug = False) -
     Name, description, license and citation are those of dataset.yaml; write them there first.
     """
     from wsi_suite.cli.terminal import note, say
-    from wsi_suite.datasets.cards import write_cards
-    from wsi_suite.datasets.remote import on_disk
-    from wsi_suite.datasets.store import open_dataset
+    from wsi_suite.commands import dataset_files
 
-    opened = open_dataset(on_disk(dataset), version=version)
-    for path in write_cards(opened):
+    told: list[str] = []
+    for path in dataset_files.card(dataset, version=version, tell=told.append):
         say(str(path))
-    for field in ("description", "license", "citation"):
-        if not getattr(opened.card, field):
-            note(f"{opened.folder / 'dataset.yaml'}: no {field}")
+    for remark in told:
+        note(remark)
 
 
 def _shares(text: str) -> dict[str, float]:

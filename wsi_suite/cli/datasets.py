@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wsi_suite.cli.options import Debug, Json
 from wsi_suite.errors import ConfigError
-
-if TYPE_CHECKING:
-    from wsi_suite.datasets.labelled_image import LabelledImage
-    from wsi_suite.datasets.store import Dataset
 
 Place = Annotated[
     str,
@@ -190,42 +184,27 @@ def import_labels(
 ) -> None:
     """Add pictures and labels to a dataset, as a new version; make the dataset if there is none."""
     from wsi_suite.cli.terminal import note, say
-    from wsi_suite.datasets.card import DatasetCard
-    from wsi_suite.datasets.collecting import add_images, make_dataset, name_annotator
-    from wsi_suite.datasets.formats import ReadOptions, map_classes, reader_of
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import is_dataset, list_versions
+    from wsi_suite.commands import dataset_files
 
-    read = reader_of(source_format)
-    told = message or f"import of {source.name} ({source_format})"
-    with (
-        tempfile.TemporaryDirectory(prefix="wsi-suite-") as scratch,
-        at_hand(dataset, writes=True) as folder,
-    ):
-        options = ReadOptions(
-            images=images, mpp=mpp, fields=in_class, scratch=Path(scratch), tell=note
-        )
-        found = map_classes(read(source, options), _class_names(classes or ()), tell=note)
-        if annotator is not None:
-            found = name_annotator(found, annotator)
-        before = []
-        if not is_dataset(folder):
-            card = DatasetCard(name=folder.resolve().name)
-            added = make_dataset(folder, card, found, message=told).version
-        else:
-            before = list_versions(folder)  # without any, an import was interrupted
-            added = add_images(
-                folder,
-                found,
-                message=told,
-                replace=replace,
-                beside=annotator,
-                new_classes=new_classes or not before,
-            ).version
-    if before and before[-1].number == added.number:
-        say(f"{dataset}: nothing new; version {added.number} stays.")
+    added = dataset_files.import_labels(
+        source,
+        dataset,
+        format=source_format,
+        images=images,
+        mpp=mpp,
+        in_class=in_class,
+        classes=_class_names(classes or ()),
+        message=message,
+        replace=replace,
+        annotator=annotator,
+        new_classes=new_classes,
+        tell=note,
+    )
+    version = added.version
+    if not added.is_new:
+        say(f"{dataset}: nothing new; version {version.number} stays.")
         return
-    say(f"{dataset}: version {added.number}, {_counts(added.images, added.classes)}.")
+    say(f"{dataset}: version {version.number}, {_counts(version.images, version.classes)}.")
 
 
 def export_labels(
@@ -240,28 +219,20 @@ def export_labels(
 ) -> None:
     """Write a version of a dataset in another format."""
     from wsi_suite.cli.terminal import note, say
-    from wsi_suite.datasets.formats import WriteOptions, map_classes, writer_of
-    from wsi_suite.datasets.remote import at_hand
-    from wsi_suite.datasets.store import open_dataset, read_images
-    from wsi_suite.errors import OutputConflictError
+    from wsi_suite.commands import dataset_files
 
-    write = writer_of(target_format)
-    if out.exists():
-        raise OutputConflictError(f"{out}: is there already; give another path")
-    written = Counter[str]()
-
-    def counted(opened: Dataset) -> Iterator[LabelledImage]:
-        images = map_classes(read_images(opened), _class_names(classes or ()), tell=note)
-        for image in images:
-            written.update(name or "" for name in image.labels.class_names)
-            yield image
-
-    with at_hand(dataset, pictures=True) as folder:
-        opened = open_dataset(folder, version=version)
-        losses = write(counted(opened), out, WriteOptions(radius_um=radius_um))
-    for lost in losses:
+    written = dataset_files.export_labels(
+        dataset,
+        out,
+        format=target_format,
+        version=version,
+        classes=_class_names(classes or ()),
+        radius_um=radius_um,
+        tell=note,
+    )
+    for lost in written.losses:
         note(lost)
-    say(f"{out}: {_counts(opened.version.images, dict(sorted(written.items())))}.")
+    say(f"{out}: {_counts(written.pictures, written.classes)}.")
 
 
 def copy(*, source: CopySource, target: CopyTarget, debug: Debug = False) -> None:
@@ -271,9 +242,9 @@ def copy(*, source: CopySource, target: CopyTarget, debug: Debug = False) -> Non
     versions of the same dataset the later ones are added: so a copy that was stopped goes on.
     """
     from wsi_suite.cli.terminal import say
-    from wsi_suite.datasets.remote import copy_dataset
+    from wsi_suite.commands import dataset_files
 
-    versions = copy_dataset(source, target)
+    versions = dataset_files.copy(source, target)
     say(f"{target}: {versions} versions and their pictures are whole.")
 
 

@@ -7,3 +7,6 @@ MATCH_UM = 3.5
 
 MIN_MATCH_UM = 0.1
 """The smallest such distance that is taken, um."""
+
+SHARES = {"train": 80.0, "val": 10.0, "test": 10.0}
+"""Parts of a split, and their shares."""

@@ -247,8 +247,32 @@ def class_counts(dataset: Dataset) -> dict[str, Counter[str]]:
     return dict(counts)
 
 
-def balance(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return a row for each part, and one for all: pictures, patients, slides, nuclei by class.
+@dataclass(frozen=True)
+class PartFigures:
+    """Figures of a part of a split, or of all pictures.
+
+    Attributes
+    ----------
+    part
+        Its name, or ``all``.
+    pictures, patients, slides
+        How many.
+    nuclei
+        Nuclei by class; those without one under an empty name.
+    strata
+        Pictures by stain and laboratory, as ``stain ER``.
+    """
+
+    part: str
+    pictures: int
+    patients: int
+    slides: int
+    nuclei: dict[str, int]
+    strata: dict[str, int]
+
+
+def balance(dataset: Dataset) -> list[PartFigures]:
+    """Return the figures of each part, and at the end those of all pictures.
 
     Raises
     ------
@@ -269,13 +293,13 @@ def balance(dataset: Dataset) -> list[dict[str, Any]]:
             f"{column} {row[column]}" for column in STRATA for row in inside if row[column]
         )
         table.append(
-            {
-                "part": part or "all",
-                "pictures": len(inside),
-                "patients": len({row["patient"] for row in inside if row["patient"]}),
-                "slides": len({row["slide"] for row in inside if row["slide"]}),
-                "nuclei": dict(sorted(nuclei.items())),
-                "strata": dict(sorted(strata.items())),
-            }
+            PartFigures(
+                part=part or "all",
+                pictures=len(inside),
+                patients=len({row["patient"] for row in inside if row["patient"]}),
+                slides=len({row["slide"] for row in inside if row["slide"]}),
+                nuclei=dict(sorted(nuclei.items())),
+                strata=dict(sorted(strata.items())),
+            )
         )
     return table
