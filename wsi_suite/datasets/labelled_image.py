@@ -19,6 +19,8 @@ UNGRADED = 255
 
 Shape = Polygon | MultiPolygon
 
+_FARTHEST_PX = 2.0**31  # of a picture: no format has larger ones
+
 
 @dataclass(frozen=True, eq=False)
 class NucleusLabels:
@@ -178,6 +180,24 @@ def labels_of_outlines(
         outlines=outlines,
         **columns,  # type: ignore[arg-type]
     )
+
+
+def polygon_of(vertices: npt.ArrayLike) -> Polygon:
+    """Return the polygon of a drawn ring; it may cross itself.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than three vertices, or one is no place in a picture.
+    """
+    xy = np.asarray(vertices, np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) < 3:
+        raise ValueError("an outline of fewer than three vertices")
+    is_place = (np.abs(xy) < _FARTHEST_PX).all(axis=1)
+    if not is_place.all():
+        x, y = xy[np.argmin(is_place)].tolist()
+        raise ValueError(f"an outline with x {x:g}, y {y:g}, which is no place in a picture")
+    return Polygon(xy)
 
 
 def check_labels(image: LabelledImage, *, where: object) -> None:

@@ -228,3 +228,26 @@ def test_tables_are_read_as_programs_write_them(read, text, grade):
 
 def test_a_source_without_labels_is_refused(read):
     assert "holds no labels of a picture; nothing to import" in refused(read, points, [])
+
+
+@pytest.mark.parametrize("make", LISTED, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e300])
+def test_an_outline_with_a_vertex_that_is_no_place_is_refused(read, make, wrong):
+    said = refused(read, make, [(5, 5), (wrong, 5), (5, 12)])
+    assert "which is no place in a picture" in said
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"annotator": 3}, {"grade": 4}, {"grade": -1}, {"grade": 10**30}, {"radius_px": -1}],
+    ids=str,
+)
+def test_facts_of_coco_that_cannot_be_are_refused(read, facts):
+    def faulty(shape):
+        files, source = coco(shape)
+        document = json.loads(files[source])
+        document["annotations"][0]["wsi_suite"] = facts
+        return {source: json.dumps(document)}, source
+
+    faulty.__name__ = "coco"
+    assert "'a.png'" in refused(read, faulty, [(5, 5)])

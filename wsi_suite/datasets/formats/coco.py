@@ -24,6 +24,7 @@ from wsi_suite.datasets.labelled_image import (
     Shape,
     labels_of_outlines,
     nucleus_labels,
+    polygon_of,
 )
 from wsi_suite.datasets.pictures import find_pictures, picture_size
 from wsi_suite.datasets.run_lengths import outline_of_runs
@@ -31,7 +32,7 @@ from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
 _OURS = "wsi_suite"
-_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
@@ -195,11 +196,11 @@ def _image(
                 grades=[row["grade"] for row in rows],
             ),
             file=file,
-            patient=facts.get("patient"),
-            slide=facts.get("slide"),
-            laboratory=facts.get("laboratory"),
-            stain=facts.get("stain"),
-            split=facts.get("split"),
+            patient=_text(facts, "patient"),
+            slide=_text(facts, "slide"),
+            laboratory=_text(facts, "laboratory"),
+            stain=_text(facts, "stain"),
+            split=_text(facts, "split"),
             corner_px0=tuple(facts["corner_px0"]) if facts.get("corner_px0") else None,
             annotated=_annotated(None if part is None else shapely.from_wkt(part), crowds, size),
         )
@@ -250,7 +251,7 @@ def _nucleus(
         "class": classes[one["category_id"]],
         "radius_px": facts.get("radius_px", radius),
         "outline": outline,
-        "annotator": facts.get("annotator"),
+        "annotator": _text(facts, "annotator"),
         "grade": facts.get("grade", UNGRADED),
     }
 
@@ -265,7 +266,7 @@ def _outline(
     if isinstance(drawn, Mapping):
         return outline_of_runs(drawn, size=size)
     rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in drawn]
-    parts = [Polygon(ring) for ring in rings if len(ring) >= 3]
+    parts = [polygon_of(ring) for ring in rings if len(ring) >= 3]
     if not parts:
         return None
     if len(parts) == 1:
@@ -286,6 +287,13 @@ def _parse(source: Path) -> Mapping[str, Any]:
     if not isinstance(document, dict) or "images" not in document:
         raise DataError(f"{source}: JSON, but not COCO; expected images, annotations, categories")
     return document
+
+
+def _text(facts: Mapping[str, Any], key: str) -> str | None:
+    value = facts.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key} {value!r}, expected a text")
+    return value
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ from wsi_suite.datasets.labelled_image import (
     LabelledImage,
     Shape,
     nucleus_labels,
+    polygon_of,
 )
 from wsi_suite.datasets.losses import describe_losses, tally
 from wsi_suite.datasets.pictures import find_pictures, picture_size
@@ -27,7 +28,7 @@ from wsi_suite.errors import DataError
 from wsi_suite.files import whole_file
 
 _FAULTS = (
-    *(KeyError, TypeError, ValueError, AttributeError, IndexError),
+    *(KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError),
     shapely.errors.ShapelyError,
 )
 _ELLIPSE_VERTICES = 64
@@ -154,7 +155,9 @@ def _image(
                 )
                 annotators.append(facts.get("annotator") or None)
     except _FAULTS as error:
-        raise DataError(f"{source}: picture '{name}' is not as CVAT has it ({error})") from None
+        raise DataError(
+            f"{source}: picture '{name}' is not as CVAT has it ({_said(error)})"
+        ) from None
     if picture_size(file) != size:
         raise DataError(
             f"{source}: '{name}' is said to have {size[0]} x {size[1]} px, but {file} has"
@@ -171,6 +174,11 @@ def _image(
     )
 
 
+def _said(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"no {said}" if isinstance(error, KeyError) else said
+
+
 def _nuclei(drawn: ET.Element) -> Iterator[tuple[list[float], float, Shape | None]]:
     """Yield point, radius and outline of the nuclei that an element stands for."""
     match drawn.tag:
@@ -185,7 +193,7 @@ def _nuclei(drawn: ET.Element) -> Iterator[tuple[list[float], float, Shape | Non
             yield [centre.x, centre.y], (right - left + bottom - top) / 4, None
         case "ellipse" | "polygon":
             yield _outlined(
-                _ellipse(drawn) if drawn.tag == "ellipse" else Polygon(_vertices(drawn))
+                _ellipse(drawn) if drawn.tag == "ellipse" else polygon_of(_vertices(drawn))
             )
         case "mask":
             left, top, width, height = (
@@ -212,7 +220,7 @@ def _vertices(drawn: ET.Element) -> list[list[float]]:
 def _ellipse(drawn: ET.Element) -> Polygon:
     cx, cy, rx, ry = (float(drawn.attrib[key]) for key in ("cx", "cy", "rx", "ry"))
     angle = 2 * np.pi * np.arange(_ELLIPSE_VERTICES) / _ELLIPSE_VERTICES
-    outline = Polygon(np.column_stack([cx + rx * np.cos(angle), cy + ry * np.sin(angle)]))
+    outline = polygon_of(np.column_stack([cx + rx * np.cos(angle), cy + ry * np.sin(angle)]))
     turned: Polygon = rotate(outline, float(drawn.get("rotation", 0)), origin=Point(cx, cy))
     return turned
 

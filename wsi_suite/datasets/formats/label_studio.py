@@ -17,7 +17,13 @@ from shapely.geometry import Polygon
 from wsi_suite.datasets.brush_masks import read_brush
 from wsi_suite.datasets.formats import ReadOptions, WriteOptions
 from wsi_suite.datasets.instances import outlines_of_map
-from wsi_suite.datasets.labelled_image import LabelledImage, Shape, join_labels, nucleus_labels
+from wsi_suite.datasets.labelled_image import (
+    LabelledImage,
+    Shape,
+    join_labels,
+    nucleus_labels,
+    polygon_of,
+)
 from wsi_suite.datasets.losses import describe_losses, tally
 from wsi_suite.datasets.pictures import IMAGE_SUFFIXES, find_pictures, picture_size
 from wsi_suite.errors import DataError
@@ -25,7 +31,7 @@ from wsi_suite.files import whole_file
 
 _ELLIPSE_VERTICES = 64
 _FAULTS = (
-    *(KeyError, TypeError, ValueError, AttributeError, IndexError),
+    *(KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError),
     shapely.errors.ShapelyError,
 )
 _KINDS = ("keypoint", "rectangle", "ellipse", "polygon", "brush")
@@ -72,7 +78,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
             labels = [_labels(one, size) for one in by_text[text]["annotations"] if _counts(one)]
         except _FAULTS as error:
             raise DataError(
-                f"{source}: the task of '{name}' is not as Label Studio has it ({error})"
+                f"{source}: the task of '{name}' is not as Label Studio has it"
+                f" ({' '.join(str(error).split())})"
             ) from None
         yield LabelledImage(
             name=name,
@@ -186,9 +193,9 @@ def _nucleus(
             radii = np.array([value["radiusX"], value["radiusY"]]) * scale
             ring = np.column_stack([np.cos(angle), np.sin(angle)]) * radii
             centre = np.array([value["x"], value["y"]]) * scale
-            outline: Shape = Polygon(_turned(ring, value.get("rotation", 0)) + centre)
+            outline: Shape = polygon_of(_turned(ring, value.get("rotation", 0)) + centre)
         case "polygon":
-            outline = Polygon(np.array(value["points"]) * scale)
+            outline = polygon_of(np.array(value["points"]) * scale)
         case "brush":
             mask = read_brush(value["rle"], size=(size[0], size[1]))
             if not mask.any():

@@ -14,7 +14,7 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from wsi_suite.datasets.formats import ReadOptions
-from wsi_suite.datasets.labelled_image import LabelledImage, Shape, nucleus_labels
+from wsi_suite.datasets.labelled_image import LabelledImage, Shape, nucleus_labels, polygon_of
 from wsi_suite.datasets.per_picture import labelled_pictures
 from wsi_suite.datasets.pictures import picture_size
 from wsi_suite.errors import DataError
@@ -76,7 +76,8 @@ def read(source: Path, options: ReadOptions) -> Iterator[LabelledImage]:
 def _outline(x: str, y: str, *, where: str) -> Polygon:
     """Return an outline; it may cross itself."""
     try:
-        return Polygon(zip(map(float, x.split(",")), map(float, y.split(",")), strict=True))
+        both = zip(map(float, x.split(",")), map(float, y.split(",")), strict=True)
+        return polygon_of(list(both))
     except ValueError:
         raise DataError(
             f"{where}: coords_x and coords_y are not the vertices of an outline; expected as many"

@@ -7,10 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
-from shapely.geometry import Polygon
 
 from wsi_suite.datasets.formats import ReadOptions
-from wsi_suite.datasets.labelled_image import LabelledImage, Shape, nucleus_labels
+from wsi_suite.datasets.labelled_image import LabelledImage, Shape, nucleus_labels, polygon_of
 from wsi_suite.datasets.per_picture import labelled_pictures
 from wsi_suite.datasets.pictures import picture_size
 from wsi_suite.errors import DataError
@@ -74,7 +73,7 @@ def _shape(vertices: list[tuple[float, float]]) -> Shape | None:
         raise ValueError(f"x {vertices[0][0]:g}, y {vertices[0][1]:g} is no place")
     if len(vertices) < 3 or (high - low).max() < _DOT_PX:
         return None
-    return Polygon(vertices)  # it may cross itself: the check of all formats repairs it
+    return polygon_of(vertices)  # it may cross itself: the check of all formats repairs it
 
 
 def _asap(root: ET.Element) -> tuple[list[Drawn], float | None]:
