@@ -36,6 +36,16 @@ def test_slide_of_another_stain_has_no_verdict_and_is_in_no_median(tmp_path: Pat
     assert ("tr", {"data-state": "done", "class": "unusable"}) in page.tags
 
 
+def test_slides_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:
+    one, two, other = (
+        replace(slide("a"), folder="a-1f3b"),
+        replace(slide("a"), folder="a-9c02"),
+        slide("b"),
+    )
+    page = page_of(one, two, other, folder=tmp_path)
+    assert all(page.text.count(folder) == 1 for folder in ("a-1f3b", "a-9c02"))
+
+
 def test_status_never_stands_without_what_speaks_against_it(tmp_path: Path) -> None:
     sure, few = slide("a"), slide("b", count=100)
     assert (sure.verdict, few.verdict) == ("ER positive", "ER positive, review by eye")

@@ -66,7 +66,10 @@ def test_regions_are_compared_with_regions(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("slide;score\nB1;1\nB1;1\n", "'B1' stands there for one slide twice"),
+        (
+            "slide;score\nB1;1\nB1;1\n",
+            "'B1' stands there for one slide twice, in line 2 and line 3; keep",
+        ),
         ("slide;score\nB1.svs;1\nb1.ndpi;2\n", "'B1.svs' and 'b1.ndpi' stand there for one"),
         ("slide;score\n;1\n", "line 2 names no slide"),
         ("slide;score\n", "no slides in it"),
@@ -121,7 +124,9 @@ def test_two_readers_may_share_a_table(write: Write) -> None:
         ({"tolerance": -1}, "--tolerance -1"),
         ({"tolerance": float("nan")}, "--tolerance nan"),
         ({"groups": [50, 50]}, "--groups 50,50: expected rising"),
+        ({"groups": [50, 400]}, "--groups 50,400: expected scores above 0, up to 300"),
         ({"cutoff": float("nan")}, "--cutoff nan"),
+        ({"cutoff": 101, "score": "positive_percent"}, "--cutoff 101: expected a score from 0 to"),
         ({"score": "hscore"}, "--score hscore: expected h_score or positive_percent"),
     ],
 )

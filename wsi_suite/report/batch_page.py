@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def write_batch_page(
         The file cannot be written.
     """
     style, script = page_part(_PACKAGE, "page.css"), page_part(_PACKAGE, "batch_page.js")
+    names = Counter(slide.name for slide in slides)
     write_page(
         path,
         "batch_page.html",
@@ -124,6 +126,7 @@ def write_batch_page(
         name=name,
         slides=slides,
         states=sorted({slide.state for slide in slides}),
+        doubled={slide.name for slide in slides if names[slide.name] > 1},
         failed=[slide for slide in slides if slide.error],
         grades=INTENSITIES,
         level=LEVEL,

@@ -25,6 +25,7 @@ from wsi_suite.scoring.agreement import (
 )
 from wsi_suite.studies.score_lists import (
     H_SCORE,
+    HIGHEST,
     POSITIVE_PERCENT,
     SCORES,
     ScoreList,
@@ -220,7 +221,7 @@ def compare_scores(
     """
     tolerance = TOLERANCES[score] if tolerance is None else tolerance
     groups = GROUPS[score] if groups is None else tuple(groups)
-    _check_options(tolerance, groups, cutoff)
+    _check_options(tolerance, groups, cutoff, highest=HIGHEST[score])
     keys = sorted(first.values.keys() & second.values.keys())
     if not keys:
         raise DataError(_nothing_in_common(first, second))
@@ -248,15 +249,20 @@ def compare_scores(
     )
 
 
-def _check_options(tolerance: float, groups: Sequence[float], cutoff: float | None) -> None:
+def _check_options(
+    tolerance: float, groups: Sequence[float], cutoff: float | None, *, highest: float
+) -> None:
     if not 0 <= tolerance < np.inf:
         raise ConfigError(f"--tolerance {tolerance:g}: expected a difference of 0 or more")
     rising = all(low < high for low, high in pairwise(groups))
     if not groups or not rising or not np.isfinite(groups).all():
         said = ",".join(f"{value:g}" for value in groups)
         raise ConfigError(f"--groups {said}: expected rising scores, as in 50,100,200")
-    if cutoff is not None and not np.isfinite(cutoff):
-        raise ConfigError(f"--cutoff {cutoff:g}: expected a score")
+    if not (groups[0] > 0 and groups[-1] <= highest):
+        said = ",".join(f"{value:g}" for value in groups)
+        raise ConfigError(f"--groups {said}: expected scores above 0, up to {highest:g}")
+    if cutoff is not None and not 0 <= cutoff <= highest:
+        raise ConfigError(f"--cutoff {cutoff:g}: expected a score from 0 to {highest:g}")
 
 
 def _side(one: ScoreList, *, other: ScoreList, mean: float, name: str) -> Side:

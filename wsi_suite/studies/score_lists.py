@@ -171,7 +171,8 @@ def result_folders(folder: Path) -> list[Path]:
     return found
 
 
-_Entry = tuple[str, str, float | None]
+_Entry = tuple[str, str, float | None, str]
+"""Slide, region, score, and where it stands: the folder of the slide, or the line of the table."""
 
 
 def _of_folder(
@@ -183,10 +184,10 @@ def _of_folder(
         if regions:
             for region in summary.regions:
                 figures = _figures(summary, region.scores, class_name=class_name, place=place)
-                yield summary.slide, region.name, _value(summary, figures, score)
+                yield summary.slide, region.name, _value(summary, figures, score), place.name
         else:
             figures = _figures(summary, summary.scores, class_name=class_name, place=place)
-            yield summary.slide, "", _value(summary, figures, score)
+            yield summary.slide, "", _value(summary, figures, score), place.name
 
 
 def _figures(
@@ -220,7 +221,7 @@ def _of_table(table: Table, score_column: str, *, score: str) -> Iterator[_Entry
     for line, slide, region, value in zip(table.lines, slides, regions, values, strict=True):
         if not slide:
             raise DataError(f"{table.path}: line {line} names no slide in column '{slide_column}'")
-        yield slide, region, None if math.isnan(value) else float(value)
+        yield slide, region, None if math.isnan(value) else float(value), f"line {line}"
 
 
 def _refuse_other_score(source: Path, column: str, *, score: str, option: str) -> None:
@@ -251,16 +252,19 @@ def _refuse_fractions(table: Table, column: str) -> None:
 def _listed(source: Path, score: str, entries: Iterable[_Entry]) -> ScoreList:
     labels: dict[Key, str] = {}
     values: dict[Key, float] = {}
-    for slide, region, value in entries:
+    places: dict[Key, str] = {}
+    for slide, region, value, place in entries:
         key = key_of(slide, region)
         label = f"{slide}, {region}" if region else slide
         if key in labels:
             both = f"'{label}'" if label == labels[key] else f"'{labels[key]}' and '{label}'"
+            more = "folder" if source.is_dir() else "line"
             raise DataError(
-                f"{source}: {both} stand{'s' * (label == labels[key])} there for one slide twice; "
-                "keep one score a slide"
+                f"{source}: {both} stand{'s' * (label == labels[key])} there for one slide twice, "
+                f"in {places[key]} and {place}; keep one score a slide, and move the other {more} "
+                "away"
             )
-        labels[key] = label
+        labels[key], places[key] = label, place
         if value is not None:
             values[key] = value
     if not labels:
