@@ -284,6 +284,17 @@ def is_leftover(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
+def leftovers_of(path: Path) -> list[Path]:
+    """Return the temporary files and folders of a path that :func:`whole_file` was to write.
+
+    None of a path whose name is so long that another one may have them.
+    """
+    if len(path.name) > _NAME_LENGTH:
+        return []
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(PARTIAL)}")
+    return [one for one in path.parent.iterdir() if name.fullmatch(one.name)]
+
+
 def _sync(path: Path) -> None:
     """Have the system write a file, or all files below a folder, to the disk."""
     for file in path.rglob("*") if path.is_dir() else (path,):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from wsi_suite.cli import main
+from wsi_suite.datasets.locking import alone_at
 
 
 @pytest.fixture
@@ -127,3 +128,28 @@ def test_the_same_import_again_makes_no_version(folder, tmp_path, run):
     (tmp_path / "tiles" / "labels" / "a.txt").write_text("1 1 1\n")
     code, _, err = run("import", tmp_path / "tiles", folder, "--from", "tiles", "--replace")
     assert (code, "version 2, 4 pictures, 25 nuclei" in err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["export", "copy"])
+def test_what_a_killed_command_left_is_removed_and_two_at_once_are_told(
+    folder, tmp_path, run, command
+):
+    out = tmp_path / "[out]"
+    arguments = (command, folder, out, *(("--to", "huggingface") if command == "export" else ()))
+    left, others = tmp_path / ".[out].0123abcd.partial", tmp_path / ".other.0123abcd.partial"
+    for path in (left, others):
+        (path / "train").mkdir(parents=True)
+    with alone_at(out):
+        code, _, err = run(*arguments)
+    assert (code, "another process writes it; wait for it" in err) == (2, True)
+    assert not left.exists()
+    left.mkdir()
+    code, _, _ = run(*arguments)
+    assert (code, out.is_dir(), left.exists(), others.exists()) == (0, True, False, True)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock")]
+    code, _, err = run(command, folder, tmp_path / "none" / "out", *arguments[3:])
+    assert (code, len(err.strip().splitlines()), "none: no such folder; make it" in err) == (
+        1,
+        1,
+        True,
+    )

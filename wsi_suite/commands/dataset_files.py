@@ -19,6 +19,7 @@ from wsi_suite.datasets.formats import (
     writer_of,
 )
 from wsi_suite.datasets.labelled_image import LabelledImage
+from wsi_suite.datasets.locking import alone_at
 from wsi_suite.datasets.remote import at_hand, copy_dataset, on_disk
 from wsi_suite.datasets.store import (
     Dataset,
@@ -28,7 +29,7 @@ from wsi_suite.datasets.store import (
     open_dataset,
     read_images,
 )
-from wsi_suite.errors import ConfigError, OutputConflictError
+from wsi_suite.errors import ConfigError
 from wsi_suite.given_values import number_of, path_of
 
 log = logging.getLogger(__name__)
@@ -221,8 +222,6 @@ def export_labels(
     2
     """
     write, path = writer_of(format), path_of(out, option="out")
-    if path.exists():
-        raise OutputConflictError(f"{path}: is there already; give another path")
     if radius_um is not None:
         radius_um = number_of(radius_um, option="--radius-um")
     written = Counter[str]()
@@ -232,7 +231,7 @@ def export_labels(
             written.update(name or "" for name in image.labels.class_names)
             yield image
 
-    with at_hand(place_of(dataset), pictures=True) as folder:
+    with alone_at(path), at_hand(place_of(dataset), pictures=True) as folder:
         opened = open_dataset(folder, version=version)
         losses = write(counted(opened), path, WriteOptions(radius_um=radius_um))
     return ExportedLabels(path, opened.version.images, dict(sorted(written.items())), tuple(losses))

@@ -26,10 +26,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from wsi_suite.datasets.card import CARD_FILE, read_card, write_card
+from wsi_suite.datasets.locking import alone_at
 from wsi_suite.datasets.object_storage import ObjectStorage, connect, is_url
 from wsi_suite.datasets.store import (
     IMAGES,
@@ -137,9 +138,8 @@ def copy_dataset(source: str, target: str) -> int:
     from wsi_suite.datasets.history import verify_dataset
     from wsi_suite.files import whole_file
 
-    if not is_url(target) and Path(target).exists():
-        raise OutputConflictError(f"{target}: is there already; give another folder")
-    with at_hand(source, pictures=True) as folder:
+    alone = nullcontext() if is_url(target) else alone_at(Path(target))
+    with alone, at_hand(source, pictures=True) as folder:
         versions = list_versions(folder)
         opened = open_dataset(folder)
         unnamed = f"{IMAGES}/"
@@ -303,7 +303,10 @@ def _copy_files(folder: Path, made: Path) -> None:
             shutil.copyfile(folder / name, made / name)
     (made / IMAGES).mkdir()
     for version in list_versions(folder):
-        shutil.copytree(folder / VERSIONS / version.name, made / VERSIONS / version.name)
+        (made / VERSIONS / version.name).mkdir(parents=True)
+        for name in (IMAGE_TABLE, NUCLEUS_TABLE, VERSION_FILE):
+            place = Path(VERSIONS, version.name, name)
+            shutil.copyfile(folder / place, made / place)
     for name, sha256 in _pictures_of(folder).items():
         target = made / IMAGES / name
         target.parent.mkdir(parents=True, exist_ok=True)
