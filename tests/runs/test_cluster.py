@@ -183,6 +183,16 @@ def test_one_worker_listens_nowhere() -> None:
         assert sorted(listening_addresses()) == before
 
 
+def test_workers_take_no_statistics_for_pages_that_are_not_served() -> None:
+    def callbacks(dask_worker: Any) -> list[str]:
+        return list(dask_worker.periodic_callbacks)
+
+    with open_cluster(RunSettings(workers=1), progress=silent, device="cpu") as opened:
+        for names in opened.client.run(callbacks).values():
+            assert "heartbeat" in names
+            assert not [name for name in names if "profile" in name]
+
+
 def test_several_workers_answer_only_who_has_their_certificate(tmp_path: Path) -> None:
     from distributed import Client, Security
 
