@@ -148,8 +148,5 @@ def test_what_a_killed_command_left_is_removed_and_two_at_once_are_told(
     assert (code, out.is_dir(), left.exists(), others.exists()) == (0, True, False, True)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock")]
     code, _, err = run(command, folder, tmp_path / "none" / "out", *arguments[3:])
-    assert (code, len(err.strip().splitlines()), "none: no such folder; make it" in err) == (
-        1,
-        1,
-        True,
-    )
+    assert (code, len(err.strip().splitlines())) == (1, 1)
+    assert "none: no such folder; make it" in err

@@ -194,6 +194,18 @@ def test_alike_pictures_are_found_among_many_that_share_most_bits(bits, monkeypa
     assert all(one in seconds or other in seconds for one, other in all_pairs)
 
 
+def test_new_pictures_that_are_copies_are_told(folder, make, caplog):
+    copies = [make("x.png", seed=3), make("y.png", seed=3), make("z.png", seed=4)]
+    add_images(folder, copies, message="")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: 1 pictures are copies of others, such as 'y.png' of 'x.png'; their nuclei count"
+        " twice, and no split parts them"
+    ]
+    caplog.clear()
+    add_images(folder, [make("other.png")], message="")
+    assert not caplog.records, "told once"
+
+
 def test_nearest_points_are_matched_once():
     first = np.array([[0.0, 0.0], [10, 0], [20, 0]])
     second = np.array([[11.0, 0], [1, 0], [10.5, 0], [90, 0]])

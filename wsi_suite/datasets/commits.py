@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -52,6 +53,8 @@ from wsi_suite.files import (
     portable_name,
     whole_file,
 )
+
+log = logging.getLogger(__name__)
 
 _ROWS = 65_536  # nuclei that are written at once
 
@@ -267,9 +270,27 @@ class _Writer:
         self._flush()
         self._nuclei.close()
         _check_names([row["name"] for row in self._rows], folder=self._folder)
+        self._tell_copies()
         _write_images(pa.Table.from_pylist(self._rows, IMAGE_COLUMNS), self._made)
         nuclei = sum(row["nuclei"] for row in self._rows)
         return _Counts(len(self._rows), nuclei, dict(sorted(self._classes.items())))
+
+    def _tell_copies(self) -> None:
+        """Tell new pictures that are the same file as another one: their nuclei count twice."""
+        first: dict[str, str] = {}
+        new = {path.relative_to(self._folder / IMAGES).as_posix() for path in self._copied}
+        pairs = [
+            (first[row["sha256"]], row["name"])
+            for row in self._rows
+            if first.setdefault(row["sha256"], row["name"]) != row["name"]
+        ]
+        doubled = [pair for pair in pairs if new.intersection(pair)]
+        if doubled:
+            one, other = doubled[0]
+            log.warning(
+                f"{self._folder}: {len(doubled):,} pictures are copies of others, such as"
+                f" '{other}' of '{one}'; their nuclei count twice, and no split parts them"
+            )
 
 
 def _write_images(table: pa.Table, made: Path) -> None:
