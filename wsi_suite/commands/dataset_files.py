@@ -160,7 +160,7 @@ def import_labels(
             found = name_annotator(found, annotator)
         if not is_dataset(folder):
             card = DatasetCard(name=folder.resolve().name)
-            return Added(make_dataset(folder, card, found, message=told).version, None)
+            return Added(make_dataset(folder, card, found, message=told, tell=tell).version, None)
         before = list_versions(folder)  # without any, an import was interrupted
         made = add_images(
             folder,
@@ -169,6 +169,7 @@ def import_labels(
             replace=replace,
             beside=annotator,
             new_classes=new_classes or not before,
+            tell=tell,
         ).version
     return Added(made, before[-1] if before else None)
 

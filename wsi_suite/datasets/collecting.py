@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
@@ -24,6 +25,8 @@ from wsi_suite.datasets.store import (
 )
 from wsi_suite.errors import DataError, WsiSuiteError
 
+log = logging.getLogger(__name__)
+
 
 def add_images(
     folder: Path,
@@ -33,6 +36,7 @@ def add_images(
     replace: bool = False,
     beside: str | None = None,
     new_classes: bool = False,
+    tell: Callable[[str], None] = log.warning,
 ) -> Dataset:
     """Add a version with these pictures beside those of the newest version.
 
@@ -51,6 +55,8 @@ def add_images(
         of this annotator are replaced.
     new_classes
         Whether classes that the card does not name are added to it; else they are refused.
+    tell
+        Receives how many new pictures are copies of others.
 
     Raises
     ------
@@ -62,11 +68,16 @@ def add_images(
         before = read_images(last) if last else ()
         return _merged(before, images, replace=replace, beside=beside, folder=folder)
 
-    return commit(folder, merged, message=message, new_classes=new_classes)
+    return commit(folder, merged, message=message, new_classes=new_classes, tell=tell)
 
 
 def make_dataset(
-    folder: Path, card: DatasetCard, images: Iterable[LabelledImage], *, message: str
+    folder: Path,
+    card: DatasetCard,
+    images: Iterable[LabelledImage],
+    *,
+    message: str,
+    tell: Callable[[str], None] = log.warning,
 ) -> Dataset:
     """Make a dataset with a first version of these pictures; if that fails there is none.
 
@@ -79,7 +90,7 @@ def make_dataset(
     """
     create_dataset(folder, card)
     try:
-        return commit(folder, images, message=message, new_classes=True)
+        return commit(folder, images, message=message, new_classes=True, tell=tell)
     except BaseException:
         with suppress(WsiSuiteError), locked(folder):  # another process may have gone on with it
             if not list_versions(folder):

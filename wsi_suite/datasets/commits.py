@@ -87,6 +87,7 @@ def commit(
     *,
     message: str,
     new_classes: bool = False,
+    tell: Callable[[str], None] = log.warning,
 ) -> Dataset:
     """Add a version that holds just these pictures and labels, and return it.
 
@@ -105,6 +106,8 @@ def commit(
         What changed.
     new_classes
         Whether classes that the card does not name are added to it; else they are refused.
+    tell
+        Receives how many new pictures are copies of others.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def commit(
         card = read_card(folder)
         known = {} if last is None else known_pictures(folder)
         classes = None if new_classes else card.classes
-        writer = _Writer(folder, made, known=known, classes=classes, copied=copied)
+        writer = _Writer(folder, made, known=known, classes=classes, copied=copied, tell=tell)
         for image in images(last) if callable(images) else images:
             writer.add(image)
         return writer.close()
@@ -236,9 +239,10 @@ class _Writer:
         known: Mapping[str, KeptPicture],
         classes: tuple[str, ...] | None,
         copied: list[Path],
+        tell: Callable[[str], None],
     ) -> None:
         self._folder, self._made, self._known = folder, made, known
-        self._copied = copied
+        self._copied, self._tell = copied, tell
         self._allowed = classes
         self._revoked = read_revoked(folder).pictures
         self._rows: list[dict[str, Any]] = []
@@ -287,7 +291,7 @@ class _Writer:
         doubled = [pair for pair in pairs if new.intersection(pair)]
         if doubled:
             one, other = doubled[0]
-            log.warning(
+            self._tell(
                 f"{self._folder}: {len(doubled):,} pictures are copies of others, such as"
                 f" '{other}' of '{one}'; their nuclei count twice, and no split parts them"
             )
