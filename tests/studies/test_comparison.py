@@ -78,6 +78,7 @@ def test_regions_are_compared_with_regions(write: Write) -> None:
         ("slide;reader 1;reader 2\nB1;1;2\n", "no column with the score"),
         ("number;score;more\nB1;1;2\n", "no column with the slide"),
         ("slide;score\nB1;300\nB2;301\n", "line 3: score = 301: expected a score from 0 to 300"),
+        ("slide;score\nB1;28 %\n", "line 2: score = '28 %': an H-score is no percentage"),
         ("slide;score\nB1;-1\n", "line 2: score = -1: expected"),
         ("slide;Positive %\nB1;1\n", "'Positive %' is positive_percent by its name"),
     ],

@@ -217,6 +217,8 @@ def _of_table(table: Table, score_column: str, *, score: str) -> Iterator[_Entry
             )
     if score == POSITIVE_PERCENT:
         _refuse_fractions(table, score_column)
+    else:
+        _refuse_percentages(table, score_column)
     regions = [""] * len(slides) if region_column is None else table.column(region_column)
     for line, slide, region, value in zip(table.lines, slides, regions, values, strict=True):
         if not slide:
@@ -233,6 +235,16 @@ def _refuse_other_score(source: Path, column: str, *, score: str, option: str) -
             f"{source}: column '{column}' is {other} by its name, expected {score}; give --score "
             f"{other}, or name the column with {option}"
         )
+
+
+def _refuse_percentages(table: Table, column: str) -> None:
+    """Refuse percentages in place of H-scores."""
+    for line, cell in zip(table.lines, table.column(column), strict=True):
+        if cell.rstrip().endswith("%"):
+            raise DataError(
+                f"{table.path}: line {line}: {column} = '{cell}': an H-score is no percentage; "
+                f"give --score {POSITIVE_PERCENT}, or remove the percent sign"
+            )
 
 
 def _refuse_fractions(table: Table, column: str) -> None:
