@@ -89,21 +89,27 @@ def find_pictures(
         A picture is missing, or a name may mean several.
     """
     there = list_all_pictures(folder)
+    by_path: dict[str, set[str]] = defaultdict(set)
     by_key: dict[str, set[str]] = defaultdict(set)
     for name in there:
-        for key in (
-            name,
-            tile_id(name),
-            PurePosixPath(name).name,
-            tile_id(PurePosixPath(name).name),
-        ):
+        base = PurePosixPath(name).name
+        for key in (name, tile_id(name)):
+            by_path[unicodedata.normalize("NFC", key)].add(name)
+        for key in (name, tile_id(name), base, tile_id(base)):
             by_key[unicodedata.normalize("NFC", key)].add(name)
     spelled: dict[str, list[str]] = {name: [] for name in there}
     for name in dict.fromkeys(written):
         plain = unicodedata.normalize("NFC", name.replace("\\", "/").strip())
         exact = {plain} & there.keys()
         base = PurePosixPath(plain).name
-        found = exact or by_key.get(plain) or by_key.get(base) or by_key.get(tile_id(base)) or set()
+        found = (
+            exact
+            or by_path.get(plain)
+            or by_key.get(plain)
+            or by_key.get(base)
+            or by_key.get(tile_id(base))
+            or set()
+        )
         if len(found) != 1:
             wrong = "may mean " + " or ".join(sorted(found)) if found else f"is not in {folder}"
             hint = did_you_mean(plain, there) if not found else ""

@@ -249,3 +249,19 @@ def test_pictures_that_programs_show_turned_are_told(tmp_path, tag, turned):
     assert bool(
         [one for one in told if "1 pictures, such as a.jpg, are marked as turned" in one]
     ) is (turned)
+
+
+@pytest.mark.parametrize("name", ["masks", "geojson"])
+def test_pictures_of_one_stem_in_two_folders_are_told_apart(pictures, tmp_path, name):
+    (pictures / "sub").mkdir()
+    (pictures / "b.png").rename(pictures / "sub" / "a.png")
+    images = [
+        LabelledImage(
+            path, (40, 30), (0.5, 0.5), labels_of_outlines([outline], ["S"]), file=pictures / path
+        )
+        for path, outline in (("a.png", RING), ("sub/a.png", WHOLE))
+    ]
+    writer_of(name)(images, tmp_path / "out", WriteOptions())
+    found = list(reader_of(name)(tmp_path / "out", ReadOptions(images=pictures, mpp=0.5)))
+    assert [one.name for one in found] == ["a.png", "sub/a.png"]
+    assert found[0].labels.outlines[0].equals(RING)
