@@ -263,7 +263,17 @@ class RunSettings(Section):
 
 
 class Settings(Section):
-    """All settings."""
+    """All settings.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> settings = ws.Settings(score={"marker": "ER"})
+    >>> settings.score.thresholds_od
+    (0.2, 0.4, 0.6)
+    >>> ws.load_settings("lab.yaml").score.marker
+    'ER'
+    """
 
     mpp: Annotated[float, Field(ge=0.05, le=10)] | None = Field(
         None, description="um per level-0 pixel, if the slide does not say"
@@ -300,7 +310,10 @@ def load_settings(
 
     Examples
     --------
-    >>> load_settings("scanner.yaml", "thresholds.yaml", overrides=["score.marker=ER"])
+    >>> import wsi_suite as ws
+    >>> settings = ws.load_settings("scanner.yaml", "lab.yaml", overrides=["score.marker=PR"])
+    >>> settings.stain.background, settings.score.marker
+    ((243.0, 243.0, 241.0), 'PR')
     """
     # Each alone first, so that a message names the file for its own mistakes only.
     paths = [Path(file) for file in files]

@@ -30,7 +30,17 @@ from collections.abc import Iterable
 
 
 class WsiSuiteError(Exception):
-    """Something failed while working; the message is one line for the user."""
+    """Something failed while working; the message is one line for the user.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> try:
+    ...     slide = ws.open_slide("B14_ER.svs")
+    ... except ws.WsiSuiteError as error:
+    ...     print(error)
+    B14_ER.svs: no such file; check the path
+    """
 
     exit_code = 1
 

@@ -30,7 +30,17 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Box:
-    """A half-open rectangle of whole pixels, ``[x, x + width) x [y, y + height)``."""
+    """A half-open rectangle of whole pixels, ``[x, x + width) x [y, y + height)``.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> box = ws.Box(x=100, y=50, width=400, height=300)
+    >>> box.right, box.bottom
+    (500, 350)
+    >>> box.intersect(ws.Box(0, 0, 200, 200))
+    Box(x=100, y=50, width=100, height=150)
+    """
 
     x: int
     y: int
@@ -80,7 +90,18 @@ class Box:
 
 @dataclass(frozen=True)
 class Scale:
-    """Level-0 pixels per working pixel, along each axis."""
+    """Level-0 pixels per working pixel, along each axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import wsi_suite as ws
+    >>> scale = ws.Scale(4.0, 4.0)
+    >>> scale.to_level0(np.array([[10.0, 20.0]])).tolist()
+    [[40.0, 80.0]]
+    >>> scale.box_from_level0(ws.Box(0, 0, 402, 200))
+    Box(x=0, y=0, width=101, height=50)
+    """
 
     x: float
     y: float
@@ -112,6 +133,15 @@ class Roi:
         Its area, holes left out, in level-0 pixels of QuPath's frame.
     locked
         Whether QuPath protects it from changes.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> from shapely.geometry import MultiPolygon, box
+    >>> left = ws.Roi("left half", None, MultiPolygon([box(0, 0, 400, 640)]))
+    >>> again = ws.rescore("results/B12_ER", rois=[left])
+    >>> [region.name for region in again.summary.regions]
+    ['left half']
     """
 
     name: str

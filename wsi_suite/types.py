@@ -19,6 +19,8 @@ __all__ = [
     "AspectFigures",
     "AugmentSettings",
     "Block",
+    "BoxLike",
+    "By",
     "CalibratedSlide",
     "Calibration",
     "Certainty",
@@ -174,6 +176,8 @@ if TYPE_CHECKING:
     )
     from wsi_suite.nuclei.quality import QualityKind, SlideQuality
     from wsi_suite.nuclei.seen import SeenFields
+    from wsi_suite.overview.plot import BoxLike
+    from wsi_suite.overview.plot_shades import By
     from wsi_suite.progress import Progress, Step
     from wsi_suite.qupath.objects import Shape
     from wsi_suite.runs.entry import Entry
@@ -295,6 +299,8 @@ _HOMES = {
         "SlideQuality",
     ),
     "nuclei.seen": ("SeenFields",),
+    "overview.plot": ("BoxLike",),
+    "overview.plot_shades": ("By",),
     "progress": (
         "Progress",
         "Step",

@@ -51,6 +51,19 @@ class Analysed:
         Their scores, as ``summary.json`` holds them.
     provenance
         Slide, model and settings that they come from, as a table of nuclei remembers them.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> found = ws.analyse("slides/B12_ER.svs", settings={"score.marker": "ER"})
+    >>> found
+    <Analysed: B12_ER.svs, 243 nuclei, H-score 243 of Epithelium>
+    >>> found.nuclei
+    <Nuclei: 243 (192 Stroma, 51 Epithelium), outlines, 0.25 um/px>
+    >>> found.summary.scores["Stroma"].nuclei
+    192
+    >>> round(found.tissue.area)
+    473088
     """
 
     nuclei: Nuclei
@@ -159,6 +172,18 @@ def analyse(
     ------
     WsiSuiteError
         The image, its pixel size, the model, the regions or the device cannot be used.
+
+    Examples
+    --------
+    A slide, and a picture in memory:
+
+    >>> import wsi_suite as ws
+    >>> found = ws.analyse("slides/B12_ER.svs", settings={"score.marker": "ER"})
+    >>> found.summary.headline.name, round(found.summary.headline.value)
+    ('Epithelium: H-score', 243)
+    >>> rgb, truth = ws.make_tile(mpp=0.5)
+    >>> ws.analyse(rgb, mpp=0.5).nuclei
+    <Nuclei: 472 (415 Stroma, 57 Epithelium), outlines, 0.5 um/px>
     """
     wanted = settings_of(settings, mpp=mpp, model=model, device=device)
     source = _Source.of(image, mpp=wanted.mpp)

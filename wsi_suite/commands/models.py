@@ -44,6 +44,14 @@ class Trained:
         Hash of its weights and description.
     evaluation
         Its figures on ``split.test_runs``, or on the part ``test`` of a dataset, if there are any.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> trained = ws.train("train.yaml", data="endonuke", out="models/mine")
+    >>> trained.folder.name, round(trained.evaluation.f1, 2)
+    ('mine', 0.91)
+    >>> found = ws.analyse("slides/B12_ER.svs", model=trained.folder)
     """
 
     folder: Path
@@ -111,8 +119,10 @@ def train(
 
     Examples
     --------
-    >>> trained = train("train.yaml", data="endonuke", out="models/mine")
-    >>> trained.evaluation.map
+    >>> import wsi_suite as ws
+    >>> trained = ws.train("train.yaml", data="endonuke", out="models/mine")
+    >>> trained.folder.name, round(trained.evaluation.map, 2)
+    ('mine', 0.99)
     """
     data, out = path_of(data, option="--data"), path_of(out, option="--out")
     wanted = training_settings(
@@ -205,8 +215,12 @@ def evaluate(
 
     Examples
     --------
-    >>> figures = evaluate("models/mine", data="endonuke", report="mine.html")
-    >>> figures.map, figures.intervals["map"]
+    >>> import wsi_suite as ws
+    >>> figures = ws.evaluate("endonuke-resnet18", data="endonuke", report="mine.html")
+    >>> round(figures.map, 2), figures.nuclei
+    (0.99, 129)
+    >>> round(figures.intervals["map"].low, 2)
+    0.99
     """
     if (normalise is None) != (normalise_to is None):
         raise ConfigError("--normalise and --normalise-to: give both, or none")
@@ -286,7 +300,10 @@ def export_model(
 
     Examples
     --------
-    >>> export_model("endonuke-resnet18", format="instanseg", out="endonuke-qupath").path
+    >>> import wsi_suite as ws
+    >>> done = ws.export_model("endonuke-resnet18", format="torchscript", out="nuclei.pt")
+    >>> done.path.name, done.difference.tolerable
+    ('nuclei.pt', True)
     """
     from wsi_suite.detector.model_folder import find_model
     from wsi_suite.export import formats

@@ -82,8 +82,10 @@ def push(
 
     Examples
     --------
-    >>> transfers = push("results", project="study", create=True)
+    >>> import wsi_suite as ws
+    >>> transfers = ws.push("results/B12_ER", project="study", create=True)
     >>> [transfer.counts["placed"] for transfer in transfers if transfer.error is None]
+    [242]
     """
     check_choice(shape, get_args(Shape), option="--shape")
     if image_type is not None:
@@ -143,8 +145,10 @@ def pull(
 
     Examples
     --------
-    >>> transfers = pull("study", out="corrected")
+    >>> import wsi_suite as ws
+    >>> transfers = ws.pull("study", out="corrected")
     >>> [(transfer.image, transfer.counts["corrected"]) for transfer in transfers]
+    [('B12_ER.svs', 2)]
     """
     return project_pull.pull_project(
         path_of(project, option="project"),
@@ -207,8 +211,10 @@ def run_project(
 
     Examples
     --------
-    >>> done = run_project("study", in_class="Tumor", settings={"score.marker": "ER"})
-    >>> [outcome.summary.headline.value for outcome in done.outcomes if outcome.summary]
+    >>> import wsi_suite as ws
+    >>> done = ws.run_project("study", in_class="Tumor", settings={"score.marker": "ER"})
+    >>> [round(outcome.summary.headline.value) for outcome in done.outcomes if outcome.summary]
+    [243]
     """
     return project_run.run_project(
         path_of(project, option="--project"),

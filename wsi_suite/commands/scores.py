@@ -50,8 +50,10 @@ def rescore(
 
     Examples
     --------
-    >>> outcome = rescore("results/B12_ER", settings={"score.thresholds_od": [0.1, 0.3, 0.5]})
-    >>> outcome.summary.headline.value
+    >>> import wsi_suite as ws
+    >>> again = ws.rescore("results/B12_ER", settings={"score.thresholds_od": [0.1, 0.3, 0.5]})
+    >>> round(again.summary.headline.value)
+    267
     """
     (outcome,) = rescore_batch(
         [result], settings=settings, rois=rois, out=out, geojson=geojson, by_region=by_region
@@ -108,8 +110,11 @@ def rescore_batch(
 
     Examples
     --------
-    >>> outcomes = rescore_batch(["results/B12_ER", "results/B13_ER"], rois="hot", out="hot-scores")
-    >>> [outcome.summary.headline.value for outcome in outcomes if outcome.summary]
+    >>> import wsi_suite as ws
+    >>> results = ["results/B12_ER", "results/B13_ER"]
+    >>> outcomes = ws.rescore_batch(results, rois="hot", out="hot-scores")
+    >>> [round(outcome.summary.headline.value) for outcome in outcomes if outcome.summary]
+    [243, 186]
     """
     if geojson is not None:
         check_choice(geojson, get_args(Shape), option="--geojson")

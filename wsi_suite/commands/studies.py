@@ -69,8 +69,10 @@ def compare(
 
     Examples
     --------
-    >>> agreement = compare("results", "readers.xlsx", out="agreement.html")
-    >>> agreement.icc.value, agreement.limits.bias.value
+    >>> import wsi_suite as ws
+    >>> agreement = ws.compare("results", "readers.csv", out="agreement.html")
+    >>> agreement.pairs, round(agreement.limits.bias.value, 1)
+    (3, 4.7)
     """
     page = path_of(out, option="--out", optional=True)
     check_page(page, option="--out")

@@ -146,6 +146,17 @@ class Detector:
         How it is run.
     gpu
         The GPU that ``cuda`` means here.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rgb, truth = ws.make_tile(mpp=0.5)
+    >>> detector = ws.load_detector("endonuke-resnet18", device="cpu")
+    >>> detector.classes
+    ('Stroma', 'Epithelium')
+    >>> (peaks,) = detector.detect(rgb[None])
+    >>> peaks.points.shape
+    (472, 2)
     """
 
     def __init__(self, model: ModelFolder, compute: Compute, *, gpu: int = 0) -> None:
@@ -231,7 +242,15 @@ def load_detector(
     precision: str = "auto",
     flips: bool = False,
 ) -> Detector:
-    """Load a bundled model or a model folder onto a device; errors as their parts raise them."""
+    """Load a bundled model or a model folder onto a device; errors as their parts raise them.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> detector = ws.load_detector(device="cpu")
+    >>> detector.spec.name, detector.spec.read_mpp
+    ('endonuke-resnet18', 0.5)
+    """
     return Detector(find_model(name), choose_compute(device, precision, flips=flips))
 
 

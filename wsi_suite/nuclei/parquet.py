@@ -86,6 +86,14 @@ def write_nuclei(
     ------
     OutputError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rgb, truth = ws.make_tile(mpp=0.5)
+    >>> ws.write_nuclei(truth.nuclei, "truth.parquet", intensity=truth.grades(), metadata={})
+    >>> ws.read_nuclei("truth.parquet")[0]
+    <Nuclei: 454 (411 Stroma, 43 Epithelium), outlines>
     """
     columns: dict[str, pa.Array] = {
         "x": pa.array(nuclei.x),
@@ -128,6 +136,15 @@ def read_nuclei(path: Path | str, *, outline: bool = True) -> tuple[Nuclei, dict
         The file is missing or unreadable, or no table of nuclei.
     LaterFormatError
         A later version of the suite wrote it.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> nuclei, provenance = ws.read_nuclei("results/B12_ER/nuclei.parquet")
+    >>> nuclei
+    <Nuclei: 243 (192 Stroma, 51 Epithelium), outlines, 0.25 um/px>
+    >>> provenance["slide"], provenance["score"]["thresholds_od"]
+    ('B12_ER.svs', [0.2, 0.4, 0.6])
     """
     table, description = _read_table(Path(path), outline=outline)
     classes = description.classes

@@ -50,6 +50,21 @@ class Nuclei:
         are these points.
     mpp
         um per level-0 pixel, x and y; ``None`` where it is not known.
+
+    Examples
+    --------
+    A table of a run, its strongly stained nuclei, and the same for pandas:
+
+    >>> import wsi_suite as ws
+    >>> nuclei, _ = ws.read_nuclei("results/B12_ER/nuclei.parquet")
+    >>> nuclei
+    <Nuclei: 243 (192 Stroma, 51 Epithelium), outlines, 0.25 um/px>
+    >>> dab = nuclei.measurements["Nucleus: DAB OD mean"]
+    >>> strong = nuclei.take(dab > 0.6)
+    >>> len(strong)
+    133
+    >>> strong.to_pandas().columns[:4].tolist()
+    ['x', 'y', 'detected_x', 'detected_y']
     """
 
     x: npt.NDArray[np.float64]

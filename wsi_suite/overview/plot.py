@@ -86,6 +86,17 @@ def plot(
     InputError
         `by` names no measurement, or has another length than the nuclei; the box is empty, lies
         outside the slide, or holds no nuclei without a slide; or the nuclei are of another slide.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> nuclei, _ = ws.read_nuclei("results/B12_ER/nuclei.parquet")
+    >>> axes = ws.plot(nuclei, "slides/B12_ER.svs")
+    >>> [text.get_text() for text in axes.get_legend().get_texts()]
+    ['Stroma (192)', 'Epithelium (51)']
+    >>> box = ws.Box(200, 100, 400, 300)
+    >>> field = ws.plot(nuclei, "slides/B12_ER.svs", box=box, by="Nucleus: DAB OD mean")
+    >>> field.figure.savefig("field.png", dpi=150)
     """
     if not isinstance(nuclei, Nuclei):
         raise InputError(f"a {type(nuclei).__name__}: expected Nuclei, as in found.nuclei")

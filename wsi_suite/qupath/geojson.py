@@ -102,6 +102,13 @@ def write_geojson(
         QuPath does not import files of that name.
     OutputError
         A file cannot be written.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> nuclei, _ = ws.read_nuclei("results/B12_ER/nuclei.parquet")
+    >>> [path.name for path in ws.write_geojson(nuclei, "B12_ER.geojson.gz")]
+    ['B12_ER.geojson.gz']
     """
     target = Path(path)
     parts = _part_paths(target, count=max(1, -(-len(nuclei) // part_size)))

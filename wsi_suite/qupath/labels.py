@@ -47,6 +47,13 @@ class Labels:
         ``(N,)`` uint8: ``UNTOUCHED``, ``CORRECTED``, ``ADDED`` or ``FOREIGN``.
     shapes
         ``(N,)`` shapely geometries, level-0 pixels: points, polygons and multipolygons.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> labels = ws.read_labels("corrected.geojson", mpp=0.25)
+    >>> len(labels), labels.class_names[0], labels.grades[:3].tolist()
+    (67, 'Stroma', [3, 1, 0])
     """
 
     points: Points
@@ -98,6 +105,13 @@ def read_labels(path: Path | str, *, mpp: float | None = None) -> Labels:
     ------
     DataError
         The file is missing or is not GeoJSON. One without nuclei gives empty columns.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> labels = ws.read_labels("corrected.geojson", mpp=0.25)
+    >>> labels.points.shape, labels.class_names[0]
+    ((67, 2), 'Stroma')
     """
     path = Path(path)
     drawn = [one for one in read_objects(path, refusal=DataError) if _may_be_nuclei(one)]

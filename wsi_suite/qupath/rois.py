@@ -42,6 +42,13 @@ def read_rois(path: Path | str) -> tuple[Roi, ...]:
     RegionError
         The file is missing, is not GeoJSON, or holds no annotation or core with an area, or one on
         another plane of a stack than the first.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rois = ws.read_rois("annotations.geojson")
+    >>> [(roi.name, roi.area.area) for roi in rois]
+    [('Tumour', 512000.0)]
     """
     return _rois(read_objects(Path(path), refusal=RegionError), path)
 

@@ -75,8 +75,12 @@ def run_slide(
 
     Examples
     --------
-    >>> outcome = run_slide("B12_ER.svs", out="results", settings={"score.marker": "ER"})
-    >>> outcome.summary.headline.value
+    >>> import wsi_suite as ws
+    >>> outcome = ws.run_slide("slides/B12_ER.svs", out="results", settings={"score.marker": "ER"})
+    >>> outcome
+    <Outcome: B12_ER.svs, done, H-score 243 of Epithelium>
+    >>> outcome.summary.scores["Epithelium"].nuclei
+    51
     """
     wanted = settings_of(settings, mpp=mpp, model=model, device=device)
     entries = entries_of(slide, mpp=wanted.mpp, tell=log_errors)
@@ -157,8 +161,12 @@ def run_batch(
 
     Examples
     --------
-    >>> outcomes = run_batch("slides/", out="results", settings="lab.yaml")
+    >>> import wsi_suite as ws
+    >>> outcomes = ws.run_batch("slides/", out="results", settings="lab.yaml")
+    >>> len(outcomes), outcomes[0]
+    (3, <Outcome: B12_ER.svs, done, H-score 243 of Epithelium>)
     >>> [outcome.slide.name for outcome in outcomes if outcome.error]
+    []
     """
     from wsi_suite.detector.model_folder import find_model
 

@@ -32,6 +32,15 @@ class Outcome:
         Why it failed.
     case
         The case it belongs to; ``None`` if no manifest says so.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> outcome = ws.run_slide("slides/B12_ER.svs", out="results", settings="lab.yaml")
+    >>> outcome.state.value, outcome.folder.name
+    ('done', 'B12_ER')
+    >>> outcome.summary.headline.name, round(outcome.summary.headline.value)
+    ('Epithelium: H-score', 243)
     """
 
     slide: Path

@@ -53,6 +53,15 @@ class ProjectRun:
         Of the images into which results were put.
     unread
         Images that could not be run, such as those whose slide is missing.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> done = ws.run_project("study", settings={"score.marker": "ER"})
+    >>> done.outcomes
+    [<Outcome: B12_ER.svs, done, H-score 243 of Epithelium>]
+    >>> [transfer.image for transfer in done.pushed]
+    ['B12_ER.svs']
     """
 
     out: Path

@@ -34,6 +34,13 @@ class Transfer:
         Why it failed.
     entry
         The id of the image in the project.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> (transfer,) = ws.push("results/B12_ER", project="study")
+    >>> transfer.image, transfer.counts["placed"], transfer.counts["corrected"]
+    ('B12_ER.svs', 242, 2)
     """
 
     name: str

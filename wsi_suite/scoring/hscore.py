@@ -108,7 +108,15 @@ def positive_percent(counts: Score) -> float | None:
 
 
 def h_score(counts: Score) -> float | None:
-    """Return ``100 (n1 + 2 n2 + 3 n3) / n``, 0 to 300; ``None`` without measured nuclei."""
+    """Return ``100 (n1 + 2 n2 + 3 n3) / n``, 0 to 300; ``None`` without measured nuclei.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> from wsi_suite.types import Score
+    >>> ws.h_score(Score(negative=50, one=20, two=20, three=10))
+    90.0
+    """
     return _weighted(counts) / counts.measured * 100 if counts.measured else None
 
 

@@ -111,6 +111,15 @@ def summarise(
         The table lacks a measurement of DAB.
     RegionError
         A region lies wholly in others of class ``Ignore*``.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rgb, truth = ws.make_tile(mpp=0.5)
+    >>> settings = ws.Settings().score
+    >>> scores = ws.summarise(truth.nuclei, settings, mpp=(0.5, 0.5), tissue_area_mm2=0.04)
+    >>> {name: round(value) for name, value in scores.h_scores.items()}
+    {'Stroma: H-score': 201, 'Epithelium: H-score': 251, 'Epithelium + Stroma: H-score': 206}
     """
     scope = find_scope(
         nuclei.points,

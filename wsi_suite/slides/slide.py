@@ -43,6 +43,18 @@ class Slide:
         What the user should know of how the file is read.
     mpp_given
         The pixel size that was given in place of what the file states, if one was.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> with ws.open_slide("slides/B12_ER.svs") as slide:
+    ...     print(slide)
+    ...     field = slide.read_level(0, ws.Box(200, 100, 256, 256))
+    ...     raster = slide.raster(mpp=1.0)
+    ...     whole = raster.read(raster.box)
+    <Slide: B12_ER.svs, 800 x 640 px, 0.25 um/px, 3 levels, open>
+    >>> field.shape, whole.shape
+    ((256, 256, 3), (160, 200, 3))
     """
 
     def __init__(
@@ -326,6 +338,16 @@ def open_slide(path: str | Path, *, mpp: float | None = None, mend: bool = False
         The file is missing, damaged, no slide, or not brightfield 8-bit RGB.
     PixelSizeError
         The pixel size is missing, outside 0.05 - 10 um, or differs by over 2 % between x and y.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> with ws.open_slide("slides/B12_ER.svs") as slide:
+    ...     thumbnail, scale = slide.thumbnail(200)
+    >>> thumbnail.shape, scale
+    ((160, 200, 3), Scale(x=4.0, y=4.0))
+    >>> slide
+    <Slide: B12_ER.svs, 800 x 640 px, 0.25 um/px, 3 levels, closed>
     """
     path = Path(path)
     return slide_of(path, open_reader(path), mpp=mpp, mend=mend)

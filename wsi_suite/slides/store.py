@@ -77,6 +77,17 @@ class TileStore:
     writer
         Names the run that writes. Another run's :meth:`create` takes the right to write from all
         that use this name, even from processes that outlived their run.
+
+    Examples
+    --------
+    The tiles that ``run_batch(..., stage="tile")`` stored:
+
+    >>> import wsi_suite as ws
+    >>> tiles = ws.TileStore.open("tiled/B12_ER/tiles.ome.zarr")
+    >>> tiles.layout.sizes[0]
+    (400, 320)
+    >>> tiles.read(ws.Box(100, 100, 64, 32)).shape
+    (32, 64, 3)
     """
 
     path: Path

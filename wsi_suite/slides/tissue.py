@@ -96,6 +96,18 @@ class TissueMask:
     picture, glass_rgb
         ``(rows, columns, 3)`` uint8 that the mask was made from, its canvas in the colour of what
         is beside it, and the R, G, B of glass in it. ``None``: not kept.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> with ws.open_slide("slides/B12_ER.svs") as slide:
+    ...     tissue = ws.find_tissue(slide)
+    >>> tissue.mask.shape
+    (20, 25)
+    >>> tissue.covers(ws.Box(300, 200, 64, 64))
+    True
+    >>> tissue.outline().geom_type
+    'MultiPolygon'
     """
 
     mask: Mask
@@ -194,6 +206,15 @@ def find_tissue(slide: Slide, settings: TissueSettings = _DEFAULTS) -> TissueMas
         The slide; it is read in parts, from the level nearest to the mask's resolution.
     settings
         Resolution of the mask, and what to leave out.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> with ws.open_slide("slides/B12_ER.svs") as slide:
+    ...     tissue = ws.find_tissue(slide)
+    ...     area_mm2 = tissue.area_px0 * slide.mpp[0] * slide.mpp[1] / 1e6
+    >>> round(area_mm2, 3)
+    0.03
     """
     raster = slide.raster(settings.mpp)
     return tissue_of(raster.read(raster.box), raster, settings)

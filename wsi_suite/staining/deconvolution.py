@@ -43,6 +43,13 @@ class StainVectors:
     ------
     ConfigError
         The vectors are zero or point the same way, or the background is not within 1 - 255.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> stains = ws.StainVectors(dab=(0.27, 0.57, 0.78), background=(243, 243, 241))
+    >>> stains.matrix.round(2).tolist()
+    [[0.65, 0.7, 0.29], [0.27, 0.57, 0.78], [0.63, -0.71, 0.3]]
     """
 
     hematoxylin: Vector = HEMATOXYLIN_OD
@@ -105,6 +112,14 @@ def optical_density(rgb: npt.NDArray[np.uint8], *, background: Vector) -> FloatA
     -------
     FloatArray
         The shape of `rgb`, never negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import wsi_suite as ws
+    >>> rgb = np.array([[200, 24, 120]], np.uint8)
+    >>> ws.optical_density(rgb, background=(243, 243, 243)).round(2)
+    array([[0.08, 1.01, 0.31]], dtype=float32)
     """
     table = density_table(background).astype(np.float32)
     return np.asarray(cv2.LUT(_as_image(rgb), table[None]), np.float32).reshape(rgb.shape)
@@ -127,6 +142,14 @@ def separate_stains(rgb: npt.NDArray[np.uint8], stains: StainVectors = H_DAB) ->
     -------
     FloatArray
         The shape of `rgb`; the last axis holds hematoxylin, DAB, residual.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import wsi_suite as ws
+    >>> brown = np.array([[120, 80, 60]], np.uint8)
+    >>> ws.separate_stains(brown).round(2)
+    array([[0.16, 0.73, 0.04]], dtype=float32)
     """
     amounts = _amounts(_as_image(rgb), stains, count=3)
     return np.asarray(cv2.merge(amounts), np.float32).reshape(rgb.shape)

@@ -80,6 +80,22 @@ def measure_nuclei(
         The vectors and the background.
     settings
         The method and its lengths.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rgb, truth = ws.make_tile(200, mpp=0.5)
+    >>> measured = ws.measure_nuclei(
+    ...     rgb,
+    ...     truth.nuclei.points,
+    ...     mpp=(0.5, 0.5),
+    ...     stains=ws.StainVectors(),
+    ...     settings=ws.Settings().measure,
+    ... )
+    >>> list(measured.values)[:2]
+    ['Nucleus: DAB OD mean', 'Nucleus: DAB OD std dev']
+    >>> measured.values["Nucleus: DAB OD mean"].shape, measured.outline.shape
+    ((140,), (140, 16))
     """
     names = NUCLEUS_MEASUREMENTS if settings.method == "nucleus" else DISC_MEASUREMENTS
     if len(points_px) == 0:

@@ -243,6 +243,13 @@ def make_tile(
     -------
     rgb, truth
         ``(size_px, size_px, 3)`` pixels, and the nuclei in them.
+
+    Examples
+    --------
+    >>> import wsi_suite as ws
+    >>> rgb, truth = ws.make_tile(200, mpp=0.5)
+    >>> rgb.shape, len(truth)
+    ((200, 200, 3), 140)
     """
     side_um = size_px * mpp
     scene = make_scene(side_um, side_um, tissue_fraction=tissue_fraction, mix=mix, seed=seed)
