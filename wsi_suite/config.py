@@ -120,8 +120,9 @@ class DetectSettings(Section):
 
     model: str = Field("endonuke-resnet18", description="a model's name, or a folder")
     min_confidence: Fraction | None = Field(None, description="keep nuclei from here (model's own)")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: fp16 on CUDA, else fp32; bf16: faster on some CPUs, less exact"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto",
+        description="auto: fp16 on CUDA, else fp32; int8, bf16: faster on CPUs that have them",
     )
     flips: bool = Field(
         False, description="average eight flips and turns: a little better, eight times slower"

@@ -48,6 +48,18 @@ class Document(Part):
     format: int = 1
 
 
+class ModelDocument(Document):
+    """A document beside a model, measured with its weights.
+
+    Attributes
+    ----------
+    weights_sha256
+        SHA-256 of the weights that it was made with.
+    """
+
+    weights_sha256: str
+
+
 def read_document(kind: type[D], path: Path, *, fault: str, remedy: str) -> D | None:
     """Return the document in a file, or ``None`` if there is none; see :func:`parse_document`."""
     try:

@@ -344,7 +344,7 @@ def test_tiles_serve_results_of_every_version(bench: Bench, tmp_path: Path) -> N
 
 def test_the_precision_is_named_in_the_outputs(whole: Path) -> None:
     compute = {"device": "cpu", "precision": "fp32", "batch": 1}
-    outputs = compute | {"flips": False}
+    outputs = compute | {"flips": False, "ranges": ""}
     assert json.loads((whole / "summary.json").read_text("utf-8"))["compute"] == outputs
     assert read_provenance(whole / "nuclei.parquet").compute.model_dump() == outputs
     run = read_run(whole)

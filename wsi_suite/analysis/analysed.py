@@ -203,17 +203,18 @@ def analyse(
 
 
 def _ask(source: _Source, settings: Settings, *, rois: RegionsLike) -> Analysis:
-    from wsi_suite.detector.detector import choose_compute
+    from wsi_suite.detector.detector import choose_compute, for_model
     from wsi_suite.detector.model_folder import find_model
 
     model, detect = find_model(settings.detect.model), settings.detect
+    compute = choose_compute(settings.run.device, detect.precision, flips=detect.flips)
     regions = regions_of(source.path.name, rois)
     return Analysis(
         slide=source.path,
         identity=source.identity(),
         settings=complete_settings(settings, model),
         model=model,
-        compute=choose_compute(settings.run.device, detect.precision, flips=detect.flips),
+        compute=for_model(compute, model),
         rois=regions.rois,
         missing_cores=regions.missing_cores,
         threads=usable_threads(1),

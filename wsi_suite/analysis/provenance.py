@@ -73,7 +73,7 @@ def fingerprint_of(analysis: Analysis) -> Fingerprint:
             "stain": plain["stain"],
             "measure": plain["measure"],
             "score": plain["score"],
-            # Without a false "flips", so that runs that knew no flips are like ours.
+            # Without what is as usual, so that runs that knew less of it are like ours.
             "compute": _record(analysis.compute).model_dump(exclude_defaults=True),
         }
     # Through JSON, so that a fingerprint equals the one that was read back from ``run.json``.
@@ -135,6 +135,7 @@ def _record(compute: Compute) -> ComputeRecord:
         precision=compute.precision,
         batch=compute.batch,
         flips=compute.flips,
+        ranges=compute.ranges,
     )
 
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from wsi_suite.detector.checksums import write_sums
-from wsi_suite.detector.known_fields import FIELDS_FILE, read_known_fields
+from wsi_suite.detector.int8_ranges import RANGES_FILE
+from wsi_suite.detector.known_fields import FIELDS_FILE
 from wsi_suite.detector.model_folder import (
     CARD_FILE,
     SPEC_FILE,
@@ -37,9 +38,9 @@ _ABANDONED_S = 3600.0
 def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     """Copy a model into the user's folder of models, whole or not at all.
 
-    Copied are ``model.yaml``, the weights, the card, the record of the training and what its fields
-    look like, byte by byte, so that results of the original count as the copy's; checkpoints of its
-    training stay behind. The copy states its checksums. A model that is there already with the same
+    Copied are ``model.yaml``, the weights, what was measured with them, the card and the record
+    of the training, byte by byte, so that results of the original count as the copy's; checkpoints
+    stay behind. The copy states its checksums. A model that is there already with the same
     content is returned as it is.
 
     Parameters
@@ -65,8 +66,7 @@ def add_model(source: Path, *, name: str | None = None) -> ModelFolder:
     _check_name(name)
     verify_model(model)
     files = [SPEC_FILE, WEIGHTS_FILE]
-    if read_known_fields(model) is not None:
-        files.append(FIELDS_FILE)
+    files += [name for name in (FIELDS_FILE, RANGES_FILE) if (model.path / name).is_file()]
     folder = added_models_folder()
     there = next((known for known in added_models() if name_key(known) == name_key(name)), None)
     if there is not None:

@@ -1,20 +1,15 @@
 """The file ``familiarity.json`` beside a model: statistics of its training fields.
 
-It is no part of the model's hash: it changes no nucleus and no score, so that it can be added to a
-model whose results exist. It names the weights that it was made with.
+It changes no nucleus and no score.
 """
 
 from __future__ import annotations
 
-from wsi_suite.detector.checksums import check_sum, file_sum, read_sums, write_sums
-from wsi_suite.detector.model_folder import WEIGHTS_FILE, ModelFolder
-from wsi_suite.documents import parse_document, write_document
-from wsi_suite.errors import LaterFormatError, ModelError
+from wsi_suite.detector.companions import read_companion, write_companion
+from wsi_suite.detector.model_folder import ModelFolder
 from wsi_suite.nuclei.familiarity import KnownFields
 
 FIELDS_FILE = "familiarity.json"
-
-_REMEDY = "copy the model again, or remove the file: then nothing is said of familiarity"
 
 
 def read_known_fields(model: ModelFolder) -> tuple[KnownFields, str] | None:
@@ -30,28 +25,10 @@ def read_known_fields(model: ModelFolder) -> tuple[KnownFields, str] | None:
     ModelError
         The file is damaged, of a later format, or was made with other weights.
     """
-    path = model.path / FIELDS_FILE
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from None
-    check_sum(path)
-    try:
-        known = parse_document(
-            KnownFields, content, source=path, fault="damaged", remedy=_REMEDY, error=ModelError
-        )
-    except LaterFormatError as error:
-        raise ModelError(str(error)) from None
-    if known.weights_sha256 != file_sum(model.path / WEIGHTS_FILE):
-        raise ModelError(f"{path}: was made with other weights than {WEIGHTS_FILE}; {_REMEDY}")
-    return known, file_sum(path)
+    remedy = "copy the model again, or remove the file: then nothing is said of familiarity"
+    return read_companion(KnownFields, model, FIELDS_FILE, remedy=remedy)
 
 
 def write_known_fields(model: ModelFolder, known: KnownFields) -> None:
     """Write the file beside a model, and its checksum if the folder states checksums."""
-    write_document(model.path / FIELDS_FILE, known, indent=None)
-    stated = read_sums(model.path)
-    if stated is not None:
-        write_sums(model.path, dict.fromkeys([*stated, FIELDS_FILE]))
+    write_companion(model, FIELDS_FILE, known)

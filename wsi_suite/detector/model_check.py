@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from wsi_suite.detector.checksums import check_sum
+from wsi_suite.detector.int8_ranges import RANGES_FILE, read_ranges
 from wsi_suite.detector.known_fields import read_known_fields
 from wsi_suite.detector.model_folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, load_network
 from wsi_suite.errors import ModelError
@@ -44,6 +45,8 @@ def verify_model(model: ModelFolder) -> Verified:
     """
     stated = [check_sum(model.path / name) for name in (SPEC_FILE, WEIGHTS_FILE)]
     read_known_fields(model)
+    if (model.path / RANGES_FILE).exists():
+        read_ranges(model)
     network = load_network(model)
     side = 4 * model.spec.network.align_px
     noise = torch.Generator().manual_seed(0)

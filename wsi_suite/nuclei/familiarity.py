@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from wsi_suite.documents import Document, Part
+from wsi_suite.documents import ModelDocument, Part
 
 Vectors = npt.NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -103,13 +103,11 @@ class Aspect(Part):
         return float(np.percentile(self.reference, percent))
 
 
-class KnownFields(Document):
+class KnownFields(ModelDocument):
     """Training fields of a model, as the file beside it holds them.
 
     Attributes
     ----------
-    weights_sha256
-        Weights that the features are of.
     read_mpp, field_px
         Um per pixel of the fields, and their side in pixels.
     runs, fields
@@ -120,7 +118,6 @@ class KnownFields(Document):
         By their names, see :data:`ASPECTS`.
     """
 
-    weights_sha256: str
     read_mpp: float = Field(gt=0)
     field_px: int = Field(gt=0)
     runs: tuple[str, ...]

@@ -36,12 +36,15 @@ class ComputeRecord(Part):
         Kind of device, precision, and windows per forward pass.
     flips
         Whether eight flips and quarter turns were averaged; not in results that knew no flips.
+    ranges
+        In int8, first digits of the SHA-256 of the model's ``int8.json``.
     """
 
     device: str
     precision: str
     batch: int
     flips: bool = False
+    ranges: str = ""
 
 
 class RegionRecord(Part):

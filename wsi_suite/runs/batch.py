@@ -217,8 +217,11 @@ def _settle_compute(
     """Settle how workers compute, and load the model; ``None`` if nothing is detected."""
     if stage == "tile":
         return None
+    from wsi_suite.detector.detector import for_model
+
     detect = settings.detect
     compute = cluster.choose_compute(settings.run.device, detect.precision, flips=detect.flips)
+    compute = for_model(compute, model)
     cluster.load_model(model, compute)
     return compute
 

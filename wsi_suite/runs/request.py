@@ -176,7 +176,12 @@ def keep_compute(request: Request, settings: Mapping[str, Any]) -> Request:
     if request.settings.detect.precision == "auto" and recorded["device"] == device_kind(
         request.compute
     ):
-        compute = replace(request.compute, precision=recorded["precision"], batch=recorded["batch"])
+        compute = replace(
+            request.compute,
+            precision=recorded["precision"],
+            batch=recorded["batch"],
+            ranges=recorded.get("ranges", ""),
+        )
         if compute != request.compute:
             warn_if_slow(compute)
         return replace(request, compute=compute)

@@ -20,6 +20,7 @@ import torch
 
 import wsi_suite
 from wsi_suite.detector.detector import Compute, bf16_is_fast, choose_compute, resolve_device
+from wsi_suite.detector.int8_ranges import RANGES_FILE
 from wsi_suite.detector.known_fields import FIELDS_FILE
 from wsi_suite.detector.model_folder import (
     ModelFolder,
@@ -37,6 +38,7 @@ from wsi_suite.training.evaluation import best_threshold
 from wsi_suite.training.familiarity import learn_familiarity
 from wsi_suite.training.fitting import check_devices, fit_network, is_first_process
 from wsi_suite.training.halo import measure_halo
+from wsi_suite.training.int8_ranges import learn_ranges
 from wsi_suite.training.labelled import LabelledTile, load_tiles, tiles_of_runs
 from wsi_suite.training.settings import SplitSettings, TrainSettings
 from wsi_suite.training.start import average_with_start, find_start
@@ -292,8 +294,10 @@ def _finish(
     )
     spec = spec.model_copy(update={"seen": fields_of_tiles(network, split.train, spec=spec)})
     log.info("threshold %.2f, halo %d px", spec.min_confidence, spec.halo_px)
-    (out / FIELDS_FILE).unlink(missing_ok=True)  # of a training before
+    for name in (FIELDS_FILE, RANGES_FILE):
+        (out / name).unlink(missing_ok=True)  # of a training before
     model = save_model(out, spec, network)
+    learn_ranges(model, split.train)
     learn_familiarity(model, train=split.train, held_out=split.validation)
     return model
 
