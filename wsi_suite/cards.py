@@ -25,7 +25,7 @@ _WRAPPED = "overflow-wrap:anywhere;white-space:normal;max-width:36em;"
 
 
 class Row(NamedTuple):
-    """A line of a card: what is told, its value, and the colour that stands for it."""
+    """A line of a card: a name, its value, and maybe a colour that stands for it."""
 
     name: str
     value: str

@@ -191,8 +191,11 @@ def test_ranges_that_do_not_fit_are_refused(model: ModelFolder) -> None:
     (model.path / "SHA256SUMS").unlink()
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"largest": {"backbone.act1": 1.0}}))
-    with pytest.raises(ModelError, match=r"lacks 'backbone.layer1.0.act1'"):
+    with pytest.raises(ModelError, match=r"int8.json: lacks .* layer 'backbone.layer1.0.act1'"):
         Detector(model, for_model(Compute("cpu", "int8", 1), model))
+    path.write_text(json.dumps(content | {"largest": {"backbone.act1": float("nan")}}))
+    with pytest.raises(ModelError, match=r"int8.json: .*largest.*copy the model again"):
+        verify_model(model)
     path.write_text(json.dumps(content | {"weights_sha256": "0" * 64}))
     with pytest.raises(ModelError, match=r"int8.json: was made with other weights"):
         verify_model(model)

@@ -9,7 +9,9 @@ import yaml
 
 from wsi_suite.config import parse_settings
 from wsi_suite.detector.detector import Compute, load_detector
+from wsi_suite.detector.int8_ranges import read_ranges
 from wsi_suite.detector.label_spec import LabelSpec
+from wsi_suite.detector.model_check import verify_model
 from wsi_suite.detector.model_folder import find_model
 from wsi_suite.errors import BusyError, ConfigError, DataError, OutputConflictError
 from wsi_suite.training import fitting
@@ -25,7 +27,7 @@ RUNS = {"a": "1", "b": "1", "c": "2", "d": "3", "e": "4"}
 VALUES = {
     "name": "tiny",
     "headline_class": "Epithelium",
-    "network": {"backbone": "resnet10t", "stages": 1, "channels": 8},
+    "network": {"backbone": "resnet18", "stages": 1, "channels": 8},
     "split": {"test_runs": ["4"], "validation_runs": ["3"]},
     "optimiser": {"epochs": 2, "epoch_crops": 3, "batch": 2, "crop_px": 32, "validate_every": 1},
 }
@@ -126,6 +128,13 @@ class TestTraining:
         assert 0 < model.spec.halo_px <= 64
         detector = load_detector(model.path, device="cpu", precision="fp32")
         assert len(detector.detect(np.zeros((2, 64, 64, 3), np.uint8))) == 2
+
+    def test_it_can_be_computed_in_int8(self, trained):
+        model, _ = trained
+        ranges, _ = read_ranges(model)
+        assert ranges.tiles == 3, "those it learned from"
+        assert all(value > 0 for value in ranges.largest.values())
+        assert verify_model(model).stated
 
     def test_it_says_where_the_model_comes_from(self, trained):
         model, _ = trained

@@ -79,7 +79,7 @@ class Overview:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What everybody who uses the results should read of the tissue and of the glass."""
+        """Warnings about the tissue and the glass, for all who use the results."""
         glass = self.tissue.glass
         if not glass.any() or self.artefacts.clear_glass.any():
             return self.tissue.warnings

@@ -343,7 +343,7 @@ def card(
 
 
 def place_of(given: str | Path, *, option: str = "dataset") -> str:
-    """Return the folder or URL of a dataset as a text; what is none is refused."""
+    """Return the folder or URL of a dataset as a text, or refuse another value."""
     if not isinstance(given, str | Path) or not str(given):
         raise ConfigError(f"{option}: a {type(given).__name__}: expected a folder or a URL")
     return str(given)

@@ -200,7 +200,7 @@ def sample(
 def _check_outputs(
     out: Path, *, project: Path | None, control: Path | None, key: Path | None
 ) -> Path:
-    """Refuse what cannot be written, before any work is done; return the file of the key."""
+    """Refuse an output that cannot be written, before any work; return the file of the key."""
     from wsi_suite.studies.field_project import check_field_project
 
     if out.exists():

@@ -1,4 +1,4 @@
-"""Locks of a dataset and of what is written of it: one process writes at a time."""
+"""Locks of a dataset and of its exports: one process writes at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOCK, _WAIT_S = ".lock", 10.0
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a dataset; what killed ones left is removed.
+    """Keep other processes from writing to a dataset; leftovers of killed ones are removed.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alone_at(out: Path) -> Iterator[None]:
-    """Keep other processes from writing a new file or folder; what killed ones left is removed.
+    """Keep other processes from a new file or folder; leftovers of killed ones are removed.
 
     Raises
     ------

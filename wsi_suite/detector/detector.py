@@ -211,7 +211,7 @@ class Detector:
                     f"{self.model.path / RANGES_FILE}: differs from that of this run; give all "
                     "workers the same model, or begin anew with --overwrite"
                 )
-            return use_int8_layers(network, ranges.largest)
+            return use_int8_layers(network, ranges.largest, source=self.model.path / RANGES_FILE)
         fused = self._device == "cpu" and compute.precision != "fp16" and has_cpu_layers()
         return use_cpu_layers(network) if fused else network
 

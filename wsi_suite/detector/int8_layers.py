@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,9 @@ class Steps:
         return torch.quantize_per_tensor(values, self.step, self.zero, torch.quint8).int_repr()
 
 
-def use_int8_layers(network: NucleusNet, largest: Mapping[str, float]) -> NucleusNet:
+def use_int8_layers(
+    network: NucleusNet, largest: Mapping[str, float], *, source: Path
+) -> NucleusNet:
     """Replace a network's layers by those that compute in int8, in place, and return it.
 
     Parameters
@@ -60,6 +63,8 @@ def use_int8_layers(network: NucleusNet, largest: Mapping[str, float]) -> Nucleu
         trained or traced.
     largest
         Largest value that leaves each layer, by its name.
+    source
+        The file that says so, for messages.
 
     Raises
     ------
@@ -93,7 +98,10 @@ def use_int8_layers(network: NucleusNet, largest: Mapping[str, float]) -> Nucleu
         network.heat[0] = _Conv(first, takes=Steps.to(largest["smooth.2"]), clip=True)
         network.heat[2] = nn.Identity()
     except KeyError as error:
-        raise ModelError(f"its file for int8 lacks {error}: make the model again") from None
+        raise ModelError(
+            f"{source}: lacks the largest value of layer {error}; copy the model again, or take "
+            "detect.precision fp32"
+        ) from None
     return network
 
 

@@ -6,6 +6,10 @@ is the largest, as measured on training tiles.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from wsi_suite.detector.companions import read_companion
 from wsi_suite.detector.model_folder import ModelFolder
 from wsi_suite.documents import ModelDocument
@@ -30,7 +34,7 @@ class Int8Ranges(ModelDocument):
     """
 
     tiles: int
-    largest: dict[str, float]
+    largest: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
 def read_ranges(model: ModelFolder) -> tuple[Int8Ranges, str]:

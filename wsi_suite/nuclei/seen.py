@@ -149,7 +149,7 @@ def _fields(points_um: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.in
 def _field_medians(
     values: npt.NDArray[np.float32], own: npt.NDArray[np.int64], *, fields: int
 ) -> npt.NDArray[np.float64]:
-    """Return ``(fields,)`` medians of what is known in each field; NaN where nothing is.
+    """Return ``(fields,)`` medians of the finite values in each field; NaN in fields without.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ def plot(
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """What nuclei are drawn on: a box, its pixels and their box, level-0 pixels."""
+    """Background of a plot: a box, and maybe its pixels and their box, level-0 pixels."""
 
     box: Box
     mpp: tuple[float, float] | None = None

@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Shades:
-    """Colours of the nuclei that are shown, and what explains them.
+    """Colours of the nuclei that are shown, and the legend or colour bar of them.
 
     Attributes
     ----------
